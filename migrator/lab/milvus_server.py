@@ -1,0 +1,216 @@
+"""One Milvus 2.3.5 standalone server: its configuration, its start, and the moment it really serves."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import re
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from ruamel.yaml import YAML
+
+from migrator.lab.errors import LabError, PortTaken, ServerDied
+from migrator.lab.process import spawn
+from migrator.lab.state import BUCKET, HOST, KEY, MILVUS_PORTS, Instance, LabState, Server
+from migrator.lab.wheel import package_data, unpack_binaries
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from migrator.lab.process import Process
+
+LOG = "log"
+_PLACEHOLDER = re.compile(r"\{\{\s*(?P<name>\w+)(?:\(\w+\))?\s*(?::\s*(?P<default>[^}]*?))?\s*\}\}")
+_PROBE = "migrator_lab_probe"
+_ROLES = ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode")
+
+
+def start_milvus(instance: Instance, lab: LabState, folder: Path) -> Process:
+    """Start the server on its ports, with all it keeps in `folder`; it does not serve yet."""
+    binaries = unpack_binaries()
+    _write_configuration(instance, lab, folder)
+    environment = {  # from nothing: any variable named like a configuration key would change the server
+        "DEPLOY_MODE": "STANDALONE",
+        "ETCD_CONFIG_PATH": str(folder / "configs" / "etcd.yaml"),
+        "HOME": str(folder),
+        "LD_LIBRARY_PATH": str(binaries),
+        "METRICS_PORT": str(instance.ports["metrics_port"]),
+        "MILVUSCONF": str(folder / "configs"),
+        "PATH": "/usr/bin:/bin",
+    }
+    command = [str(binaries / "milvus"), "run", "standalone"]
+    return spawn(command, folder=folder, environment=environment, log=folder / LOG)
+
+
+def wait_until_serving(instance: Instance, token: str, folder: Path, *, within_s: float) -> None:
+    """Return once rows can be written, flushed, loaded and read; health alone comes seconds earlier.
+
+    Raises:
+        PortTaken: It ended because one of its ports is in use.
+        ServerDied: It ended for another reason; the message has the end of its log.
+        LabError: It runs, and does not serve within `within_s` seconds.
+    """
+    deadline = time.monotonic() + within_s
+    reason = "it does not answer"
+    while time.monotonic() < deadline:
+        require_alive(instance, folder)
+        if is_healthy(instance):
+            try:
+                _write_and_read(instance.uri, token)
+            except _client_error() as error:
+                reason = str(error)
+            else:
+                require_alive(instance, folder)  # or it was another's server on the same port that answered
+                return
+        time.sleep(0.1)
+    raise LabError(
+        f"{instance.name} at {instance.uri} does not serve after {within_s:.0f} s: {reason}",
+        hint=f"read {folder / LOG}",
+    )
+
+
+def require_alive(server: Server, folder: Path) -> None:
+    """Do nothing while the server runs.
+
+    Raises:
+        PortTaken: It ended because one of its ports is in use.
+        ServerDied: It ended for another reason.
+    """
+    if server.is_alive:
+        return
+    tail = log_tail(folder)
+    kind = PortTaken if "address already in use" in tail.lower() else ServerDied
+    raise kind(f"{server.name} ended at its start; the end of its log:\n{tail}", hint=f"read {folder / LOG}")
+
+
+def is_healthy(instance: Instance) -> bool:
+    """Tell whether the server says so itself."""
+    try:
+        return b"OK" in ask(instance.ports["metrics_port"], "GET", "/healthz")
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def ask(port: int, method: str, path: str) -> bytes:
+    """Return the body of one HTTP answer from a server of the lab; no proxy is ever in between.
+
+    Raises:
+        OSError: Nothing answers within five seconds.
+        http.client.HTTPException: What answers is no HTTP, or the status says it failed.
+    """
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    if response.status >= http.client.BAD_REQUEST:
+        raise http.client.HTTPException(f"{method} {path}: {response.status} {response.reason}")
+    return body
+
+
+def log_tail(folder: Path, *, lines: int = 15) -> str:
+    """Return the last lines of a server's log, each cut at 300 characters."""
+    try:
+        text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(line[:300] for line in text.splitlines()[-lines:])
+
+
+def _client_error() -> type[Exception]:
+    from pymilvus import MilvusException  # noqa: PLC0415 - slow to import, and only needed once servers run
+
+    error: type[Exception] = MilvusException
+    return error
+
+
+def _write_and_read(uri: str, token: str) -> None:
+    from pymilvus import MilvusClient  # noqa: PLC0415 - as above
+
+    client = MilvusClient(uri, token=token, timeout=10, dedicated=True)
+    try:
+        if client.has_collection(_PROBE):  # left by an attempt that failed, or by a server that was killed
+            client.drop_collection(_PROBE)
+        client.create_collection(_PROBE, dimension=2, consistency_level="Strong")
+        client.insert(_PROBE, [{"id": 1, "vector": [0.0, 1.0]}], timeout=10)
+        client.query(_PROBE, ids=[1], timeout=10)
+        client.drop_collection(_PROBE)
+    finally:
+        client.close()
+
+
+def _write_configuration(instance: Instance, lab: LabState, folder: Path) -> None:
+    configs = folder / "configs"
+    for part in (configs, folder / "data", folder / "logs"):
+        part.mkdir(parents=True, exist_ok=True)
+    shutil.copy(package_data() / "glog.conf", configs)
+    yaml = YAML(typ="safe", pure=True)
+    document = yaml.load(_filled_template(instance, folder))
+    for key, value in _changes(instance, lab, folder).items():
+        *parents, last = key.split(".")
+        branch = document
+        for parent in parents:
+            branch = branch[parent]
+        branch[last] = value
+    yaml.dump(document, configs / "milvus.yaml")
+    yaml.dump(_etcd(instance, folder), configs / "etcd.yaml")
+
+
+def _filled_template(instance: Instance, folder: Path) -> io.StringIO:
+    values: dict[str, object] = {
+        **{name: instance.ports[name] for name in MILVUS_PORTS},
+        "etcd_data_dir": folder / "data" / "etcd.data",
+        "etcd_log_level": "warn",
+        "etcd_log_path": folder / "logs" / "etcd.log",
+        "local_storage_dir": folder / "data",
+        "rocksmq_data_dir": folder / "data" / "rocksmq",
+        "system_log_path": '""',  # standard output alone, which is the log file
+    }
+    template = (package_data() / "config.yaml.template").read_text(encoding="utf-8")
+    return io.StringIO(
+        _PLACEHOLDER.sub(lambda match: str(values.get(match["name"], match["default"])), template)
+    )
+
+
+def _changes(instance: Instance, lab: LabState, folder: Path) -> dict[str, object]:
+    storage: dict[str, object] = {"common.storageType": lab.settings.storage}
+    if lab.store is not None:
+        storage |= {
+            "minio.address": HOST,
+            "minio.port": lab.store.first_port,
+            "minio.accessKeyID": KEY,
+            "minio.secretAccessKey": KEY,
+            "minio.bucketName": BUCKET,
+            "minio.rootPath": instance.root_path,
+        }
+    return {
+        **storage,
+        **{
+            f"{role}.ip": HOST for role in _ROLES
+        },  # what it registers, so that servers do not find each other
+        "etcd.endpoints": f"{HOST}:{instance.ports['etcd_port']}",  # localhost may mean ::1
+        "localStorage.path": str(folder / "data"),
+        "common.security.authorizationEnabled": lab.settings.authorization,
+        "common.session.ttl": 5,  # with the default of 30 s, a killed server blocks its successor as long
+        "common.gracefulStopTimeout": 1,  # loaded collections otherwise delay the end by up to half an hour
+        "dataCoord.compaction.enableAutoCompaction": lab.settings.auto_compaction,
+        "log.level": "warn",
+    }
+
+
+def _etcd(instance: Instance, folder: Path) -> dict[str, object]:
+    client = f"http://{HOST}:{instance.ports['etcd_port']}"
+    peer = f"http://{HOST}:{instance.ports['etcd_peer_port']}"  # the default, 2380, is one for all
+    return {
+        "name": "default",
+        "data-dir": str(folder / "data" / "etcd.data"),
+        "listen-client-urls": client,
+        "advertise-client-urls": client,
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "initial-cluster": f"default={peer}",
+    }

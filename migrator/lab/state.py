@@ -1,0 +1,142 @@
+"""What a lab consists of, as `lab.json` keeps it and as callers see it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from migrator.lab.process import Process
+
+HOST = "127.0.0.1"
+BUCKET = "bucket_A"
+KEY = "minioadmin"  # both halves of the credentials; moto checks neither
+STORE = "moto"
+
+MILVUS_PORTS = (
+    "proxy_port",
+    "proxy_internal_port",
+    "root_coord_port",
+    "query_coord_port",
+    "query_node_port",
+    "index_coord_port",
+    "index_node_port",
+    "data_coord_port",
+    "data_node_port",
+    "etcd_port",
+    "etcd_peer_port",
+    "metrics_port",
+)
+
+StorageType = Literal["minio", "local"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Settings(_Value):
+    """What a lab was asked to be."""
+
+    instances: int = 2
+    authorization: bool = False
+    auto_compaction: bool = True
+    storage: StorageType = "minio"
+
+
+class Server(_Value):
+    """One server process; `process` is None when the lab is down."""
+
+    name: str
+    first_port: int
+    process: Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id, 0 when the server was not started."""
+        return 0 if self.process is None else self.process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether exactly the process this lab started still runs."""
+        return self.process is not None and self.process.is_alive()
+
+    @property
+    def address(self) -> str:
+        """The URL it serves at."""
+        return f"http://{HOST}:{self.first_port}"
+
+
+class Instance(Server):
+    """A Milvus server."""
+
+    cluster: str
+    """Its name in `clusters.yaml`."""
+
+    root_path: str
+    """Its prefix in the bucket; with local storage, the absolute path of its directory."""
+
+    @property
+    def uri(self) -> str:
+        """What clients connect to, for gRPC and REST."""
+        return self.address
+
+    @property
+    def management_uri(self) -> str:
+        """Where `/healthz` and the metrics are."""
+        return f"http://{HOST}:{self.ports['metrics_port']}"
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Its ports by the names the wheel's template gives them."""
+        return {name: self.first_port + offset for offset, name in enumerate(MILVUS_PORTS)}
+
+
+class LabState(_Value):
+    """A lab: its settings, its Milvus servers, and its S3 server, if the storage is there."""
+
+    settings: Settings
+    instances: tuple[Instance, ...] = ()
+    store: Server | None = None
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """All servers in the order in which they are started: the store first."""
+        return (*(() if self.store is None else (self.store,)), *self.instances)
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """The processes of all servers that were started, Milvus first: it cannot stop well without its store."""
+        return tuple(server.process for server in reversed(self.servers) if server.process is not None)
+
+    @property
+    def s3_endpoint(self) -> str:
+        """The URL of the S3 server, empty with local storage."""
+        return "" if self.store is None else self.store.address
+
+    @property
+    def bucket(self) -> str:
+        """The bucket all instances share."""
+        return BUCKET
+
+    @property
+    def access_key_id(self) -> str:
+        """One half of the S3 credentials."""
+        return KEY
+
+    @property
+    def secret_access_key(self) -> str:
+        """The other half; no secret, the S3 server accepts anything."""
+        return KEY
+
+    @property
+    def token(self) -> str:
+        """What a Milvus client logs in with, empty without authorization."""
+        return "root:Milvus" if self.settings.authorization else ""
+
+    def with_server(self, server: Server) -> LabState:
+        """Return this state with `server` in the place of the one of its name."""
+        if not isinstance(server, Instance):
+            return self.model_copy(update={"store": server})
+        instances = tuple(server if old.name == server.name else old for old in self.instances)
+        return self.model_copy(update={"instances": instances})
