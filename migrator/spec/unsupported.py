@@ -1,0 +1,122 @@
+"""What the format knows and this version cannot do yet: delete a line here when it can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from migrator.spec.document import BackupSource, Cluster, Verify
+from migrator.spec.parts import setting_path
+from migrator.spec.places import is_same_store
+from migrator.spec.report import value_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migrator.spec.document import CollectionMapping, Storage
+    from migrator.spec.parts import Parts
+    from migrator.spec.report import Report
+    from migrator.spec.rules_staging import ResolvedStaging
+    from migrator.spec.source_map import Path
+
+_PROVIDERS = frozenset({"gcp", "azure", "aliyun", "tencent"})
+_CREDENTIALS = frozenset({"iam", "shared_key", "service_account"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """One departure from what works: where it is written, what it is, and how to do without."""
+
+    path: Path
+    what: str
+    hint: str
+
+
+def check_supported(parts: Parts, staging: ResolvedStaging | None, report: Report) -> None:
+    """Complain about everything in the plan that this version cannot do yet."""
+    for gap in _gaps(parts, staging, report):
+        report.add(gap.path, f"{gap.what} is not supported yet", gap.hint)
+
+
+def _gaps(parts: Parts, staging: ResolvedStaging | None, report: Report) -> Iterator[_Gap]:
+    yield from _cluster_gaps(parts, report)
+    yield from _staging_gaps(parts, staging, report)
+    for index, mapping in parts.mappings.items():
+        yield from _mapping_gaps(index, mapping, report)
+    yield from _option_gaps(parts)
+
+
+def _cluster_gaps(parts: Parts, report: Report) -> Iterator[_Gap]:
+    if isinstance(parts.source, BackupSource):
+        yield _Gap(("source", "backup"), "a dump as source", "name a cluster as source")
+        yield from _storage_gaps(("source", "backup", "storage"), parts.source.backup.storage)
+    if value_at(report.data, ("target",)) is None:
+        yield _Gap(("target",), "a plan without target", "add target: and a cluster's name")
+    for side, cluster in parts.clusters():
+        yield from _storage_gaps((side, "storage"), cluster.storage)
+        if cluster.milvus.rest_uri is not None:
+            yield _Gap((side, "milvus", "rest_uri"), "rest_uri", "remove it; REST is asked for at uri")
+
+
+def _storage_gaps(path: Path, storage: Storage) -> Iterator[_Gap]:
+    if storage.provider in _PROVIDERS:
+        hint = "use local, minio, s3 or aws"
+        yield _Gap((*path, "provider"), f"provider {storage.provider}", hint)
+    if storage.credentials is not None and storage.credentials.type in _CREDENTIALS:
+        hint = "use static, default or none"
+        yield _Gap((*path, "credentials", "type"), f"type {storage.credentials.type} of credentials", hint)
+
+
+def _staging_gaps(parts: Parts, staging: ResolvedStaging | None, report: Report) -> Iterator[_Gap]:
+    if not parts.staging.keep:
+        yield _Gap(("staging", "keep"), "keep: false", "remove keep; delete the dump by hand when done")
+    if staging is None or parts.target is None or not report.has(("staging", "storage")):
+        return
+    yield from _storage_gaps(("staging", "storage"), staging.storage)
+    if not is_same_store(staging.storage, parts.target.storage):
+        what = "a staging storage other than the target's bucket"
+        yield _Gap(("staging", "storage"), what, "remove staging.storage")
+
+
+def _mapping_gaps(index: int, mapping: CollectionMapping, report: Report) -> Iterator[_Gap]:
+    def place(key: str) -> Path:
+        return setting_path(report, index, key)
+
+    if mapping.if_exists == "replace":
+        yield _Gap(place("if_exists"), "if_exists: replace", "use fail or skip")
+    if mapping.indexes != "rebuild":
+        yield _Gap(place("indexes"), "indexes other than rebuild", "remove indexes")
+    if mapping.aliases != "copy":
+        yield _Gap(place("aliases"), "aliases other than copy", "remove aliases")
+    if mapping.partitions != ("*",):
+        yield _Gap(place("partitions"), "a choice of partitions", "remove partitions")
+
+
+def _option_gaps(parts: Parts) -> Iterator[_Gap]:
+    options = parts.options
+    if options.transfer.mode == "in_place":
+        yield _Gap(("options", "transfer", "mode"), "mode: in_place", "use auto, server_side or stream")
+    if options.transfer.limit_bytes_per_s is not None:
+        yield _Gap(("options", "transfer", "limit_bytes_per_s"), "limit_bytes_per_s", "remove it")
+    if options.state == "staging":
+        yield _Gap(("options", "state"), "state: staging", "use state: local")
+    if options.rbac:
+        yield _Gap(("options", "rbac"), "rbac: true", "remove rbac")
+    yield from _verify_gaps(options.verify)
+    yield from _pause_gaps(parts)
+
+
+def _verify_gaps(verify: Verify) -> Iterator[_Gap]:
+    usual, place = Verify(), ("options", "verify")
+    if verify.level in {"sample", "full"}:
+        yield _Gap((*place, "level"), f"verify level {verify.level}", "use counts or none")
+    for key in ("sample", "seed", "load_source"):
+        if getattr(verify, key) != getattr(usual, key):
+            yield _Gap((*place, key), f"another value of {key}", "remove it")
+
+
+def _pause_gaps(parts: Parts) -> Iterator[_Gap]:
+    pause, source = parts.options.pause_gc, parts.source
+    is_managed = isinstance(source, Cluster) and source.milvus.management_uri is not None
+    if pause == "always" or (pause == "auto" and is_managed):
+        yield _Gap(("options", "pause_gc"), "the pause of garbage collection", "set options.pause_gc: never")
