@@ -23,8 +23,8 @@ from migrator.lab.errors import LabError, PortTaken
 from migrator.lab.milvus_server import LOG, ask, is_healthy, require_alive, start_milvus, wait_until_serving
 from migrator.lab.ports import free_block
 from migrator.lab.process import Process, spawn, stop_all
-from migrator.lab.state import BUCKET, HOST, KEY, MILVUS_PORTS, STORE, Instance, LabState, Server, Settings
-from migrator.lab.wheel import require_lab, unpack_binaries
+from migrator.lab.state import BUCKET, HOST, MILVUS_PORTS, STORE, Instance, LabState, Server, Settings
+from migrator.lab.wheel import cache_folder, require_lab, unpack_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,8 +49,8 @@ class ServerStatus:
 class Lab:
     """Milvus servers and one S3 server on loopback, with all they write in one folder.
 
-    The servers outlive the process that started them. The S3 server keeps objects in memory, so nothing survives
-    `down`: the next `up` starts from nothing.
+    The servers outlive the process that started them. The S3 server keeps objects in memory, so nothing
+    survives `down`: the next `up` starts from nothing.
     """
 
     def __init__(self, folder: Path | str, *, say: Callable[[str], None] = lambda _: None) -> None:
@@ -83,15 +83,15 @@ class Lab:
             instances: Milvus servers, 1 to 26: `milvus_A`, `milvus_B`, …; clusters `a`, `b`, ….
             authorization: Clients have to log in, as root with password Milvus.
             auto_compaction: As in production; off, segments stay as they were flushed.
-            storage: `minio` puts all instances into one bucket of an S3 server; `local` gives each its directory.
+            storage: `minio` puts all into one bucket of an S3 server; `local` gives each its directory.
 
         Returns:
             The lab, every server of it serving.
 
         Raises:
             LabUnavailable: This machine cannot run it.
-            LabError: It runs with other settings, some of its servers are dead, or a server did not start; then
-                everything this call started is stopped again.
+            LabError: It runs with other settings, some of its servers are dead, or a server did not start;
+                then everything this call started is stopped again.
         """
         require_lab()
         if not 1 <= instances <= len(string.ascii_uppercase):
@@ -116,7 +116,7 @@ class Lab:
         with self._alone():
             state = self._get_state()
             alive = tuple(server.name for server in state.servers if server.is_alive)
-            stop_all(state.processes)
+            _stop(state)
             for server in state.servers:
                 state = state.with_server(server.model_copy(update={"process": None}))
             self._write_state(state)
@@ -167,6 +167,7 @@ class Lab:
             LabError: No such server, or it runs.
             ServerDied: It ended again; the message has the end of its log.
         """
+        self._get_state()
         with self._alone():
             server = self._get_server(name)
             if server.is_alive:
@@ -209,7 +210,8 @@ class Lab:
         return state
 
     def _start_all(self) -> None:
-        self._say("unpacking the server, once")
+        if not cache_folder().is_dir():
+            self._say(f"unpacking the server into {cache_folder()}, once")
         unpack_binaries()
         state = self._get_state()
         for server in state.servers[: len(state.servers) - len(state.instances)]:
@@ -229,7 +231,7 @@ class Lab:
         return Instance(name=name, first_port=0, cluster=letter.lower(), root_path=root_path)
 
     def _bring_up(self, server: Server, lab: LabState) -> Server:
-        """Start a server until it serves; one that never had ports gets some, and others where those were taken."""
+        """Start a server until it serves; a new one gets ports, and others where those were taken."""
         is_new = server.first_port == 0
         for attempt in range(1, _ATTEMPTS + 1):
             started_at = time.monotonic()
@@ -267,7 +269,7 @@ class Lab:
 
     def _stop_what_started(self) -> None:
         with self._writing:
-            stop_all(self._get_state().processes, patience_s=3.0)
+            _stop(self._get_state())
 
     def _wipe(self) -> None:
         servers = self.folder / "servers"
@@ -321,16 +323,14 @@ class Lab:
         yaml.default_flow_style = False
         with self.clusters_file.open("w", encoding="utf-8") as file:
             yaml.dump({each.cluster: _cluster(each, state) for each in state.instances}, file)
-        exports = {"S3_ACCESS_KEY_ID": KEY, "S3_SECRET_ACCESS_KEY": KEY}
-        if state.token:
-            exports["MILVUS_PASSWORD"] = state.token.partition(":")[2]
-        lines = [f"export {name}={value}\n" for name, value in exports.items()]
+        lines = [f"export {name}={value}\n" for name, value in state.environment.items()]
         _replace(
             self.environment_file, "# for loopback servers only: these open nothing else\n" + "".join(lines)
         )
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
+        """Keep other processes from changing this lab; its folder is there."""
         import fcntl  # noqa: PLC0415 - not there on Windows, where `up` says so before it comes here
 
         with (self.folder / "lock").open("w") as lock:
@@ -340,6 +340,12 @@ class Lab:
                 self._say("another command works on this lab; waiting for it")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _stop(lab: LabState) -> None:
+    for servers in (lab.instances, lab.servers):  # Milvus cannot end well without its store
+        processes = [server.process for server in servers if server.process is not None]
+        stop_all(processes, patience_s=3.0)  # and its data is of no more use: no reason to wait long
 
 
 def _letters(settings: Settings) -> str:

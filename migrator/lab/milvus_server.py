@@ -7,7 +7,7 @@ import io
 import re
 import shutil
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
@@ -45,7 +45,9 @@ def start_milvus(instance: Instance, lab: LabState, folder: Path) -> Process:
 
 
 def wait_until_serving(instance: Instance, token: str, folder: Path, *, within_s: float) -> None:
-    """Return once rows can be written, flushed, loaded and read; health alone comes seconds earlier.
+    """Return once rows can be written, loaded and read; health alone comes seconds earlier.
+
+    After a restart, what was loaded before can be read again, too.
 
     Raises:
         PortTaken: It ended because one of its ports is in use.
@@ -139,8 +141,18 @@ def _write_and_read(uri: str, token: str) -> None:
         client.insert(_PROBE, [{"id": 1, "vector": [0.0, 1.0]}], timeout=10)
         client.query(_PROBE, ids=[1], timeout=10)
         client.drop_collection(_PROBE)
+        _read_what_was_loaded(client)
     finally:
         client.close()
+
+
+def _read_what_was_loaded(client: Any) -> None:  # noqa: ANN401 - pymilvus has no types
+    """Read from every collection that was loaded when the server ended: they come back after the new ones."""
+    for database in client.list_databases():
+        client.use_database(database)
+        for collection in client.list_collections():
+            if client.get_load_state(collection)["state"].name in {"Loading", "Loaded"}:
+                client.query(collection, output_fields=["count(*)"], timeout=10)
 
 
 def _write_configuration(instance: Instance, lab: LabState, folder: Path) -> None:

@@ -17,8 +17,9 @@ _TRIES = 500
 def free_block(count: int) -> int:
     """Return the first of `count` (at most 16) free neighbouring ports below the ephemeral range.
 
-    Below it no outgoing connection can take one while its server is down. Blocks are aligned and drawn at random, so
-    that two labs starting in the same second rarely meet; where they do, a server dies and is started on others.
+    Below it no outgoing connection can take one while its server is down. Blocks are aligned and drawn at
+    random, so that two labs starting in the same second rarely meet; where they do, a server dies and is
+    started on others.
 
     Raises:
         LabError: No free block in hundreds of tries.

@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# Children of this very process have to be waited for, or they stay as zombies and Popen complains when collected.
+# Children of this very process have to be waited for, or they stay as zombies and Popen complains.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class Process(BaseModel):
-    """A process by what no later one shares: its pid, when it started, and in which boot of the machine."""
+    """A process by what no later one shares: its pid, when it started, and in which boot."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,7 +29,7 @@ class Process(BaseModel):
     boot_id: str
 
     def is_alive(self) -> bool:
-        """Tell whether exactly this process still runs; stopped by SIGSTOP counts as alive, a zombie does not."""
+        """Tell whether exactly this process still runs; a paused one is alive, a zombie is not."""
         child = _children.get(self.pid)
         if child is not None and child.poll() is not None:
             del _children[self.pid]
@@ -70,8 +70,8 @@ def spawn(command: Sequence[str], *, folder: Path, environment: Mapping[str, str
     return Process(pid=child.pid, start_ticks=start_ticks, boot_id=_boot_id())
 
 
-def stop_all(processes: Iterable[Process], *, patience_s: float = 10.0) -> None:
-    """End the processes, politely first; return when all are gone."""
+def stop_all(processes: Iterable[Process], *, patience_s: float) -> None:
+    """End the processes: politely, and after `patience_s` seconds by force; return when all are gone."""
     alive = [process for process in processes if process.is_alive()]
     for process in alive:
         process.signal(signal.SIGTERM)

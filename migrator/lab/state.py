@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from migrator.lab.process import Process
+from migrator.lab.process import Process  # noqa: TC001 - pydantic reads it at run time
 
 HOST = "127.0.0.1"
 BUCKET = "bucket_A"
@@ -105,11 +105,6 @@ class LabState(_Value):
         return (*(() if self.store is None else (self.store,)), *self.instances)
 
     @property
-    def processes(self) -> tuple[Process, ...]:
-        """The processes of all servers that were started, Milvus first: it cannot stop well without its store."""
-        return tuple(server.process for server in reversed(self.servers) if server.process is not None)
-
-    @property
     def s3_endpoint(self) -> str:
         """The URL of the S3 server, empty with local storage."""
         return "" if self.store is None else self.store.address
@@ -133,6 +128,12 @@ class LabState(_Value):
     def token(self) -> str:
         """What a Milvus client logs in with, empty without authorization."""
         return "root:Milvus" if self.settings.authorization else ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that `clusters.yaml` refers to."""
+        variables = {"S3_ACCESS_KEY_ID": self.access_key_id, "S3_SECRET_ACCESS_KEY": self.secret_access_key}
+        return variables | ({"MILVUS_PASSWORD": self.token.partition(":")[2]} if self.token else {})
 
     def with_server(self, server: Server) -> LabState:
         """Return this state with `server` in the place of the one of its name."""

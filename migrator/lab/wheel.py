@@ -19,8 +19,8 @@ MILVUS_VERSION = "2.3.5"
 CACHE_VARIABLE = "MIGRATOR_LAB_CACHE"
 
 _COMPOSE = (
-    "run Milvus's standalone compose file in Docker instead "
-    f"(https://github.com/milvus-io/milvus/releases/tag/v{MILVUS_VERSION}) and write its address into clusters.yaml"
+    "run Milvus's standalone compose file in Docker instead, and put its address in clusters.yaml "
+    f"(https://github.com/milvus-io/milvus/releases/tag/v{MILVUS_VERSION})"
 )
 
 

@@ -1,0 +1,111 @@
+"""Real servers for tests: fixture `bench`, two Milvus servers and one S3 server, once per session.
+
+Take the fixture into a folder's `conftest.py` by `from tests.support.bench import bench`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import obstore
+import pytest
+from obstore.store import S3Store
+
+from migrator.lab import Lab, LabUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from migrator.lab import Instance, LabState, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What tells an object from what it was before."""
+
+    size_bytes: int
+    e_tag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A running lab, and a look into its bucket."""
+
+    lab: Lab
+    state: LabState
+
+    @property
+    def a(self) -> Instance:
+        """The first Milvus server, `milvus_A`, cluster `a`."""
+        return self.state.instances[0]
+
+    @property
+    def b(self) -> Instance:
+        """The second one."""
+        return self.state.instances[1]
+
+    @property
+    def clusters_file(self) -> Path:
+        """For `--clusters`."""
+        return self.lab.clusters_file
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables the clusters file needs."""
+        return self.state.environment
+
+    def bucket_keys(self, prefix: str = "") -> dict[str, StoredObject]:
+        """Return every object under `prefix` by its key: equal before and after if nothing was touched."""
+        store = S3Store(
+            self.state.bucket,
+            endpoint=self.state.s3_endpoint,
+            access_key_id=self.state.access_key_id,
+            secret_access_key=self.state.secret_access_key,
+            region="us-east-1",
+            client_options={"allow_http": True},
+        )
+        return {
+            meta["path"]: StoredObject(meta["size"], meta["e_tag"])
+            for chunk in obstore.list(store, prefix=prefix or None)
+            for meta in chunk
+        }
+
+
+def skip_unless_possible(error: LabUnavailable) -> None:
+    """Skip the test by name, or let it fail where a skip would hide that nothing was tested.
+
+    Raises:
+        LabUnavailable: The same, on CI.
+    """
+    if os.environ.get("CI"):
+        raise error
+    pytest.skip(f"no lab on this machine: {error.message}")
+
+
+@pytest.fixture(scope="session")
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Two Milvus servers and an S3 server, stopped at the end whatever happens.
+
+    Auto compaction is off, so that segments stay as a test made them. A test that wants other settings, and with
+    them other servers, has `@pytest.mark.parametrize("bench", [Settings(auto_compaction=True)], indirect=True)`.
+    """
+    settings: Settings | None = getattr(request, "param", None)
+    wanted = {"auto_compaction": False} if settings is None else settings.model_dump()
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    try:
+        state = lab.up(**wanted)
+    except LabUnavailable as error:
+        skip_unless_possible(error)
+        raise
+    try:
+        yield Bench(lab, state)
+    finally:
+        lab.down()
+        for (
+            instance
+        ) in state.instances:  # pytest keeps the folders of three sessions: logs are enough of that
+            shutil.rmtree(lab.folder / "servers" / instance.name / "data", ignore_errors=True)
