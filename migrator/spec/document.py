@@ -65,9 +65,7 @@ class SecretRef(SpecModel):
     def _refuse_literal(cls, value: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
         if isinstance(value, dict | SecretRef):
             return value
-        raise Fault(
-            "is not a reference to a secret", "write {env: NAME} or {file: path}, and keep the secret there"
-        )
+        raise Fault("must be a reference, not the secret itself", "write {env: NAME} or {file: path}")
 
     @model_validator(mode="after")
     def _require_one(self) -> Self:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from migrator.spec.document import CollectionMapping
 from migrator.spec.fault import Fault
-from migrator.spec.report import SECRET_KEYS, Report, value_at
+from migrator.spec.report import SECRET_KEYS, Report, subject, value_at, written_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +39,18 @@ _MESSAGES: Final = {
     "string_too_long": "is longer than {max_length} characters",
     "too_short": "must have at least one entry",
     "finite_number": "must be a finite number",
+}
+_QUOTE: Final = "put it into quotes"
+_BLOCK_HINT: Final = "write `key: value` pairs below it"
+_HINTS: Final = {
+    "string_type": _QUOTE,
+    "int_type": "write the number without quotes and unit",
+    "float_type": "write the number without quotes and unit",
+    "bool_type": "write true or false, without quotes",
+    "tuple_type": "put it into brackets: [...]",
+    "too_short": "add an entry, or remove the key",
+    "dict_type": _BLOCK_HINT,
+    "model_type": _BLOCK_HINT,
 }
 _BLOCK_ERRORS: Final = frozenset({"dict_type", "model_type"})
 _ELSEWHERE: Final = {
@@ -79,8 +91,7 @@ def read_block(
     try:
         return model.model_validate(raw, context={"folder": folder})
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        found = [_complain(report, path, details, model, without) for details in problems]
+        found = [_complain(report, path, details, model, raw, without) for details in _own_problems(error)]
         report.broken.update(found)
         return _salvage(model, raw, error, folder)
 
@@ -91,11 +102,23 @@ def _long_form(model: type[Block], raw: Data, without: frozenset[str]) -> Data:
     return {key: value for key, value in raw.items() if key not in without} if isinstance(raw, dict) else raw
 
 
+def _own_problems(error: ValidationError) -> list[ErrorDetails]:
+    """The errors, but for lists that are too short only because their entries are wrong."""
+    problems = error.errors(include_url=False, include_input=False)
+    places = {details["loc"][:length] for details in problems for length in range(len(details["loc"]))}
+    return [details for details in problems if details["type"] != "too_short" or details["loc"] not in places]
+
+
 def _complain(
-    report: Report, base: Path, details: ErrorDetails, model: type[BaseModel], neighbours: frozenset[str]
+    report: Report,
+    base: Path,
+    details: ErrorDetails,
+    model: type[BaseModel],
+    raw: Data,
+    neighbours: frozenset[str],
 ) -> Path:
     """Report one error of pydantic's; return the place it is about."""
-    path, kind = base + _path_of(details["loc"]), details["type"]
+    path, kind = base + _path_of(details["loc"], raw), details["type"]
     if kind == "credentials_type" and isinstance(value_at(report.data, path), dict):
         path = (*path, "type")
     key = str(path[-1]) if path else ""
@@ -106,19 +129,25 @@ def _complain(
         known |= neighbours if path[:-1] == base else set()
         report.add(path, f"unknown key {key}", key_hint(key, known), show=False, at_key=True)
     else:
-        raw = value_at(report.data, path)
-        message, hint = _words(details, raw, secret=bool(SECRET_KEYS & set(path)))
+        message, hint = _words(details, written_at(report.data, path))
+        hint = "" if SECRET_KEYS & set(path) and hint == _QUOTE else hint
         is_key = details["loc"][-1:] == ("[key]",)
-        report.add(path, message, hint, show=kind not in _BLOCK_ERRORS, at_key=is_key)
+        report.add(path, f"{subject(path)} {message}", hint, show=kind not in _BLOCK_ERRORS, at_key=is_key)
     return path
 
 
-def _path_of(loc: tuple[int | str, ...]) -> Path:
-    """Pydantic's place of an error without the tags of unions, which stand in pointed brackets."""
-    return tuple(part for part in loc if isinstance(part, int) or not (part[:1] == "<" or part == "[key]"))
+def _path_of(loc: tuple[int | str, ...], raw: Data) -> Path:
+    """Pydantic's place of an error in `raw`, without what is no key there: tags of unions, and `[key]`."""
+    path: Path = ()
+    for part in loc:
+        holder = value_at(raw, path)
+        is_label = isinstance(part, str) and (part[:1] == "<" or part == "[key]")
+        if not is_label or (isinstance(holder, dict) and part in holder):
+            path = (*path, part)
+    return path
 
 
-def _words(details: ErrorDetails, raw: Data, *, secret: bool) -> tuple[str, str]:
+def _words(details: ErrorDetails, raw: Data) -> tuple[str, str]:
     kind, context = details["type"], details.get("ctx", {})
     fault = context.get("error")
     if isinstance(fault, Fault):
@@ -128,9 +157,7 @@ def _words(details: ErrorDetails, raw: Data, *, secret: bool) -> tuple[str, str]
     message = _MESSAGES.get(kind, details["msg"]).format(**context)
     if raw is None:
         return message, "remove the key, or give it a value"
-    if kind == "string_type" and not isinstance(raw, dict | list) and not secret:
-        return message, "put it into quotes"
-    return message, ""
+    return message, _HINTS.get(kind, "")
 
 
 def _choice_words(expected: str, raw: Data) -> tuple[str, str]:
@@ -175,7 +202,7 @@ def _kinds_in(annotation: object) -> set[type[BaseModel]]:
 def _salvage(model: type[Block], raw: Data, error: ValidationError, folder: str) -> Block | None:
     data = copy.deepcopy(raw)
     for _ in range(_ROUNDS):
-        for path, stand_in in sorted(_faulty(error).items(), key=_last_first, reverse=True):
+        for path, stand_in in sorted(_faulty(error, data).items(), key=_last_first, reverse=True):
             if not _mend(data, path, stand_in):
                 return None
         try:
@@ -185,11 +212,11 @@ def _salvage(model: type[Block], raw: Data, error: ValidationError, folder: str)
     return None
 
 
-def _faulty(error: ValidationError) -> dict[Path, Data]:
+def _faulty(error: ValidationError, data: Data) -> dict[Path, Data]:
     """The places to mend, and what to put there; for a key that lacks and has no stand-in, its block."""
     places: dict[Path, Data] = {}
     for details in error.errors(include_url=False, include_input=False):
-        path = _path_of(details["loc"])
+        path = _path_of(details["loc"], data)
         stand_in = _STAND_INS.get(str(path[-1])) if path else None
         if details["type"] == "missing" and stand_in is None:
             path = path[:-1]

@@ -85,6 +85,8 @@ def check_template(template: str, *, names: frozenset[str], variables: Iterable[
     Raises:
         TemplateFault: The first such thing.
     """
+    if not is_template(template):
+        return
     tree = _parse(template)
     for name in tree.find_all(nodes.Name):
         _require_known(name.name, names, "")

@@ -58,8 +58,8 @@ class Report:
         )
 
     def add_fault(self, path: Path, fault: Fault, *, needs: Iterable[Path] = ()) -> None:
-        """Complain about the value at `path` in the words of `fault`."""
-        self.add(path, fault.message, fault.hint, needs=needs)
+        """Complain about the value at `path` in the words of `fault`, which speak of it as the subject."""
+        self.add(path, f"{subject(path)} {fault.message}", fault.hint, needs=needs)
 
     def is_intact(self, path: Path) -> bool:
         """Whether the value at `path` has the right form, and so have what is around it and in it."""
@@ -93,10 +93,7 @@ class Report:
     def _shown_value(self, path: Path) -> str | None:
         if SECRET_KEYS & set(path):
             return None
-        value = value_at(self.data, path)
-        if value is None and path[:1] == ("collections",) and path[-1] == "source":
-            value = value_at(self.data, path[:-1])  # an entry may be its source alone
-        return _shown(value)
+        return _shown(written_at(self.data, path))
 
 
 def value_at(data: Data, path: Path) -> Data:
@@ -109,6 +106,21 @@ def value_at(data: Data, path: Path) -> Data:
         else:
             return None
     return data
+
+
+def written_at(data: Data, path: Path) -> Data:
+    """Return what `data` holds at `path`, or the short form that stands for the whole block around it."""
+    value = value_at(data, path)
+    if value is None and path[-1:] in {("source",), ("level",)}:
+        short = value_at(data, path[:-1])
+        return short if isinstance(short, str) else None
+    return value
+
+
+def subject(path: Path) -> str:
+    """Return what a sentence about the value at `path` calls it."""
+    names = [index for index, part in enumerate(path) if isinstance(part, str)]
+    return dotted(path[names[-1] :]) if names else "the file"
 
 
 def _shown(value: Data) -> str | None:
