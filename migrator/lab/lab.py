@@ -20,7 +20,15 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from migrator.lab.errors import LabError, PortTaken
-from migrator.lab.milvus_server import LOG, ask, is_healthy, require_alive, start_milvus, wait_until_serving
+from migrator.lab.milvus_server import (
+    LOG,
+    ask,
+    is_healthy,
+    quiet_client,
+    require_alive,
+    start_milvus,
+    wait_until_serving,
+)
 from migrator.lab.ports import free_block
 from migrator.lab.process import Process, spawn, stop_all
 from migrator.lab.state import BUCKET, HOST, MILVUS_PORTS, STORE, Instance, LabState, Server, Settings
@@ -104,7 +112,8 @@ class Lab:
             state = self._find_state()
             if state is not None and any(server.is_alive for server in state.servers):
                 return self._reuse(state, wanted)
-            return self._start_afresh(wanted)
+            with quiet_client():
+                return self._start_afresh(wanted)
 
     def down(self) -> tuple[str, ...]:
         """Stop the processes this lab started, and no others; return the names of those that were alive.
@@ -172,7 +181,8 @@ class Lab:
             server = self._get_server(name)
             if server.is_alive:
                 raise LabError(f"{name} is running already, as pid {server.pid}")
-            return self._bring_up(server, self._get_state())
+            with quiet_client():
+                return self._bring_up(server, self._get_state())
 
     # -- up
 

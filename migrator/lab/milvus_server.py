@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
+import logging
 import re
 import shutil
 import time
@@ -17,6 +19,7 @@ from migrator.lab.state import BUCKET, HOST, KEY, MILVUS_PORTS, Instance, LabSta
 from migrator.lab.wheel import package_data, unpack_binaries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from migrator.lab.process import Process
@@ -61,7 +64,8 @@ def wait_until_serving(instance: Instance, token: str, folder: Path, *, within_s
         if is_healthy(instance):
             try:
                 _write_and_read(instance.uri, token)
-            except _client_error() as error:
+                _read_what_was_loaded(instance.uri, token)
+            except _client_errors() as error:
                 reason = str(error)
             else:
                 require_alive(instance, folder)  # or it was another's server on the same port that answered
@@ -123,36 +127,57 @@ def log_tail(folder: Path, *, lines: int = 15) -> str:
     return "\n".join(line[:300] for line in text.splitlines()[-lines:])
 
 
-def _client_error() -> type[Exception]:
-    from pymilvus import MilvusException  # noqa: PLC0415 - slow to import, and only needed once servers run
+@contextlib.contextmanager
+def quiet_client() -> Iterator[None]:
+    """Keep pymilvus from logging a traceback for every call that comes too early."""
+    import pymilvus  # noqa: F401, PLC0415 - it sets its log level when imported, and is slow to import
 
-    error: type[Exception] = MilvusException
-    return error
+    logger = logging.getLogger("pymilvus")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _write_and_read(uri: str, token: str) -> None:
-    from pymilvus import MilvusClient  # noqa: PLC0415 - as above
-
-    client = MilvusClient(uri, token=token, timeout=10, dedicated=True)
-    try:
+    with _connected(uri, token) as client:
         if client.has_collection(_PROBE):  # left by an attempt that failed, or by a server that was killed
             client.drop_collection(_PROBE)
         client.create_collection(_PROBE, dimension=2, consistency_level="Strong")
         client.insert(_PROBE, [{"id": 1, "vector": [0.0, 1.0]}], timeout=10)
         client.query(_PROBE, ids=[1], timeout=10)
         client.drop_collection(_PROBE)
-        _read_what_was_loaded(client)
+
+
+def _read_what_was_loaded(uri: str, token: str) -> None:
+    """Read from every collection that was loaded when the server ended: they come back last."""
+    with _connected(uri, token) as client:
+        databases = client.list_databases()
+    for database in databases:
+        with _connected(uri, token, database) as client:
+            for collection in client.list_collections():
+                if client.get_load_state(collection)["state"].name in {"Loading", "Loaded"}:
+                    client.query(collection, output_fields=["count(*)"], timeout=10)
+
+
+@contextlib.contextmanager
+def _connected(uri: str, token: str, database: str = "default") -> Iterator[Any]:
+    from pymilvus import MilvusClient  # noqa: PLC0415 - slow to import
+
+    client = MilvusClient(uri, token=token, db_name=database, timeout=10, dedicated=True)
+    try:
+        yield client
     finally:
         client.close()
 
 
-def _read_what_was_loaded(client: Any) -> None:  # noqa: ANN401 - pymilvus has no types
-    """Read from every collection that was loaded when the server ended: they come back after the new ones."""
-    for database in client.list_databases():
-        client.use_database(database)
-        for collection in client.list_collections():
-            if client.get_load_state(collection)["state"].name in {"Loading", "Loaded"}:
-                client.query(collection, output_fields=["count(*)"], timeout=10)
+def _client_errors() -> tuple[type[Exception], ...]:
+    from grpc import RpcError  # noqa: PLC0415 - comes with pymilvus
+    from pymilvus import MilvusException  # noqa: PLC0415 - slow to import
+
+    return (MilvusException, RpcError)
 
 
 def _write_configuration(instance: Instance, lab: LabState, folder: Path) -> None:

@@ -35,25 +35,23 @@ def require_lab() -> None:
         raise LabUnavailable(
             f"the lab's Milvus runs on linux x86_64 only, and this is {machine}", hint=_COMPOSE
         )
-    missing = [name for name in ("milvus", "moto", "flask") if importlib.util.find_spec(name) is None]
+    found = {name: _version(name) for name in ("milvus", "moto", "flask")}  # flask: the `server` half of moto
+    missing = [name for name, version in found.items() if version is None]
     if missing:
         raise LabUnavailable(
             f"the lab needs packages that are not installed: {', '.join(missing)}",
             hint=f"pip install 'migrator[lab]', or {_COMPOSE}",
         )
-    found = importlib.metadata.version("milvus")
-    if found != MILVUS_VERSION:
+    if found["milvus"] != MILVUS_VERSION:
         raise LabUnavailable(
-            f"the lab is made for the package milvus {MILVUS_VERSION}, and {found} is installed",
+            f"the lab is made for the package milvus {MILVUS_VERSION}, and {found['milvus']} is installed",
             hint="pip install 'migrator[lab]'",
         )
 
 
 def package_data() -> Path:
     """Return the folder of the wheel that holds `config.yaml.template`, `glog.conf` and `bin/*.lzma`."""
-    spec = importlib.util.find_spec(
-        "milvus"
-    )  # importing the package would parse templates and bind nothing useful
+    spec = importlib.util.find_spec("milvus")  # importing the package would make two servers, unstarted
     if spec is None or not spec.submodule_search_locations:
         raise LabUnavailable("the package milvus is not installed", hint="pip install 'migrator[lab]'")
     return Path(spec.submodule_search_locations[0]) / "data"
@@ -86,6 +84,13 @@ def unpack_binaries() -> Path:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _unpack(archive: Path, folder: Path) -> None:

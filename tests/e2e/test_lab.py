@@ -284,6 +284,17 @@ def test_another_platform_is_told_what_to_do_instead(lab: Lab, monkeypatch: pyte
     assert "Docker" in caught.value.hint
 
 
+def test_a_missing_extra_is_told_by_name(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "migrator.lab.wheel._version", lambda name: None if name == "flask" else MILVUS_VERSION
+    )
+
+    with pytest.raises(LabUnavailable, match="not installed: flask") as caught:
+        lab.up()
+
+    assert "pip install 'migrator[lab]'" in caught.value.hint
+
+
 def test_a_process_is_known_by_more_than_its_pid() -> None:
     boot_id = "3f0e"
 

@@ -90,8 +90,8 @@ def skip_unless_possible(error: LabUnavailable) -> None:
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Two Milvus servers and an S3 server, stopped at the end whatever happens.
 
-    Auto compaction is off, so that segments stay as a test made them. A test that wants other settings, and with
-    them other servers, has `@pytest.mark.parametrize("bench", [Settings(auto_compaction=True)], indirect=True)`.
+    Auto compaction is off, so that segments stay as a test made them. For other settings, on other servers:
+    `@pytest.mark.parametrize("bench", [Settings(auto_compaction=True)], indirect=True)`.
     """
     settings: Settings | None = getattr(request, "param", None)
     wanted = {"auto_compaction": False} if settings is None else settings.model_dump()
