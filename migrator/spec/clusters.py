@@ -81,7 +81,7 @@ def _read(path: Path, report: Report) -> ClusterBook:
     except SpecError as error:
         place = report.position_of(("clusters",))
         report.complaints += [
-            complaint if complaint.position else replace(complaint, field="clusters", position=place)
+            replace(complaint, field="clusters", position=complaint.position or place)
             for complaint in error.complaints
         ]
         return _no_book()

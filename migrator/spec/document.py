@@ -174,14 +174,6 @@ class NoCredentials(SpecModel):
     type: Literal["none"]
 
 
-AnyCredentials: TypeAlias = (
-    StaticCredentials
-    | IamCredentials
-    | DefaultCredentials
-    | SharedKeyCredentials
-    | ServiceAccountCredentials
-    | NoCredentials
-)
 CREDENTIAL_TYPES = ("static", "iam", "default", "shared_key", "service_account", "none")
 
 
@@ -190,7 +182,15 @@ def _credentials_kind(value: object) -> str:
     return f"<{kind}>"
 
 
-Credentials: TypeAlias = Annotated[
+def _credentials_block(value: object) -> object:
+    if isinstance(value, dict | SpecModel):
+        return value
+    raise Fault(
+        "must be a map of keys and values", "write {type: static, ...}, or another type with its keys"
+    )
+
+
+_CredentialsByType: TypeAlias = Annotated[
     Annotated[StaticCredentials, Tag("<static>")]
     | Annotated[IamCredentials, Tag("<iam>")]
     | Annotated[DefaultCredentials, Tag("<default>")]
@@ -200,9 +200,10 @@ Credentials: TypeAlias = Annotated[
     Discriminator(
         _credentials_kind,
         custom_error_type="credentials_type",
-        custom_error_message=f"must be a type of credentials: one of {', '.join(CREDENTIAL_TYPES)}",
+        custom_error_message=f"must be one of {', '.join(CREDENTIAL_TYPES)}",
     ),
 ]
+Credentials: TypeAlias = Annotated[_CredentialsByType, BeforeValidator(_credentials_block)]
 
 _ENDPOINT = Field(None, description="Address of the store; https means SSL.", examples=["http://minio:9000"])
 _REGION = Field(None, description="Region of the bucket.", examples=["us-east-1"])
@@ -408,7 +409,7 @@ def _mapping_of(value: object) -> object:
 CollectionEntry: TypeAlias = Annotated[
     CollectionMapping,
     BeforeValidator(_mapping_of),
-    AlsoAccepts((("type", "string"), ("minLength", 1), ("description", "A source; every default."))),
+    AlsoAccepts({"type": "string", "minLength": 1, "description": "A source; every default."}),
 ]
 
 
@@ -485,7 +486,7 @@ class Options(SpecModel):
     verify: Annotated[
         Verify,
         BeforeValidator(_verify_of),
-        AlsoAccepts((("enum", ("none", "counts", "sample", "full")), ("description", "The level alone."))),
+        AlsoAccepts({"enum": ["none", "counts", "sample", "full"], "description": "The level alone."}),
     ] = Field(Verify(), description="Comparison at the end.")
     retry: Retry = Field(Retry(), description="Patience with Milvus and storage.")
     pause_gc: Literal["auto", "always", "never"] = Field(

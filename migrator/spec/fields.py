@@ -49,16 +49,16 @@ class SpecModel(BaseModel):
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AlsoAccepts:
     """Tells editors of a short form that a validator before the model turns into the long one."""
 
-    schema: tuple[tuple[str, object], ...]
+    schema: dict[str, Any]
 
     def __get_pydantic_json_schema__(
         self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"anyOf": [dict(self.schema), handler(core_schema)]}
+        return {"anyOf": [self.schema, handler(core_schema)]}
 
 
 def _duration(value: object) -> object:
@@ -247,6 +247,7 @@ Scalar: TypeAlias = Annotated[
         custom_error_type="scalar",
         custom_error_message="must be text, a number, or true or false",
     ),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
 ]
 
 Names: TypeAlias = Annotated[tuple[Text, ...], Field(strict=False)]

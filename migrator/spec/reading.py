@@ -10,11 +10,12 @@ from __future__ import annotations
 import copy
 import difflib
 import typing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from migrator.spec.document import CollectionMapping
+from migrator.spec.document import CREDENTIAL_TYPES, CollectionMapping
 from migrator.spec.fault import Fault
 from migrator.spec.report import SECRET_KEYS, Report, subject, value_at, written_at
 
@@ -91,7 +92,8 @@ def read_block(
     try:
         return model.model_validate(raw, context={"folder": folder})
     except ValidationError as error:
-        found = [_complain(report, path, details, model, raw, without) for details in _own_problems(error)]
+        block = _Block(path, model, raw, without)
+        found = [_complain(report, block, details) for details in _own_problems(error)]
         report.broken.update(found)
         return _salvage(model, raw, error, folder)
 
@@ -109,24 +111,32 @@ def _own_problems(error: ValidationError) -> list[ErrorDetails]:
     return [details for details in problems if details["type"] != "too_short" or details["loc"] not in places]
 
 
-def _complain(
-    report: Report,
-    base: Path,
-    details: ErrorDetails,
-    model: type[BaseModel],
-    raw: Data,
-    neighbours: frozenset[str],
-) -> Path:
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A block that is being read: its place, kind and data, and keys beside it that are read elsewhere."""
+
+    path: Path
+    model: type[BaseModel]
+    raw: Data
+    neighbours: frozenset[str]
+
+    def known_keys(self, path: Path, raw: Data) -> set[str]:
+        """The keys that the block at `path` may have, which holds `raw`."""
+        known = _keys_at(self.model, path[len(self.path) :], raw)
+        return known | self.neighbours if path == self.path else known
+
+
+def _complain(report: Report, block: _Block, details: ErrorDetails) -> Path:
     """Report one error of pydantic's; return the place it is about."""
-    path, kind = base + _path_of(details["loc"], raw), details["type"]
-    if kind == "credentials_type" and isinstance(value_at(report.data, path), dict):
+    path, kind = block.path + _path_of(details["loc"], block.raw), details["type"]
+    if kind == "credentials_type":
         path = (*path, "type")
     key = str(path[-1]) if path else ""
     if kind == "missing":
-        report.add(path, f"the key {key} is missing", f"add {key}: ...")
+        value = "{env: NAME}" if key in SECRET_KEYS else "..."
+        report.add(path, f"the key {key} is missing", f"add {key}: {value}")
     elif kind == "extra_forbidden":
-        known = _keys_at(model, path[len(base) : -1], value_at(report.data, path[:-1]))
-        known |= neighbours if path[:-1] == base else set()
+        known = block.known_keys(path[:-1], value_at(report.data, path[:-1]))
         report.add(path, f"unknown key {key}", key_hint(key, known), show=False, at_key=True)
     else:
         message, hint = _words(details, written_at(report.data, path))
@@ -154,6 +164,8 @@ def _words(details: ErrorDetails, raw: Data) -> tuple[str, str]:
         return fault.message, fault.hint
     if kind == "literal_error":
         return _choice_words(str(context["expected"]), raw)
+    if kind == "credentials_type":
+        return _choice_words(", ".join(CREDENTIAL_TYPES), raw)
     message = _MESSAGES.get(kind, details["msg"]).format(**context)
     if raw is None:
         return message, "remove the key, or give it a value"

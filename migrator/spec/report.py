@@ -91,7 +91,7 @@ class Report:
         return mark.value if place == path and not at_key else mark.start
 
     def _shown_value(self, path: Path) -> str | None:
-        if SECRET_KEYS & set(path):
+        if SECRET_KEYS & set(path) or path[-1:] == ("credentials",):
             return None
         return _shown(written_at(self.data, path))
 

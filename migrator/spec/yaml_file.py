@@ -216,7 +216,8 @@ class _Walk:
         problem = _excess(depth, self.count)
         if problem:
             raise _refusal(problem, self.at(node), hint="write it out more simply")
-        self.marks[path] = Mark(self.at(node), key)
+        is_empty = node.start_mark.index == node.end_mark.index  # its mark is where the next token stands
+        self.marks[path] = Mark(key if key and is_empty else self.at(node), key)
         if str(node.tag) not in _PLAIN_TAGS:
             self._complain("a tag (!name) is used, and tags are not allowed", node, path, "remove the tag")
             self.broken.add(path)

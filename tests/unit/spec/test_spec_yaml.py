@@ -139,9 +139,19 @@ def test_what_is_not_plain_data_is_refused_once(tmp_path: Path, more: str, messa
 
 @pytest.mark.parametrize(
     ("written", "value"),
-    [("yes", "yes"), ("on", "on"), ("0x1F", "0x1F"), ("2024-01-01", "2024-01-01"), ("1e3", 1000.0), ("!!str 5", "5"),
-     ("true", True), ("'true'", "true"), ("-3", -3), ("1:30", "1:30")],
-)  # fmt: skip
+    [
+        ("yes", "yes"),
+        ("on", "on"),
+        ("0x1F", "0x1F"),
+        ("2024-01-01", "2024-01-01"),
+        ("1e3", 1000.0),
+        ("!!str 5", "5"),
+        ("true", True),
+        ("'true'", "true"),
+        ("-3", -3),
+        ("1:30", "1:30"),
+    ],
+)
 def test_scalars_mean_what_yaml_1_2_says(tmp_path: Path, written: str, value: object) -> None:
     found = load_text(tmp_path, plan_text(more=f"vars: {{x: {written}}}\n")).variables["x"]
     assert (found, type(found)) == (value, type(value))

@@ -1,0 +1,126 @@
+"""What this version cannot do yet is said, and not ignored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from spec_cases import KEYS, SOURCE, TARGET, complaints_of, load_text, plan_text, storage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DUMP = f"{{backup: {{storage: {storage('backup')}, name: my_backup}}}}"
+OPTIONS = [
+    ("transfer: {mode: in_place}", "transfer.mode"),
+    ("transfer: {limit_bytes_per_s: 1MiB}", "transfer.limit_bytes_per_s"),
+    ("verify: sample", "verify.level"),
+    ("verify: {level: full}", "verify.level"),
+    ("verify: {sample: 5}", "verify.sample"),
+    ("verify: {seed: 5}", "verify.seed"),
+    ("verify: {load_source: true}", "verify.load_source"),
+    ("pause_gc: always", "pause_gc"),
+    ("state: staging", "state"),
+    ("rbac: true", "rbac"),
+]
+MAPPINGS = [
+    ("if_exists: replace", "if_exists"),
+    ("indexes: auto", "indexes"),
+    ("indexes: none", "indexes"),
+    ("indexes: [{field: v, index_type: HNSW, metric_type: L2, params: {M: 8}}]", "indexes"),
+    ("aliases: move", "aliases"),
+    ("aliases: none", "aliases"),
+    ("aliases: [books]", "aliases"),
+    ("partitions: [a]", "partitions"),
+]
+
+
+def refused(folder: Path, text: str, field: str) -> None:
+    found = complaints_of(folder, text)
+    assert found.keys() == {field}
+    assert "not supported yet" in found[field].message
+    assert found[field].hint
+    assert found[field].position is not None
+
+
+@pytest.mark.parametrize(("option", "field"), OPTIONS)
+def test_options_to_come(tmp_path: Path, option: str, field: str) -> None:
+    refused(tmp_path, plan_text(more=f"options: {{{option}}}\n"), f"options.{field}")
+
+
+@pytest.mark.parametrize(("setting", "field"), MAPPINGS)
+def test_settings_of_mappings_to_come(tmp_path: Path, setting: str, field: str) -> None:
+    refused(tmp_path, plan_text(collections=f"[{{source: x, {setting}}}]"), f"collections[0].{field}")
+    refused(tmp_path, plan_text(collections="[x, y]", more=f"defaults: {{{setting}}}\n"), f"defaults.{field}")
+
+
+@pytest.mark.parametrize("provider", ["gcp", "aliyun", "tencent"])
+def test_providers_to_come(tmp_path: Path, provider: str) -> None:
+    source = SOURCE.replace("provider: minio", f"provider: {provider}")
+    refused(tmp_path, plan_text(source=source), "source.storage.provider")
+
+
+def test_azure_is_to_come(tmp_path: Path) -> None:
+    source = SOURCE.replace("provider: minio", "provider: azure, account: x").replace(KEYS, "{type: default}")
+    refused(tmp_path, plan_text(source=source), "source.storage.provider")
+
+
+def test_roles_as_credentials_are_to_come(tmp_path: Path) -> None:
+    source = SOURCE.replace(KEYS, "{type: iam, iam_endpoint: 'http://h'}")
+    refused(tmp_path, plan_text(source=source), "source.storage.credentials.type")
+
+
+def test_a_dump_as_source_is_to_come(tmp_path: Path) -> None:
+    refused(tmp_path, plan_text(source=DUMP), "source.backup")
+
+
+def test_a_dump_as_source_is_checked_all_the_same(tmp_path: Path) -> None:
+    found = complaints_of(tmp_path, plan_text(source=DUMP.replace("my_backup", "my-backup")))
+    assert "source.backup.name" in found
+
+
+@pytest.mark.parametrize("target", ["target: null\n", ""])
+def test_a_plan_without_target_is_to_come(tmp_path: Path, target: str) -> None:
+    text = plan_text(more=f"staging: {{storage: {storage('x').replace('root_path: x, ', '')}}}\n")
+    refused(tmp_path, text.replace(f"target: {TARGET}\n", target), "target")
+
+
+def test_a_plan_without_target_needs_its_staging_in_full(tmp_path: Path) -> None:
+    text = plan_text(more="staging: {keep: false}\n").replace(f"target: {TARGET}\n", "")
+    found = complaints_of(tmp_path, text)
+    assert found.keys() == {"target", "staging.storage", "staging.keep"}
+    assert "needed in full" in found["staging.storage"].message
+
+
+def test_deleting_the_dump_is_to_come(tmp_path: Path) -> None:
+    refused(tmp_path, plan_text(more="staging: {keep: false}\n"), "staging.keep")
+
+
+def test_another_bucket_for_the_dump_is_to_come(tmp_path: Path) -> None:
+    refused(tmp_path, plan_text(more="staging: {storage: {bucket: other}}\n"), "staging.storage")
+    elsewhere = f"staging: {{storage: {{endpoint: 'http://o:1', credentials: {KEYS}}}}}\n"
+    refused(tmp_path, plan_text(more=elsewhere), "staging.storage")
+
+
+def test_a_rest_address_is_to_come(tmp_path: Path) -> None:
+    source = SOURCE.replace("19530}", "19530, rest_uri: 'http://milvus_A:9091'}")
+    refused(tmp_path, plan_text(source=source), "source.milvus.rest_uri")
+
+
+def test_a_management_address_wants_the_pause_that_is_to_come(tmp_path: Path) -> None:
+    source = SOURCE.replace("19530}", "19530, management_uri: 'http://milvus_A:9091'}")
+    found = complaints_of(tmp_path, plan_text(source=source))
+    assert "set options.pause_gc: never" in found["options.pause_gc"].hint
+    load_text(tmp_path, plan_text(source=source, more="options: {pause_gc: never}\n"))
+
+
+@pytest.mark.parametrize("mode", ["auto", "server_side", "stream"])
+def test_these_ways_of_copying_are_there(tmp_path: Path, mode: str) -> None:
+    load_text(tmp_path, plan_text(more=f"options: {{transfer: {{mode: {mode}}}}}\n"))
+
+
+@pytest.mark.parametrize("provider", ["s3", "aws"])
+@pytest.mark.parametrize("keys", [KEYS, "{type: default}", "{type: none}"])
+def test_these_stores_are_there(tmp_path: Path, provider: str, keys: str) -> None:
+    source = SOURCE.replace("provider: minio", f"provider: {provider}").replace(KEYS, keys)
+    assert load_text(tmp_path, plan_text(source=source)).source.storage.provider == provider
