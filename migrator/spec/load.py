@@ -95,7 +95,6 @@ def _read_parts(report: Report, book: ClusterBook, folder: str, overrides: Mappi
         source=source,
         target=target if isinstance(target, Cluster) else None,
         staging=_read_optional(Staging, "staging", report, folder),
-        defaults=defaults,
         mappings=_read_mappings(defaults, report, folder),
         options=_read_optional(Options, "options", report, folder),
         variables=_override(header, overrides, report),

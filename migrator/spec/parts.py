@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from migrator.spec.document import (
         BackupSource,
         CollectionMapping,
-        MappingSettings,
         Options,
         PlanHeader,
         Staging,
@@ -30,7 +29,6 @@ class Parts:
     source: Cluster | BackupSource | None
     target: Cluster | None
     staging: Staging
-    defaults: MappingSettings
     mappings: dict[int, CollectionMapping]
     options: Options
     variables: dict[str, str | int | float | bool]

@@ -114,8 +114,10 @@ def test_certificates_fit_the_mode(tmp_path: Path, tls: str, fields: set[str]) -
             "secret_access_key is missing",
         ),
         (
-            "{provider: aws, bucket: b, root_path: f,"
-            " credentials: {type: static, secret_access_key: {env: S}}}",
+            (
+                "{provider: aws, bucket: b, root_path: f,"
+                " credentials: {type: static, secret_access_key: {env: S}}}"
+            ),
             "credentials.access_key_id",
             "access_key_id is missing",
         ),
