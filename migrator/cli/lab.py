@@ -12,21 +12,15 @@ if TYPE_CHECKING:
 
     from migrator.lab import Lab, ServerStatus
 
-app = typer.Typer(
-    help="Real Milvus servers and an S3 server on loopback, to try everything on.", no_args_is_help=True
-)
+app = typer.Typer(help="Real Milvus servers and an S3 server on loopback, to try everything on.", no_args_is_help=True)
 
-Folder = Annotated[
-    Path, typer.Option("--folder", help="Where the lab keeps everything: data, logs, addresses.")
-]
+Folder = Annotated[Path, typer.Option("--folder", help="Where the lab keeps everything: data, logs, addresses.")]
 
 
 @app.command()
 def up(
     folder: Folder = Path(".lab"),
-    instances: Annotated[
-        int, typer.Option("--instances", min=1, max=26, help="Milvus servers to start.")
-    ] = 2,
+    instances: Annotated[int, typer.Option("--instances", min=1, max=26, help="Milvus servers to start.")] = 2,
 ) -> None:
     """Start the servers, or find them running; write clusters.yaml and env.sh for them."""
     lab = _lab(folder)

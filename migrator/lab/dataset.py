@@ -78,9 +78,7 @@ def fill_demo(uri: str, collection: str = "coll", *, rows: int = 60_000, token: 
         for first, last in _ranges(len(deleted), _BATCH):
             client.delete(collection, ids=list(deleted[first:last]))
         others = _vectors(len(upserted), seed=_SEED + 1)
-        replaced = [
-            _row(pk, vector, edition=" (2nd ed.)") for pk, vector in zip(upserted, others, strict=True)
-        ]
+        replaced = [_row(pk, vector, edition=" (2nd ed.)") for pk, vector in zip(upserted, others, strict=True)]
         _write(client.upsert, collection, replaced)
     return DemoSummary(
         collection=collection,
@@ -164,9 +162,7 @@ def _connected(uri: str, token: str) -> Iterator[Any]:
 def _create(client: Any, collection: str) -> None:  # noqa: ANN401 - pymilvus has no types
     from pymilvus import DataType  # noqa: PLC0415 - as above
 
-    schema = client.create_schema(
-        auto_id=False, enable_dynamic_field=True, description="Books of a small library"
-    )
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=True, description="Books of a small library")
     schema.add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("title", DataType.VARCHAR, max_length=200)
     schema.add_field("year", DataType.INT32)
@@ -177,12 +173,8 @@ def _create(client: Any, collection: str) -> None:  # noqa: ANN401 - pymilvus ha
     for partition in PARTITIONS:
         client.create_partition(collection, partition)
     index = client.prepare_index_params()
-    index.add_index(
-        "embedding", index_type="HNSW", metric_type="COSINE", params={"M": 16, "efConstruction": 200}
-    )
-    client.create_index(
-        collection, index
-    )  # while it is empty: segments are then indexed as the next ones are filled
+    index.add_index("embedding", index_type="HNSW", metric_type="COSINE", params={"M": 16, "efConstruction": 200})
+    client.create_index(collection, index)  # while it is empty: segments are then indexed as the next ones are filled
     client.create_alias(collection, f"{collection}_live")
 
 

@@ -254,9 +254,7 @@ class Lab:
                     raise
                 shutil.rmtree(self._folder_of(server.name))
             else:
-                self._say(
-                    f"{server.name} serves at {server.address} after {time.monotonic() - started_at:.1f} s"
-                )
+                self._say(f"{server.name} serves at {server.address} after {time.monotonic() - started_at:.1f} s")
                 break
         return server
 
@@ -334,9 +332,7 @@ class Lab:
         with self.clusters_file.open("w", encoding="utf-8") as file:
             yaml.dump({each.cluster: _cluster(each, state) for each in state.instances}, file)
         lines = [f"export {name}={value}\n" for name, value in state.environment.items()]
-        _replace(
-            self.environment_file, "# for loopback servers only: these open nothing else\n" + "".join(lines)
-        )
+        _replace(self.environment_file, "# for loopback servers only: these open nothing else\n" + "".join(lines))
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -389,9 +385,7 @@ def _cluster(instance: Instance, lab: LabState) -> dict[str, object]:
 
 
 def _start_moto(server: Server, folder: Path) -> Process:
-    environment = {
-        name: value for name, value in os.environ.items() if not name.upper().startswith(("AWS_", "MOTO_"))
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.upper().startswith(("AWS_", "MOTO_"))}
     program = Path(__file__).with_name("s3_server.py")
     # -P: or this package's own modules would hide others of the same names
     command = [sys.executable, "-P", str(program), HOST, str(server.first_port)]

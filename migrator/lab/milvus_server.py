@@ -208,9 +208,7 @@ def _filled_template(instance: Instance, folder: Path) -> io.StringIO:
         "system_log_path": '""',  # standard output alone, which is the log file
     }
     template = (package_data() / "config.yaml.template").read_text(encoding="utf-8")
-    return io.StringIO(
-        _PLACEHOLDER.sub(lambda match: str(values.get(match["name"], match["default"])), template)
-    )
+    return io.StringIO(_PLACEHOLDER.sub(lambda match: str(values.get(match["name"], match["default"])), template))
 
 
 def _changes(instance: Instance, lab: LabState, folder: Path) -> dict[str, object]:
@@ -226,9 +224,7 @@ def _changes(instance: Instance, lab: LabState, folder: Path) -> dict[str, objec
         }
     return {
         **storage,
-        **{
-            f"{role}.ip": HOST for role in _ROLES
-        },  # what it registers, so that servers do not find each other
+        **{f"{role}.ip": HOST for role in _ROLES},  # what it registers, so that servers do not find each other
         "etcd.endpoints": f"{HOST}:{instance.ports['etcd_port']}",  # localhost may mean ::1
         "localStorage.path": str(folder / "data"),
         "common.security.authorizationEnabled": lab.settings.authorization,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from migrator.lab.process import Process  # noqa: TC001 - pydantic reads it at run time
+from migrator.lab.process import Process
 
 HOST = "127.0.0.1"
 BUCKET = "bucket_A"

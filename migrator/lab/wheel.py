@@ -32,9 +32,7 @@ def require_lab() -> None:
     """
     machine = f"{sys.platform} {platform.machine()}"
     if machine != "linux x86_64":
-        raise LabUnavailable(
-            f"the lab's Milvus runs on linux x86_64 only, and this is {machine}", hint=_COMPOSE
-        )
+        raise LabUnavailable(f"the lab's Milvus runs on linux x86_64 only, and this is {machine}", hint=_COMPOSE)
     found = {name: _version(name) for name in ("milvus", "moto", "flask")}  # flask: the `server` half of moto
     missing = [name for name, version in found.items() if version is None]
     if missing:

@@ -1,4 +1,4 @@
-"""What a collection is: its name, schema, partitions and indexes, as plain values."""
+"""What a collection is: its name, schema, partitions, indexes and load state, as plain values."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 DEFAULT_DATABASE = "default"
+ROW_ID_FIELD = 0
+TIMESTAMP_FIELD = 1
+FIRST_USER_FIELD = 100
+"""Field ids below 100 are the server's own: RowID 0 and Timestamp 1."""
 
 KeyValues = tuple[tuple[str, str], ...]
 """Key/value pairs in the order the server gave them."""
@@ -31,3 +35,166 @@ class CollectionRef:
     def short(self) -> str:
         """The name as a user would write it: without the database where that is `default`."""
         return self.name if self.database == DEFAULT_DATABASE else str(self)
+
+
+class DataType(IntEnum):
+    """Milvus's numbers of field types (schema.proto); a number that is not here is refused, never guessed."""
+
+    BOOL = 1
+    INT8 = 2
+    INT16 = 3
+    INT32 = 4
+    INT64 = 5
+    FLOAT = 10
+    DOUBLE = 11
+    VARCHAR = 21
+    ARRAY = 22
+    JSON = 23
+    BINARY_VECTOR = 100
+    FLOAT_VECTOR = 101
+    FLOAT16_VECTOR = 102
+    BFLOAT16_VECTOR = 103
+    SPARSE_FLOAT_VECTOR = 104
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether fields of this type hold vectors."""
+        return self >= DataType.BINARY_VECTOR
+
+
+class ConsistencyLevel(IntEnum):
+    """Milvus's numbers of consistency levels (common.proto)."""
+
+    STRONG = 0
+    SESSION = 1
+    BOUNDED = 2
+    EVENTUALLY = 3
+    CUSTOMIZED = 4
+
+
+class LoadState(StrEnum):
+    """What a query node holds of a collection."""
+
+    NOT_LOADED = "not loaded"
+    LOADING = "loading"
+    LOADED = "loaded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldSchema:
+    """One field; ids are what Milvus matches binlogs by, names are not."""
+
+    field_id: int
+    name: str
+    data_type: DataType
+    description: str = ""
+    is_primary_key: bool = False
+    auto_id: bool = False
+    is_partition_key: bool = False
+    is_clustering_key: bool = False
+    is_dynamic: bool = False
+    nullable: bool = False
+    element_type: DataType | None = None
+    default_value_base64: str = ""
+    type_params: KeyValues = ()
+    index_params: KeyValues = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSchema:
+    """The fields of a collection, without the hidden ones (RowID, Timestamp, $meta)."""
+
+    description: str
+    auto_id: bool
+    enable_dynamic_field: bool
+    fields: tuple[FieldSchema, ...]
+    properties: KeyValues = ()
+
+    @property
+    def has_partition_key(self) -> bool:
+        """Whether Milvus places rows into partitions by itself."""
+        return any(field.is_partition_key for field in self.fields)
+
+    @property
+    def stored_field_ids(self) -> frozenset[int]:
+        """The ids every segment has insert logs for, hidden fields included.
+
+        The hidden `$meta` has the first id that is free among the visible ones (Milvus numbers fields from 100 in
+        the order of creation, `$meta` after them).
+        """
+        ids = {field.field_id for field in self.fields}
+        hidden = {ROW_ID_FIELD, TIMESTAMP_FIELD}
+        if self.enable_dynamic_field:
+            hidden.add(next(i for i in range(FIRST_USER_FIELD, FIRST_USER_FIELD + len(ids) + 1) if i not in ids))
+        return frozenset(ids | hidden)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Partition:
+    """A partition; on partition-key collections a physical one, `_default_<i>`."""
+
+    partition_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index as `DescribeIndex` tells it."""
+
+    field_name: str
+    name: str
+    params: KeyValues
+
+    @property
+    def index_type(self) -> str:
+        """`HNSW`, `IVF_FLAT`, …; empty where the server chose."""
+        return dict(self.params).get("index_type", "")
+
+    @property
+    def metric_type(self) -> str:
+        """`COSINE`, `L2`, `IP`, …; empty for scalar indexes."""
+        return dict(self.params).get("metric_type", "")
+
+    def __str__(self) -> str:
+        kind = " ".join(part for part in (self.index_type or "default", self.metric_type) if part)
+        return f"{kind} on {self.field_name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexProgress:
+    """How far a build is; `state` of the server is left out because 2.3 says Finished too early."""
+
+    index: Index
+    indexed_rows: int
+    total_rows: int
+    pending_rows: int
+    failure: str = ""
+
+    @property
+    def is_built(self) -> bool:
+        """Whether every row that the index shall hold is in it."""
+        return self.pending_rows == 0 and self.indexed_rows >= self.total_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """Everything Milvus tells of one collection, rows apart."""
+
+    ref: CollectionRef
+    collection_id: int
+    created_ts: int
+    schema: CollectionSchema
+    shards_num: int
+    num_partitions: int
+    consistency_level: ConsistencyLevel
+    properties: KeyValues
+    partitions: tuple[Partition, ...]
+    indexes: tuple[Index, ...]
+    aliases: tuple[str, ...]
+    load_state: LoadState
+    loaded_partitions: tuple[str, ...]
+    replica_number: int
+
+    def partition_name(self, partition_id: int) -> str | None:
+        """The name of a partition by its id, or None."""
+        return next((p.name for p in self.partitions if p.partition_id == partition_id), None)

@@ -42,9 +42,7 @@ def find_book(plan: YamlFile, override: Path | None, report: Report) -> ClusterB
     if isinstance(written, str) and written:
         return _read(plan.path.parent / Path(written).expanduser(), report)
     if written is not None and not isinstance(written, dict):
-        report.add(
-            ("clusters",), "must be a file's path, or a map of clusters", "write clusters: clusters.yaml"
-        )
+        report.add(("clusters",), "must be a file's path, or a map of clusters", "write clusters: clusters.yaml")
         return _no_book()
     return ClusterBook(written or {}, plan.marks, ("clusters",), folder_of(plan.path))
 
@@ -81,8 +79,7 @@ def _read(path: Path, report: Report) -> ClusterBook:
     except SpecError as error:
         place = report.position_of(("clusters",))
         report.complaints += [
-            replace(complaint, field="clusters", position=complaint.position or place)
-            for complaint in error.complaints
+            replace(complaint, field="clusters", position=complaint.position or place) for complaint in error.complaints
         ]
         return _no_book()
     return _open(file, report)

@@ -51,9 +51,7 @@ class SecretRef(SpecModel):
         json_schema_extra={"minProperties": 1, "maxProperties": 1, "examples": [{"env": "MILVUS_PASSWORD"}]}
     )
 
-    env: str | None = Field(
-        None, description="Name of an environment variable.", examples=["MILVUS_PASSWORD"]
-    )
+    env: str | None = Field(None, description="Name of an environment variable.", examples=["MILVUS_PASSWORD"])
     file: FilePath | None = Field(
         None,
         description="A file that holds the secret; one newline at its end is dropped.",
@@ -72,9 +70,7 @@ class SecretRef(SpecModel):
         if (self.env is None) == (self.file is None):
             raise Fault("must name either env or file", "write {env: NAME} or {file: path}")
         if self.env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.env):
-            raise Fault(
-                "does not name an environment variable", "write the bare name, as {env: MILVUS_PASSWORD}"
-            )
+            raise Fault("does not name an environment variable", "write the bare name, as {env: MILVUS_PASSWORD}")
         return self
 
     def __str__(self) -> str:
@@ -105,9 +101,7 @@ class Tls(SpecModel):
     ca_cert: FilePath | None = Field(None, description="PEM file of the authority that signed the server's.")
     client_cert: FilePath | None = Field(None, description="PEM file of our certificate; mode mutual only.")
     client_key: FilePath | None = Field(None, description="PEM file of our private key; mode mutual only.")
-    server_name: Text | None = Field(
-        None, description="Name in the server's certificate, where not its host's."
-    )
+    server_name: Text | None = Field(None, description="Name in the server's certificate, where not its host's.")
 
 
 class Milvus(SpecModel):
@@ -118,15 +112,9 @@ class Milvus(SpecModel):
     )
     username: Text | None = Field(None, description="User; needs `password`.", examples=["root"])
     password: SecretRef | None = Field(None, description="Password of `username`, by reference.")
-    token: SecretRef | None = Field(
-        None, description="API key or user:password, instead of username and password."
-    )
-    tls: Tls | None = Field(
-        None, description="Certificates; https in `uri` alone means the system's authorities."
-    )
-    rest_uri: WebAddress | None = Field(
-        None, description="REST endpoint, only when it is not on the same port."
-    )
+    token: SecretRef | None = Field(None, description="API key or user:password, instead of username and password.")
+    tls: Tls | None = Field(None, description="Certificates; https in `uri` alone means the system's authorities.")
+    rest_uri: WebAddress | None = Field(None, description="REST endpoint, only when it is not on the same port.")
     management_uri: WebAddress | None = Field(
         None, description="Management endpoint (port 9091), for pausing garbage collection."
     )
@@ -185,9 +173,7 @@ def _credentials_kind(value: object) -> str:
 def _credentials_block(value: object) -> object:
     if isinstance(value, dict | SpecModel):
         return value
-    raise Fault(
-        "must be a map of keys and values", "write {type: static, ...}, or another type with its keys"
-    )
+    raise Fault("must be a map of keys and values", "write {type: static, ...}, or another type with its keys")
 
 
 _CredentialsByType: TypeAlias = Annotated[
@@ -207,13 +193,9 @@ Credentials: TypeAlias = Annotated[_CredentialsByType, BeforeValidator(_credenti
 
 _ENDPOINT = Field(None, description="Address of the store; https means SSL.", examples=["http://minio:9000"])
 _REGION = Field(None, description="Region of the bucket.", examples=["us-east-1"])
-_VIRTUAL_HOST = Field(
-    None, description="Whether the bucket's name stands in the host's; default: in the path."
-)
+_VIRTUAL_HOST = Field(None, description="Whether the bucket's name stands in the host's; default: in the path.")
 _CA_CERT = Field(None, description="PEM file of the authority that signed the store's certificate.")
-_BUCKET = Field(
-    None, description="Bucket; azure: the container; local: none.", examples=["a-bucket", "bucket_A"]
-)
+_BUCKET = Field(None, description="Bucket; azure: the container; local: none.", examples=["a-bucket", "bucket_A"])
 _ACCOUNT = Field(None, description="Storage account; azure only.")
 _CREDENTIALS = Field(None, description="Who we are at the store; local: none.")
 
@@ -277,9 +259,7 @@ def _source_kind(value: object) -> str | None:
 
 
 Source: TypeAlias = Annotated[
-    Annotated[Text, Tag("<name>")]
-    | Annotated[Cluster, Tag("<cluster>")]
-    | Annotated[BackupSource, Tag("<backup>")],
+    Annotated[Text, Tag("<name>")] | Annotated[Cluster, Tag("<cluster>")] | Annotated[BackupSource, Tag("<backup>")],
     Discriminator(
         _source_kind,
         custom_error_type="cluster",
@@ -299,9 +279,7 @@ Target: TypeAlias = Annotated[
 class Staging(SpecModel):
     """Where the dump goes: `<bucket>/<root_path>/<backup_name>/`."""
 
-    storage: StagingStorage | None = Field(
-        None, description="A store; what it leaves out, target.storage gives."
-    )
+    storage: StagingStorage | None = Field(None, description="A store; what it leaves out, target.storage gives.")
     root_path: RootPath = Field(
         "backup", description="Folder of dumps; outside every Milvus root path. `vars` may be used."
     )
@@ -330,15 +308,9 @@ class IndexOverride(SpecModel):
     """One index to build instead of the source's."""
 
     field: Text = Field(description="The field it is on.", examples=["embedding"])
-    index_type: Text = Field(
-        description="Milvus's name of the kind.", examples=["HNSW", "IVF_FLAT", "AUTOINDEX"]
-    )
-    metric_type: Text | None = Field(
-        None, description="Distance, for vectors.", examples=["COSINE", "L2", "IP"]
-    )
-    params: dict[Text, Scalar] = Field(
-        {}, description="Build parameters.", examples=[{"M": 16, "efConstruction": 200}]
-    )
+    index_type: Text = Field(description="Milvus's name of the kind.", examples=["HNSW", "IVF_FLAT", "AUTOINDEX"])
+    metric_type: Text | None = Field(None, description="Distance, for vectors.", examples=["COSINE", "L2", "IP"])
+    params: dict[Text, Scalar] = Field({}, description="Build parameters.", examples=[{"M": 16, "efConstruction": 200}])
     name: Text | None = Field(None, description="The index's name; default: as Milvus names it.")
 
 
@@ -381,9 +353,7 @@ class MappingSettings(SpecModel):
         ("*",), description="Partitions to carry over; names or globs.", examples=[["*"]]
     )
     if_exists: IfExists = Field("fail", description="What to do when the target has that collection already.")
-    create: CreateOverrides = Field(
-        CreateOverrides(), description="What differs from the source's collection."
-    )
+    create: CreateOverrides = Field(CreateOverrides(), description="What differs from the source's collection.")
     indexes: Indexes = Field(
         "rebuild", description="rebuild: as the source's; auto: AUTOINDEX; none; or a list of indexes."
     )
@@ -439,9 +409,7 @@ def _word_or_number(value: object) -> str | None:
 
 SegmentsPerJob: TypeAlias = Annotated[
     Annotated[Literal["auto"], Tag("<word>")] | Annotated[int, Field(ge=1), Tag("<number>")],
-    Discriminator(
-        _word_or_number, custom_error_type="segments", custom_error_message="must be auto or a whole number"
-    ),
+    Discriminator(_word_or_number, custom_error_type="segments", custom_error_message="must be auto or a whole number"),
 ]
 
 
@@ -520,9 +488,7 @@ class PlanDocument(PlanHeader):
     source: Source = Field(description="The cluster to read: a name out of `clusters`, or a block.")
     target: Target | None = Field(None, description="The cluster to write to. Omitted: a backup only.")
     staging: Staging = Field(Staging(), description="Where the dump goes.")
-    defaults: MappingSettings = Field(
-        MappingSettings(), description="Any key of a mapping, for all mappings."
-    )
+    defaults: MappingSettings = Field(MappingSettings(), description="Any key of a mapping, for all mappings.")
     collections: Annotated[tuple[CollectionEntry, ...], Field(strict=False, min_length=1)] = Field(
         description="What is migrated."
     )

@@ -55,9 +55,7 @@ class AlsoAccepts:
 
     schema: dict[str, Any]
 
-    def __get_pydantic_json_schema__(
-        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"anyOf": [self.schema, handler(core_schema)]}
 
 
@@ -87,9 +85,7 @@ Duration: TypeAlias = Annotated[
     float,
     BeforeValidator(_duration),
     PlainSerializer(format_duration),
-    WithJsonSchema(
-        {"type": "string", "pattern": DURATION_PATTERN, "examples": ["30m", "90s", "1h30m", "500ms"]}
-    ),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["30m", "90s", "1h30m", "500ms"]}),
 ]
 """Seconds, whole in milliseconds."""
 

@@ -40,9 +40,7 @@ Model = TypeVar("Model", Staging, MappingSettings, Options)
 _BLOCKS: Final = frozenset(PlanDocument.model_fields) - frozenset(PlanHeader.model_fields)
 
 
-def load_plan(
-    path: Path, *, variables: Mapping[str, str] | None = None, clusters: Path | None = None
-) -> LoadedPlan:
+def load_plan(path: Path, *, variables: Mapping[str, str] | None = None, clusters: Path | None = None) -> LoadedPlan:
     """Return the plan that the file at `path` describes.
 
     Args:
@@ -101,9 +99,7 @@ def _read_parts(report: Report, book: ClusterBook, folder: str, overrides: Mappi
     )
 
 
-def _override(
-    header: PlanHeader, overrides: Mapping[str, str], report: Report
-) -> dict[str, str | int | float | bool]:
+def _override(header: PlanHeader, overrides: Mapping[str, str], report: Report) -> dict[str, str | int | float | bool]:
     for key in sorted(set(overrides) - set(header.vars)):
         hint = key_hint(key, header.vars) if header.vars else f"add vars: {{{key}: ...}} to the plan file"
         report.add(("vars", key), f"--var sets {key}, which the plan file does not have", hint)
@@ -117,9 +113,7 @@ def _read_cluster(side: str, report: Report, book: ClusterBook, folder: str) -> 
             report.add((side,), "the key source is missing", "add source: and a cluster's name")
         return None
     if isinstance(written, str):
-        return (
-            read_block(report, Cluster, (side,), folder=book.folder) if look_up(side, book, report) else None
-        )
+        return read_block(report, Cluster, (side,), folder=book.folder) if look_up(side, book, report) else None
     if side == "source" and isinstance(written, dict) and "backup" in written:
         return read_block(report, BackupSource, (side,), folder=folder)
     return read_block(report, Cluster, (side,), folder=folder)

@@ -103,15 +103,11 @@ def _render(template: str, names: dict[str, object]) -> str:
     try:
         text = _compile(template).render(names)
     except UndefinedError as error:
-        raise TemplateFault(
-            f"uses something that is not there: {error.message}", _names_hint(names)
-        ) from None
+        raise TemplateFault(f"uses something that is not there: {error.message}", _names_hint(names)) from None
     except _FAULTS as error:
         raise TemplateFault(f"cannot be rendered: {error}", "simplify the expression") from None
     if len(text) > MAX_RENDERED:
-        raise TemplateFault(
-            f"renders to more than {MAX_RENDERED} characters", "shorten the template or its vars"
-        )
+        raise TemplateFault(f"renders to more than {MAX_RENDERED} characters", "shorten the template or its vars")
     return text
 
 
@@ -131,9 +127,7 @@ def _parse(template: str) -> nodes.Template:
     try:
         tree = _ENVIRONMENT.parse(template)
     except TemplateSyntaxError as error:
-        raise TemplateFault(
-            f"is not a valid template: {error.message}", "check the {{ }} and quotes"
-        ) from None
+        raise TemplateFault(f"is not a valid template: {error.message}", "check the {{ }} and quotes") from None
     except RecursionError:
         raise TemplateFault("is nested too deeply", "simplify the expression") from None
     for node in tree.find_all(nodes.Node):
@@ -150,9 +144,7 @@ def _require_allowed(node: nodes.Node) -> None:
     if isinstance(node, nodes.Filter) and node.name not in _ENVIRONMENT.filters:
         _require_known(node.name, _ENVIRONMENT.filters, "filter ")
     if isinstance(node, nodes.Call) and not _is_text_method(node.node):
-        raise TemplateFault(
-            "calls something other than a text method", f"methods: {', '.join(sorted(_METHODS))}"
-        )
+        raise TemplateFault("calls something other than a text method", f"methods: {', '.join(sorted(_METHODS))}")
 
 
 def _is_text_method(callee: nodes.Node) -> bool:

@@ -77,9 +77,7 @@ class Report:
         """
         if self.complaints:
             # The same cluster may be source and target: one mistake is told once.
-            unique = {
-                (complaint.position, complaint.message): complaint for complaint in reversed(self.complaints)
-            }
+            unique = {(complaint.position, complaint.message): complaint for complaint in reversed(self.complaints)}
             raise SpecError(sorted(unique.values(), key=_reading_order))
 
     def position_of(self, path: Path, *, at_key: bool = False) -> Position | None:

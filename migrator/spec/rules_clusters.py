@@ -35,9 +35,7 @@ def check_clusters(parts: Parts, report: Report) -> None:
     if isinstance(parts.source, BackupSource):
         check_storage(("source", "backup", "storage"), parts.source.backup.storage, report)
     if parts.target is not None and parts.target.protected:
-        report.add(
-            ("target", "protected"), "the target is protected", "choose another target, or set it to false"
-        )
+        report.add(("target", "protected"), "the target is protected", "choose another target, or set it to false")
     if isinstance(parts.source, Cluster) and parts.target is not None:
         _check_root_paths(parts.source, parts.target, report)
 
@@ -73,9 +71,7 @@ def _check_milvus(path: Path, milvus: Milvus, report: Report) -> None:
     if milvus.password and not milvus.username:
         report.add(password, "password without username", "add username: ...", needs=[user])
     if milvus.token and (milvus.username or milvus.password):
-        report.add(
-            token, "token together with username or password", "keep one of them", needs=[user, password]
-        )
+        report.add(token, "token together with username or password", "keep one of them", needs=[user, password])
     if milvus.tls is not None:
         _check_tls(path, milvus.uri, milvus.tls, report)
 
@@ -104,9 +100,7 @@ def _check_local(path: Path, storage: Storage, report: Report) -> None:
     for key in _REMOTE_KEYS:
         value = getattr(storage, key)
         if value is not None and not isinstance(value, NoCredentials):
-            report.add(
-                (*path, key), f"a local storage has no {key}", "remove it", needs=[(*path, "provider")]
-            )
+            report.add((*path, key), f"a local storage has no {key}", "remove it", needs=[(*path, "provider")])
 
 
 def _check_remote(path: Path, storage: Storage, report: Report) -> None:

@@ -66,9 +66,7 @@ class ResolvedMapping:
         """
         if self.target is None:
             return ref
-        return parse_name(
-            render_name(self.target, database=ref.database, collection=ref.name, variables=variables)
-        )
+        return parse_name(render_name(self.target, database=ref.database, collection=ref.name, variables=variables))
 
 
 def resolve_mappings(parts: Parts, report: Report) -> tuple[ResolvedMapping, ...]:
@@ -91,9 +89,7 @@ def _resolve(index: int, mapping: CollectionMapping, parts: Parts, report: Repor
         )
         report.add(load, message, hint, needs=[setting_path(report, index, "indexes")])
     source = _rendered((*place, "source"), mapping.source, parse_pattern, parts, report)
-    exclude = _rendered_all(
-        setting_path(report, index, "exclude"), mapping.exclude, parse_pattern, parts, report
-    )
+    exclude = _rendered_all(setting_path(report, index, "exclude"), mapping.exclude, parse_pattern, parts, report)
     aliases: Aliases = mapping.aliases
     if isinstance(aliases, tuple):
         aliases = _rendered_all(setting_path(report, index, "aliases"), aliases, parse_alias, parts, report)
@@ -185,6 +181,4 @@ def _check_targets(
         if other is not mapping and other.source != mapping.source:
             message = f"{other.field} and {mapping.field} both go to {target}"
             needs = [setting_path(report, other.index, "target"), ("collections", mapping.index, "source")]
-            report.add(
-                setting_path(report, mapping.index, "target"), message, "give another target", needs=needs
-            )
+            report.add(setting_path(report, mapping.index, "target"), message, "give another target", needs=needs)

@@ -60,9 +60,7 @@ def resolve_staging(parts: Parts, report: Report) -> ResolvedStaging | None:
     storage = _resolve_storage(parts, staging.root_path if root_path is None else root_path, report)
     if storage is None or root_path is None or backup_name is None:
         return None
-    resolved = ResolvedStaging(
-        storage=storage, root_path=root_path, backup_name=backup_name, keep=staging.keep
-    )
+    resolved = ResolvedStaging(storage=storage, root_path=root_path, backup_name=backup_name, keep=staging.keep)
     _check_outside(resolved, parts, report)
     return resolved
 
@@ -92,9 +90,7 @@ def _resolve_storage(parts: Parts, root_path: str, report: Report) -> Storage | 
         own = StagingStorage()
     elif is_elsewhere(own, base) and own.credentials is None and own.provider != "local":
         message = "the staging storage is elsewhere, and the target's credentials are not sent there"
-        report.add(
-            (*_STORAGE, "credentials"), message, "give credentials of its own", needs=[("target", "storage")]
-        )
+        report.add((*_STORAGE, "credentials"), message, "give credentials of its own", needs=[("target", "storage")])
         return None
     storage = _merged(own, base, root_path)
     if _is_sound(base):  # else the same is said of the target's storage
@@ -105,9 +101,7 @@ def _resolve_storage(parts: Parts, root_path: str, report: Report) -> Storage | 
 def _stand_alone(own: StagingStorage | None, root_path: str, report: Report) -> Storage | None:
     if own is None or own.provider is None:
         path = _STORAGE if own is None else (*_STORAGE, "provider")
-        report.add(
-            path, "without a target, the staging storage is needed in full", "add it", needs=[("target",)]
-        )
+        report.add(path, "without a target, the staging storage is needed in full", "add it", needs=[("target",)])
         return None
     storage = Storage(root_path=root_path, **{key: getattr(own, key) for key in _ADDRESS})
     _check(storage, report, needs=[])

@@ -67,15 +67,11 @@ def read_yaml(path: pathlib.Path, *, what: str) -> YamlFile:
     raw = _read_bytes(path, what)
     root = _compose(_decode(raw, path), str(path))
     if root is None:
-        raise _refusal(
-            f"the {what} is empty", Position(str(path), 1, 1), hint=f"write the {what}'s keys into it"
-        )
+        raise _refusal(f"the {what} is empty", Position(str(path), 1, 1), hint=f"write the {what}'s keys into it")
     walk = _Walk(str(path))
     data = walk.value(root, (), 1)
     if not isinstance(data, dict):
-        raise _refusal(
-            f"the {what} is not a map of keys and values", walk.at(root), hint="write `key: value` lines"
-        )
+        raise _refusal(f"the {what} is not a map of keys and values", walk.at(root), hint="write `key: value` lines")
     return YamlFile(
         path,
         data,
@@ -100,9 +96,7 @@ def _read_bytes(path: pathlib.Path, what: str) -> bytes:
     except ValueError:  # a NUL in the name
         raise _refusal(f"the {what}'s path is not a path", hint="check the path") from None
     if len(raw) > MAX_BYTES:
-        raise _refusal(
-            f"the {what} {path} is larger than {MAX_BYTES:,} bytes", hint="split it into several plans"
-        )
+        raise _refusal(f"the {what} {path} is larger than {MAX_BYTES:,} bytes", hint="split it into several plans")
     return raw
 
 
@@ -110,9 +104,7 @@ def _decode(raw: bytes, path: pathlib.Path) -> str:
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if raw.startswith(mark):
             message = f"the file is {encoding}, and is read as plain UTF-8"
-            raise _refusal(
-                message, Position(str(path), 1, 1), hint="save it as UTF-8 without a byte order mark"
-            )
+            raise _refusal(message, Position(str(path), 1, 1), hint="save it as UTF-8 without a byte order mark")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
@@ -149,11 +141,7 @@ class _BoundedComposer(Composer):
 def _excess(depth: int, values: int) -> str:
     if depth > MAX_DEPTH:
         return f"the file is nested more than {MAX_DEPTH} levels deep"
-    return (
-        f"the file has more than {MAX_VALUES:,} values with its aliases expanded"
-        if values > MAX_VALUES
-        else ""
-    )
+    return f"the file has more than {MAX_VALUES:,} values with its aliases expanded" if values > MAX_VALUES else ""
 
 
 def _compose(text: str, file: str) -> Node | None:
@@ -169,9 +157,7 @@ def _compose(text: str, file: str) -> Node | None:
         raise _refusal("a control character stands in the file", position, hint="remove it") from None
     except (YAMLError, ValueError, OverflowError, AssertionError, RecursionError):
         # Corners of ruamel's scanner (an escape beyond Unicode, a bad directive) that carry no position.
-        raise _refusal(
-            "the file is not valid YAML", Position(file, 1, 1), hint="check escapes and % lines"
-        ) from None
+        raise _refusal("the file is not valid YAML", Position(file, 1, 1), hint="check escapes and % lines") from None
     return node
 
 

@@ -1,0 +1,448 @@
+"""Milvus over gRPC, through the messages pymilvus generates.
+
+The generated stub is used instead of pymilvus's client because a migration needs what the client hides: the cut of a
+flush, import tasks with all their options, the status code of every reply, a deadline on every call.
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import grpc
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
+
+from migrator.adapters import milvus_values as values
+from migrator.errors import MilvusRefused, MilvusUnavailable
+from migrator.model.collection import LoadState
+from migrator.model.timestamps import physical_ms
+from migrator.ports.milvus import FlushResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from migrator.adapters.milvus_values import Message
+    from migrator.model.collection import (
+        Collection,
+        CollectionRef,
+        CollectionSchema,
+        ConsistencyLevel,
+        Index,
+        IndexProgress,
+        KeyValues,
+        Partition,
+    )
+    from migrator.model.import_job import ImportJob, ImportTag
+    from migrator.model.segment import Segment, SegmentBatch
+
+CALL_TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 10.0
+SLOW_CALL_TIMEOUT_S = 120.0
+"""For calls that wait for other nodes: flush, create, load."""
+
+_COLLECTION_NOT_FOUND = {4, 100}
+_INDEX_NOT_FOUND = {25, 700}
+_SEGMENT_NOT_FOUND = {600}
+_IMPORT_JOB_NOT_FOUND = {1000}
+_NOT_LOADED = {101, 103}
+_UNREACHABLE = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+_REFUSED = {
+    grpc.StatusCode.UNAUTHENTICATED: "the login was refused",
+    grpc.StatusCode.PERMISSION_DENIED: "the user lacks a privilege",
+    grpc.StatusCode.UNIMPLEMENTED: "this server does not know the call",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MilvusEndpoint:
+    """How to reach one Milvus, secrets in clear: made when connecting, kept nowhere.
+
+    `plan_field` is the dotted path of the cluster in the plan file, for hints.
+    """
+
+    uri: str
+    plan_field: str
+    token: str | None = field(default=None, repr=False)
+    ca_cert: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    server_name: str | None = None
+
+
+class _StatusError(Exception):
+    """A reply that says no; `code` is Milvus's own."""
+
+    def __init__(self, code: int, reason: str, *, retryable: bool) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.retryable = retryable
+
+
+def _require_good(reply: Message) -> None:
+    """A reply is good only if both the new code and the legacy one say so: old servers set only the latter."""
+    status: Message = getattr(reply, "status", reply)
+    code = status.code or status.error_code
+    if not code:
+        return
+    reason = status.reason or status.detail or common_pb2.ErrorCode.Name(status.error_code)
+    retryable = status.retriable or "rate limit exceeded" in reason or "not ready" in reason
+    raise _StatusError(code, reason, retryable=retryable)
+
+
+def _credentials(endpoint: MilvusEndpoint) -> grpc.ChannelCredentials:
+    def read(path: str | None) -> bytes | None:
+        return Path(path).read_bytes() if path else None
+
+    try:
+        return grpc.ssl_channel_credentials(
+            root_certificates=read(endpoint.ca_cert),
+            private_key=read(endpoint.client_key),
+            certificate_chain=read(endpoint.client_cert),
+        )
+    except OSError as error:
+        raise MilvusRefused(
+            f"the certificate file {error.filename} cannot be read: {error.strerror}",
+            hint=f"correct {endpoint.plan_field}.tls",
+        ) from error
+
+
+def _channel(endpoint: MilvusEndpoint) -> grpc.Channel:
+    address = urlsplit(endpoint.uri)
+    options: list[tuple[str, Any]] = [
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.enable_retries", 0),  # we decide what may be sent again
+    ]
+    if endpoint.server_name:
+        options.append(("grpc.ssl_target_name_override", endpoint.server_name))
+    target = f"{address.hostname}:{address.port or (443 if address.scheme == 'https' else 19530)}"
+    if address.scheme == "https":
+        return grpc.secure_channel(target, _credentials(endpoint), options)
+    return grpc.insecure_channel(target, options)
+
+
+def _require_listener(endpoint: MilvusEndpoint) -> None:
+    """Ask the socket first: it tells a refused connection at once, where gRPC would wait out its deadline."""
+    address = urlsplit(endpoint.uri)
+    port = address.port or (443 if address.scheme == "https" else 19530)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise MilvusUnavailable(
+            f"no Milvus answers at {endpoint.uri}: {error.strerror or error}",
+            hint=f"correct {endpoint.plan_field}.uri, or start the server",
+        ) from error
+
+
+class GrpcMilvus:
+    """One Milvus 2.3 over gRPC: reader, source and target in one."""
+
+    def __init__(self, endpoint: MilvusEndpoint) -> None:
+        self._endpoint = endpoint
+        token = endpoint.token
+        self._metadata = [("authorization", base64.b64encode(token.encode()).decode())] if token is not None else []
+        _require_listener(endpoint)
+        self._channel = _channel(endpoint)
+        self._stub = milvus_pb2_grpc.MilvusServiceStub(self._channel)
+        self._version = self._connect()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._channel.close()
+
+    @property
+    def uri(self) -> str:
+        """The address, as the plan file names it."""
+        return self._endpoint.uri
+
+    # -- calling ----------------------------------------------------------------------------------------------------
+
+    def _send(self, method: str, request: Message, timeout_s: float = CALL_TIMEOUT_S) -> Message:
+        reply = getattr(self._stub, method)(request, timeout=timeout_s, metadata=self._metadata)
+        _require_good(reply)
+        return reply
+
+    def _call(self, method: str, request: Message, what: str = "", timeout_s: float = CALL_TIMEOUT_S) -> Message:
+        with self._translated(method, what):
+            return self._send(method, request, timeout_s)
+
+    def _call_unless(self, absent: set[int], method: str, request: Message, what: str = "") -> Message | None:
+        """Like `_call`; None where the reply's code is one of `absent`."""
+        with self._translated(method, what):
+            try:
+                return self._send(method, request)
+            except _StatusError as error:
+                if error.code in absent:
+                    return None
+                raise
+
+    @contextmanager
+    def _translated(self, method: str, what: str) -> Iterator[None]:
+        """Turn foreign errors into ours; the only place that does."""
+        of = f"{method} of {what}" if what else method
+        try:
+            yield
+        except _StatusError as error:
+            kind = MilvusUnavailable if error.retryable else MilvusRefused
+            raise kind(f"{of} was refused by {self.uri}: {error.reason.strip()}") from error
+        except grpc.RpcError as error:
+            code = error.code()
+            detail = error.details() or code.name
+            if code in _UNREACHABLE:
+                raise MilvusUnavailable(
+                    f"{of} got no answer from {self.uri}: {detail}", hint="see whether the server is up"
+                ) from error
+            reason = _REFUSED.get(code, code.name.lower().replace("_", " "))
+            raise MilvusRefused(
+                f"{of} was refused by {self.uri}: {reason} ({detail})", hint=self._refusal_hint(code)
+            ) from error
+
+    def _refusal_hint(self, code: grpc.StatusCode) -> str:
+        field_name = self._endpoint.plan_field
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            return f"correct {field_name}.username and {field_name}.password, or {field_name}.token"
+        if code is grpc.StatusCode.PERMISSION_DENIED:
+            return "grant the privilege that the message names"
+        return f"see that {field_name}.uri is the address of a Milvus's gRPC port"
+
+    def _connect(self) -> str:
+        """Shake hands, and return the server's version."""
+        client = common_pb2.ClientInfo(sdk_type="migrator")
+        try:
+            reply = self._call("Connect", milvus_pb2.ConnectRequest(client_info=client))
+        except MilvusUnavailable as error:
+            raise MilvusUnavailable(
+                f"something listens at {self.uri}, and it does not answer as a Milvus: {error.message}",
+                hint=f"correct {self._endpoint.plan_field}.uri (the gRPC port, 19530 by default; http or https)",
+            ) from error
+        build = reply.server_info.build_tags
+        if not build:
+            build = self._call("GetVersion", milvus_pb2.GetVersionRequest()).version
+        return str(build).removeprefix("v").split("-")[0]
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def version(self) -> str:
+        """Three numbers, `2.3.5`."""
+        return self._version
+
+    def list_databases(self) -> tuple[str, ...]:
+        """All databases the login may see."""
+        return tuple(sorted(self._call("ListDatabases", milvus_pb2.ListDatabasesRequest()).db_names))
+
+    def list_collections(self, database: str) -> tuple[str, ...]:
+        """The names of a database's collections, aliases not among them."""
+        request = milvus_pb2.ShowCollectionsRequest(db_name=database)
+        return tuple(sorted(self._call("ShowCollections", request, database).collection_names))
+
+    def find_collection(self, ref: CollectionRef) -> Collection | None:
+        """Everything but rows and segments; None where there is none of that name, or only an alias."""
+        request = milvus_pb2.DescribeCollectionRequest(db_name=ref.database, collection_name=ref.name)
+        reply = self._call_unless(_COLLECTION_NOT_FOUND, "DescribeCollection", request, ref.short)
+        if reply is None or reply.schema.name != ref.name:  # asked by alias, the reply names the alias
+            return None
+        partitions = self.list_partitions(ref)
+        state = self.load_state(ref)
+        loaded = self._loaded_partitions(ref, partitions) if state is LoadState.LOADED else ()
+        return values.collection_from(
+            reply,
+            ref,
+            partitions=partitions,
+            indexes=tuple(progress.index for progress in self.index_progress(ref)),
+            load_state=state,
+            loaded_partitions=loaded,
+            replica_number=self._replica_number(ref, reply.collectionID) if state is LoadState.LOADED else 0,
+        )
+
+    def _loaded_partitions(self, ref: CollectionRef, partitions: tuple[Partition, ...]) -> tuple[str, ...]:
+        return tuple(p.name for p in partitions if self._load_state(ref, p.name) is LoadState.LOADED)
+
+    def _replica_number(self, ref: CollectionRef, collection_id: int) -> int:
+        request = milvus_pb2.GetReplicasRequest(
+            db_name=ref.database, collection_name=ref.name, collectionID=collection_id
+        )
+        return max(1, len(self._call("GetReplicas", request, ref.short).replicas))
+
+    def list_aliases(self, database: str) -> tuple[str, ...]:
+        """All aliases of a database's collections."""
+        reply = self._call("ListAliases", milvus_pb2.ListAliasesRequest(db_name=database), database)
+        return tuple(sorted(reply.aliases))
+
+    def list_partitions(self, ref: CollectionRef) -> tuple[Partition, ...]:
+        """Partitions by id."""
+        request = milvus_pb2.ShowPartitionsRequest(db_name=ref.database, collection_name=ref.name)
+        return values.partitions_from(self._call("ShowPartitions", request, ref.short))
+
+    def list_segments(self, ref: CollectionRef) -> tuple[Segment, ...]:
+        """Persistent segments by id.
+
+        While compaction ends, 2.3 answers code 600 "segment not found"; that passes, so it is worth another try.
+        """
+        request = milvus_pb2.GetPersistentSegmentInfoRequest(dbName=ref.database, collectionName=ref.name)
+        reply = self._call_unless(_SEGMENT_NOT_FOUND, "GetPersistentSegmentInfo", request, ref.short)
+        if reply is None:
+            raise MilvusUnavailable(f"the segments of {ref.short} are changing at {self.uri} (compaction)")
+        return tuple(sorted(values.segment_from(info) for info in reply.infos))
+
+    def index_progress(self, ref: CollectionRef) -> tuple[IndexProgress, ...]:
+        """All indexes by name, with how far they are."""
+        request = milvus_pb2.DescribeIndexRequest(db_name=ref.database, collection_name=ref.name)
+        reply = self._call_unless(_INDEX_NOT_FOUND, "DescribeIndex", request, ref.short)
+        if reply is None:
+            return ()
+        found = (values.index_progress_from(description) for description in reply.index_descriptions)
+        return tuple(sorted(found, key=lambda progress: progress.index.name))
+
+    def load_state(self, ref: CollectionRef) -> LoadState:
+        """Of the collection as a whole: loaded as soon as one partition is."""
+        return self._load_state(ref)
+
+    def _load_state(self, ref: CollectionRef, *partitions: str) -> LoadState:
+        request = milvus_pb2.GetLoadStateRequest(
+            db_name=ref.database, collection_name=ref.name, partition_names=partitions
+        )
+        reply = self._call_unless(_NOT_LOADED, "GetLoadState", request, ref.short)
+        return LoadState.NOT_LOADED if reply is None else values.load_state_from(reply.state)
+
+    def load_progress(self, ref: CollectionRef) -> int:
+        """Percent; 0 where nothing loads."""
+        request = milvus_pb2.GetLoadingProgressRequest(db_name=ref.database, collection_name=ref.name)
+        reply = self._call_unless(_NOT_LOADED, "GetLoadingProgress", request, ref.short)
+        return 0 if reply is None else reply.progress
+
+    def count_rows(self, ref: CollectionRef, partition: str | None = None) -> int:
+        """`count(*)` with Strong consistency."""
+        request = milvus_pb2.QueryRequest(
+            db_name=ref.database,
+            collection_name=ref.name,
+            output_fields=["count(*)"],
+            partition_names=[] if partition is None else [partition],
+            guarantee_timestamp=0,
+            consistency_level=common_pb2.ConsistencyLevel.Strong,
+            use_default_consistency=False,
+        )
+        reply = self._call("Query", request, ref.short, SLOW_CALL_TIMEOUT_S)
+        return int(reply.fields_data[0].scalars.long_data.data[0])
+
+    def allocate_timestamp(self) -> int:
+        """The server's clock, as a hybrid timestamp."""
+        return int(self._call("AllocTimestamp", milvus_pb2.AllocTimestampRequest()).timestamp)
+
+    def is_flushed(self, ref: CollectionRef, flush: FlushResult) -> bool:
+        """Whether all that the flush sealed, and every delete up to its cut, is in object storage."""
+        request = milvus_pb2.GetFlushStateRequest(
+            segmentIDs=flush.segment_ids,
+            flush_ts=flush.cut_ts,
+            db_name=ref.database,
+            collection_name=ref.name,
+        )
+        return bool(self._call("GetFlushState", request, ref.short).flushed)
+
+    def find_import_job(self, job_id: int) -> ImportJob | None:
+        """One import task, or None once the server has forgotten it (24 h on 2.3)."""
+        request = milvus_pb2.GetImportStateRequest(task=job_id)
+        reply = self._call_unless(_IMPORT_JOB_NOT_FOUND, "GetImportState", request, f"job {job_id}")
+        return None if reply is None else values.import_job_from(reply)
+
+    def list_import_jobs(self, ref: CollectionRef) -> tuple[ImportJob, ...]:
+        """All tasks the server remembers in the collection's database: 2.3 lists by collection id, names move."""
+        request = milvus_pb2.ListImportTasksRequest(db_name=ref.database)
+        reply = self._call("ListImportTasks", request, ref.short)
+        return tuple(values.import_job_from(task) for task in reply.tasks)
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def flush(self, refs: Sequence[CollectionRef]) -> Mapping[CollectionRef, FlushResult]:
+        """Seal what is growing in collections of one database, by one request."""
+        names = {ref.name: ref for ref in refs}
+        request = milvus_pb2.FlushRequest(db_name=refs[0].database, collection_names=list(names))
+        reply = self._call("Flush", request, ", ".join(names), SLOW_CALL_TIMEOUT_S)
+        results = {}
+        for name, ref in names.items():
+            sealed, before = reply.coll_segIDs[name].data, reply.flush_coll_segIDs[name].data
+            results[ref] = FlushResult(cut_ts=reply.coll_flush_ts[name], segment_ids=tuple(sorted({*sealed, *before})))
+        return results
+
+    def create_database(self, name: str) -> None:
+        """Create it; refused where it exists."""
+        self._call("CreateDatabase", milvus_pb2.CreateDatabaseRequest(db_name=name), name, SLOW_CALL_TIMEOUT_S)
+
+    def create_collection(
+        self,
+        ref: CollectionRef,
+        schema: CollectionSchema,
+        *,
+        shards_num: int,
+        num_partitions: int | None,
+        consistency_level: ConsistencyLevel,
+        properties: KeyValues,
+    ) -> None:
+        """Create it; refused where it exists, even when nothing differs."""
+        request = milvus_pb2.CreateCollectionRequest(
+            db_name=ref.database,
+            collection_name=ref.name,
+            schema=values.schema_message(schema, ref.name).SerializeToString(),
+            shards_num=shards_num,
+            num_partitions=num_partitions or 0,
+            consistency_level=int(consistency_level),
+            properties=values.pair_messages(properties),
+        )
+        self._call("CreateCollection", request, ref.short, SLOW_CALL_TIMEOUT_S)
+
+    def create_partition(self, ref: CollectionRef, name: str) -> None:
+        """Create it; one that is there already is left alone."""
+        request = milvus_pb2.CreatePartitionRequest(db_name=ref.database, collection_name=ref.name, partition_name=name)
+        self._call("CreatePartition", request, f"{ref.short}/{name}", SLOW_CALL_TIMEOUT_S)
+
+    def start_import(self, ref: CollectionRef, batch: SegmentBatch, *, end_ts: int, tag: ImportTag) -> int:
+        """Request one import; on 2.3 a request is a pair of prefixes, and `end_ts` goes as milliseconds."""
+        options = {"backup": "true", "end_ts": str(physical_ms(end_ts)), **tag.as_options()}
+        request = milvus_pb2.ImportRequest(
+            db_name=ref.database,
+            collection_name=ref.name,
+            partition_name=batch.partition_name,
+            files=[batch.insert_prefix, batch.delta_prefix or ""],
+            options=values.pair_messages(options.items()),
+        )
+        return int(self._call("Import", request, ref.short, SLOW_CALL_TIMEOUT_S).tasks[0])
+
+    def create_index(self, ref: CollectionRef, index: Index) -> None:
+        """Create it with the parameters as they were described."""
+        request = milvus_pb2.CreateIndexRequest(
+            db_name=ref.database,
+            collection_name=ref.name,
+            field_name=index.field_name,
+            index_name=index.name,
+            extra_params=values.pair_messages(index.params),
+        )
+        self._call("CreateIndex", request, f"{ref.short}/{index.name}", SLOW_CALL_TIMEOUT_S)
+
+    def load(self, ref: CollectionRef, *, partitions: tuple[str, ...], replica_number: int) -> None:
+        """Start loading the whole collection, or the named partitions of it."""
+        common = {"db_name": ref.database, "collection_name": ref.name, "replica_number": replica_number}
+        if partitions:
+            request = milvus_pb2.LoadPartitionsRequest(**common, partition_names=partitions)
+            self._call("LoadPartitions", request, ref.short, SLOW_CALL_TIMEOUT_S)
+        else:
+            self._call("LoadCollection", milvus_pb2.LoadCollectionRequest(**common), ref.short, SLOW_CALL_TIMEOUT_S)
+
+    def release(self, ref: CollectionRef) -> None:
+        """Let the query nodes go of it."""
+        request = milvus_pb2.ReleaseCollectionRequest(db_name=ref.database, collection_name=ref.name)
+        self._call("ReleaseCollection", request, ref.short, SLOW_CALL_TIMEOUT_S)
+
+    def create_alias(self, ref: CollectionRef, alias: str) -> None:
+        """Create it; refused where it exists."""
+        request = milvus_pb2.CreateAliasRequest(db_name=ref.database, collection_name=ref.name, alias=alias)
+        self._call("CreateAlias", request, f"{ref.short}/{alias}")

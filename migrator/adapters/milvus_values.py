@@ -1,0 +1,215 @@
+"""Milvus's messages to model values and back; no message leaves the adapters."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+from pymilvus.grpc_gen import common_pb2, schema_pb2
+
+from migrator.errors import MilvusRefused
+from migrator.model.collection import (
+    Collection,
+    CollectionRef,
+    CollectionSchema,
+    ConsistencyLevel,
+    DataType,
+    FieldSchema,
+    Index,
+    IndexProgress,
+    KeyValues,
+    LoadState,
+    Partition,
+)
+from migrator.model.import_job import ImportJob, ImportState
+from migrator.model.segment import Segment, SegmentState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Message = Any
+"""A protobuf message: pymilvus ships no types."""
+
+_UNSUPPORTED_SCHEMA_PARTS = ("functions", "struct_array_fields", "external_source", "enable_namespace")
+_IMPORT_STATES = {
+    "ImportPending": ImportState.PENDING,
+    "ImportStarted": ImportState.RUNNING,
+    "ImportPersisted": ImportState.RUNNING,
+    "ImportFlushed": ImportState.RUNNING,
+    "ImportCompleted": ImportState.COMPLETED,
+    "ImportFailed": ImportState.FAILED,
+    "ImportFailedAndCleaned": ImportState.FAILED,
+}
+_LOAD_STATES = {2: LoadState.LOADING, 3: LoadState.LOADED}
+
+
+def pairs(messages: Iterable[Message]) -> KeyValues:
+    """Key/value messages as tuples, order kept."""
+    return tuple((message.key, message.value) for message in messages)
+
+
+def pair_messages(values: Iterable[tuple[str, str]]) -> list[Message]:
+    """Tuples as key/value messages."""
+    return [common_pb2.KeyValuePair(key=key, value=value) for key, value in values]
+
+
+def _data_type(number: int, field_name: str) -> DataType:
+    try:
+        return DataType(number)
+    except ValueError:
+        raise MilvusRefused(
+            f"field {field_name!r} is of type number {number}, which this version of migrator does not know",
+            hint="leave the collection out with `exclude`, or use a newer migrator",
+        ) from None
+
+
+def field_from(message: Message) -> FieldSchema:
+    """A field schema; unknown types are refused."""
+    default = message.default_value.SerializeToString() if message.HasField("default_value") else b""
+    return FieldSchema(
+        field_id=message.fieldID,
+        name=message.name,
+        data_type=_data_type(message.data_type, message.name),
+        description=message.description,
+        is_primary_key=message.is_primary_key,
+        auto_id=message.autoID,
+        is_partition_key=message.is_partition_key,
+        is_clustering_key=message.is_clustering_key,
+        is_dynamic=message.is_dynamic,
+        nullable=message.nullable,
+        element_type=_data_type(message.element_type, message.name) if message.element_type else None,
+        default_value_base64=base64.b64encode(default).decode(),
+        type_params=pairs(message.type_params),
+        index_params=pairs(message.index_params),
+    )
+
+
+def _field_message(field: FieldSchema) -> Message:
+    message = schema_pb2.FieldSchema(
+        fieldID=field.field_id,
+        name=field.name,
+        description=field.description,
+        data_type=int(field.data_type),
+        is_primary_key=field.is_primary_key,
+        autoID=field.auto_id,
+        is_partition_key=field.is_partition_key,
+        is_clustering_key=field.is_clustering_key,
+        is_dynamic=field.is_dynamic,
+        nullable=field.nullable,
+        element_type=int(field.element_type or 0),
+        type_params=pair_messages(field.type_params),
+        index_params=pair_messages(field.index_params),
+    )
+    if field.default_value_base64:
+        message.default_value.ParseFromString(base64.b64decode(field.default_value_base64))
+    return message
+
+
+def schema_from(message: Message) -> CollectionSchema:
+    """A collection schema; parts that cannot be carried are refused rather than dropped."""
+    for part in _UNSUPPORTED_SCHEMA_PARTS:
+        if getattr(message, part, None):
+            raise MilvusRefused(
+                f"collection {message.name!r} uses {part}, which this version of migrator cannot carry",
+                hint="leave the collection out with `exclude`, or use a newer migrator",
+            )
+    return CollectionSchema(
+        description=message.description,
+        auto_id=message.autoID,
+        enable_dynamic_field=message.enable_dynamic_field,
+        fields=tuple(field_from(field) for field in message.fields),
+        properties=pairs(message.properties),
+    )
+
+
+def schema_message(schema: CollectionSchema, name: str) -> Message:
+    """The schema for a create request; the server numbers fields by their order, so order is kept."""
+    return schema_pb2.CollectionSchema(
+        name=name,
+        description=schema.description,
+        autoID=schema.auto_id,
+        enable_dynamic_field=schema.enable_dynamic_field,
+        fields=[_field_message(field) for field in schema.fields],
+        properties=pair_messages(schema.properties),
+    )
+
+
+def partitions_from(message: Message) -> tuple[Partition, ...]:
+    """Partitions by id, which is the order of their creation."""
+    return tuple(
+        sorted(
+            Partition(partition_id, name)
+            for partition_id, name in zip(message.partitionIDs, message.partition_names, strict=True)
+        )
+    )
+
+
+def index_progress_from(message: Message) -> IndexProgress:
+    """An index description: the index, and how far its build is."""
+    index = Index(field_name=message.field_name, name=message.index_name, params=pairs(message.params))
+    return IndexProgress(
+        index=index,
+        indexed_rows=message.indexed_rows,
+        total_rows=message.total_rows,
+        pending_rows=message.pending_index_rows,
+        failure=message.index_state_fail_reason,
+    )
+
+
+def segment_from(message: Message) -> Segment:
+    """A persistent segment."""
+    return Segment(
+        segment_id=message.segmentID,
+        partition_id=message.partitionID,
+        num_rows=message.num_rows,
+        state=SegmentState(message.state),
+    )
+
+
+def load_state_from(number: int) -> LoadState:
+    """A load state; `NotExist` counts as not loaded."""
+    return _LOAD_STATES.get(number, LoadState.NOT_LOADED)
+
+
+def import_job_from(message: Message) -> ImportJob:
+    """An import task of Milvus 2.3, whose `infos` carry its files and every option it was sent."""
+    infos = dict(pairs(message.infos))
+    name = common_pb2.ImportState.Name(message.state)
+    return ImportJob(
+        job_id=message.id,
+        state=_IMPORT_STATES.get(name, ImportState.RUNNING),
+        rows=message.row_count,
+        progress_percent=int(infos.get("progress_percent") or 0),
+        paths=tuple(infos.get("files", "").split(",")),
+        tags=tuple(sorted(infos.items())),
+        failure=infos.get("failed_reason", ""),
+    )
+
+
+def collection_from(
+    message: Message,
+    ref: CollectionRef,
+    *,
+    partitions: tuple[Partition, ...],
+    indexes: tuple[Index, ...],
+    load_state: LoadState,
+    loaded_partitions: tuple[str, ...],
+    replica_number: int,
+) -> Collection:
+    """A described collection with what other calls told of it."""
+    return Collection(
+        ref=ref,
+        collection_id=message.collectionID,
+        created_ts=message.created_timestamp,
+        schema=schema_from(message.schema),
+        shards_num=message.shards_num,
+        num_partitions=message.num_partitions,
+        consistency_level=ConsistencyLevel(message.consistency_level),
+        properties=pairs(message.properties),
+        partitions=partitions,
+        indexes=indexes,
+        aliases=tuple(sorted(message.aliases)),
+        load_state=load_state,
+        loaded_partitions=loaded_partitions,
+        replica_number=replica_number,
+    )

@@ -1,0 +1,241 @@
+"""Object stores through obstore: S3-compatible services and the local file system.
+
+A store is bound to a bucket's root, and keys count from there; a local one is bound to `/`, so that its keys are
+absolute paths without the leading slash.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import obstore
+from obstore import exceptions as foreign
+from obstore.store import LocalStore, S3Store
+
+from migrator.errors import ObjectMissing, StoreError, StoreRefused, StoreUnavailable
+from migrator.model.segment import StoredObject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from obstore.store import ClientConfig, RetryConfig
+
+_LIST_CHUNK = 1000
+_STATUS = re.compile(r"status code: (\d{3})")
+_S3_CODE = re.compile(r"<Code>(\w+)</Code>")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreEndpoint:
+    """How to reach one bucket, secrets in clear: made when connecting, kept nowhere.
+
+    `bucket` is None for the local file system. `plan_field` is the dotted path of the storage in the plan file, for
+    hints. `patience_s` bounds the store client's own retries of one request.
+    """
+
+    plan_field: str
+    bucket: str | None = None
+    endpoint: str | None = None
+    region: str | None = None
+    virtual_host_style: bool = False
+    ca_cert: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    anonymous: bool = False
+    patience_s: float = 10.0
+
+
+def _client_options(endpoint: StoreEndpoint) -> ClientConfig:
+    options: ClientConfig = {"connect_timeout": "5s", "timeout": "120s"}
+    if endpoint.endpoint and endpoint.endpoint.startswith("http://"):
+        options["allow_http"] = True
+    if endpoint.ca_cert:
+        try:
+            options["root_certificate"] = Path(endpoint.ca_cert).read_bytes()
+        except OSError as error:
+            raise StoreRefused(
+                f"the certificate file {endpoint.ca_cert} cannot be read: {error.strerror}",
+                hint=f"correct {endpoint.plan_field}.ca_cert",
+            ) from error
+    return options
+
+
+def _retry(endpoint: StoreEndpoint) -> RetryConfig:
+    return {
+        "max_retries": 8,
+        "retry_timeout": timedelta(seconds=endpoint.patience_s),
+        "backoff": {
+            "init_backoff": timedelta(milliseconds=100),
+            "max_backoff": timedelta(seconds=5),
+            "base": 2,
+        },
+    }
+
+
+def _open(endpoint: StoreEndpoint) -> S3Store | LocalStore:
+    if endpoint.bucket is None:
+        return LocalStore("/")
+    wanted: dict[str, Any] = {
+        "endpoint": endpoint.endpoint,
+        "region": endpoint.region or "us-east-1",
+        "virtual_hosted_style_request": endpoint.virtual_host_style,
+        "access_key_id": endpoint.access_key_id,
+        "secret_access_key": endpoint.secret_access_key,
+        "session_token": endpoint.session_token,
+        "skip_signature": endpoint.anonymous or None,
+    }
+    config = {name: value for name, value in wanted.items() if value is not None}
+    return S3Store(endpoint.bucket, client_options=_client_options(endpoint), retry_config=_retry(endpoint), **config)
+
+
+def _sentence(error: BaseException) -> str:
+    """The cause in a few words: the service's own code where it gave one, else the first line, cleared of noise."""
+    text = str(error)
+    code, status = _S3_CODE.search(text), _STATUS.search(text)
+    if code or status:
+        return " ".join(part for part in (code and code[1], status and f"(HTTP {status[1]})") if part)
+    if "error sending request" in text or "Connect" in text:
+        return "no connection"
+    return text.split("\n", maxsplit=1)[0].split(" Debug source", maxsplit=1)[0][:200]
+
+
+class ObstoreStore:
+    """One bucket, or the local file system: reader and writer in one."""
+
+    def __init__(self, endpoint: StoreEndpoint) -> None:
+        self._endpoint = endpoint
+        self._store = _open(endpoint)
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a person."""
+        if self._endpoint.bucket is None:
+            return "the local file system"
+        return f"{self._endpoint.endpoint or 's3:/'}/{self._endpoint.bucket}"
+
+    def server_path(self, key: str) -> str:
+        """The key as a Milvus that uses this store names it."""
+        return f"/{key}" if self._endpoint.bucket is None else key
+
+    # -- errors -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        """Turn foreign errors into ours; the only place that does."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise self._missing(what, error) from error
+        except (foreign.PermissionDeniedError, foreign.UnauthenticatedError, PermissionError) as error:
+            raise self._refused(what, error) from error
+        except foreign.GenericError as error:
+            raise self._from_generic(what, error) from error
+        except (foreign.BaseError, OSError, ValueError) as error:
+            raise StoreRefused(f"{what} failed in {self.place}: {_sentence(error)}") from error
+
+    def _missing(self, what: str, error: BaseException) -> StoreError:
+        if "NoSuchBucket" in str(error):
+            return self._no_bucket()
+        return ObjectMissing(f"{what} failed in {self.place}: there is no such object")
+
+    def _no_bucket(self) -> StoreRefused:
+        return StoreRefused(
+            f"the bucket {self._endpoint.bucket!r} does not exist at {self._endpoint.endpoint or 'AWS'}",
+            hint=f"correct {self._endpoint.plan_field}.bucket or {self._endpoint.plan_field}.endpoint",
+        )
+
+    def _refused(self, what: str, error: BaseException) -> StoreRefused:
+        return StoreRefused(
+            f"{what} was refused by {self.place}: {_sentence(error)}",
+            hint=f"see that {self._endpoint.plan_field}.credentials are right and may do this",
+        )
+
+    def _from_generic(self, what: str, error: BaseException) -> StoreError:
+        """Obstore gives one class for most faults of a listing, so the status in the text has to tell."""
+        text = str(error)
+        status = _STATUS.search(text)
+        number = int(status[1]) if status else 0
+        if "NoSuchBucket" in text:
+            return self._no_bucket()
+        if number in {401, 403}:
+            return self._refused(what, error)
+        if number and number < 500 and number not in {408, 429}:
+            return StoreRefused(
+                f"{what} failed in {self.place}: {_sentence(error)}",
+                hint=f"see that {self._endpoint.plan_field}.endpoint is the address of an S3 service",
+            )
+        return StoreUnavailable(
+            f"{what} got no answer from {self.place}: {_sentence(error)}",
+            hint=f"correct {self._endpoint.plan_field}.endpoint, or start the service",
+        )
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """All objects below the folder `prefix`, as a stream of listing pages."""
+        with self._translated(f"listing {prefix}/"):
+            for page in obstore.list(self._store, prefix, chunk_size=_LIST_CHUNK):
+                for entry in page:
+                    yield StoredObject(entry["path"], entry["size"], entry["e_tag"])
+
+    def list_folders(self, prefix: str) -> tuple[str, ...]:
+        """The names of folders one level below `prefix`."""
+        with self._translated(f"listing {prefix or 'the bucket'}"):
+            found = obstore.list_with_delimiter(self._store, prefix)["common_prefixes"]
+        return tuple(sorted(path.rsplit("/", maxsplit=1)[-1] for path in found))
+
+    def find_object(self, key: str) -> StoredObject | None:
+        """The object as a head request tells it, or None."""
+        try:
+            with self._translated(f"reading the head of {key}"):
+                entry = obstore.head(self._store, key)
+        except ObjectMissing:
+            return None
+        return StoredObject(entry["path"], entry["size"], entry["e_tag"])
+
+    def read(self, key: str) -> bytes:
+        """A small object's bytes."""
+        with self._translated(f"reading {key}"):
+            return bytes(obstore.get(self._store, key).bytes())
+
+    def stream(self, key: str, *, part_size: int) -> Iterator[bytes]:
+        """The object's bytes in parts."""
+        with self._translated(f"reading {key}"):
+            for part in obstore.get(self._store, key).stream(min_chunk_size=part_size):
+                yield bytes(part)
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def write(self, key: str, data: bytes, *, create_only: bool = False) -> bool:
+        """Put a small object; with `create_only` False comes back where the key is taken already."""
+        with self._translated(f"writing {key}"):
+            try:
+                obstore.put(self._store, key, data, mode="create" if create_only else "overwrite")
+            except foreign.AlreadyExistsError:
+                return False
+        return True
+
+    def write_stream(self, key: str, parts: Iterable[bytes], *, multipart: bool, part_size: int) -> None:
+        """Put an object of any size, part by part."""
+        with self._translated(f"writing {key}"):
+            obstore.put(self._store, key, iter(parts), use_multipart=multipart, chunk_size=part_size)
+
+    def copy_inside(self, source_key: str, key: str) -> None:
+        """Let the service copy the object."""
+        with self._translated(f"copying {source_key}"):
+            obstore.copy(self._store, source_key, key)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects; one that is not there counts as removed."""
+        for key in keys:
+            try:
+                with self._translated(f"deleting {key}"):
+                    obstore.delete(self._store, key)
+            except ObjectMissing:
+                continue

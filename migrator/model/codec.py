@@ -1,0 +1,30 @@
+"""Frozen values to plain JSON and back, by their types; the one way values travel into journals and plans."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+"""Making one costs milliseconds; using it costs microseconds."""
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - pydantic takes any type form
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
+def to_plain(value: object) -> Any:  # noqa: ANN401 - plain JSON has no better type
+    """Dictionaries, lists, strings and numbers that `from_plain` reads back equal."""
+    return _adapter(type(value)).dump_python(value, mode="json")
+
+
+def from_plain(kind: type[T], plain: object) -> T:
+    """The value of type `kind` that `to_plain` made `plain` of."""
+    value: T = _adapter(kind).validate_python(plain)
+    return value

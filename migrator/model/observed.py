@@ -1,0 +1,77 @@
+"""What a read-only look at both sides found, as plain values a plan can be made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from migrator.errors import Complaint
+from migrator.model.collection import Collection, CollectionRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """How much a collection holds, as far as it is flushed; shown, and never part of a digest.
+
+    `counted_rows` is `count(*)` where the collection is loaded, else None.
+    """
+
+    segments: int
+    rows: int
+    objects: int
+    size_bytes: int
+    largest_partition_bytes: int
+    import_requests: int
+    counted_rows: int | None
+    fingerprint: str
+    """Changes whenever segments, their rows or the count change: whether the source has moved since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedCollection:
+    """A collection of the source that a mapping selects."""
+
+    collection: Collection
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedTarget:
+    """A name that is taken at the target."""
+
+    ref: CollectionRef
+    collection_id: int
+    created_ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigratedRecord:
+    """What an earlier run of this plan brought to its end, verified as asked."""
+
+    source: CollectionRef
+    target: CollectionRef
+    source_collection_id: int
+    target_collection_id: int
+    source_fingerprint: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedState:
+    """Both sides at one moment.
+
+    `target_names` are all collections of the target's databases that some mapping aims at; `target_aliases` are the
+    aliases of those databases. `findings` are faults that only show online, each with its field of the plan file.
+    """
+
+    source_version: str
+    target_version: str
+    source_names: tuple[CollectionRef, ...]
+    source: tuple[ObservedCollection, ...]
+    target_databases: tuple[str, ...]
+    target_names: tuple[ObservedTarget, ...]
+    target_aliases: tuple[CollectionRef, ...]
+    same_milvus: bool
+    dump_collections: tuple[tuple[int, str], ...]
+    """What a finished dump of this plan's earlier runs lists under `backup_name`: collection ids and names."""
+    migrated: tuple[MigratedRecord, ...] = ()
+    findings: tuple[Complaint, ...] = ()

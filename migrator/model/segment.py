@@ -1,0 +1,120 @@
+"""Milvus's unit of storage: segments, and the binlogs they consist of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class SegmentState(IntEnum):
+    """Milvus's numbers of segment states (common.proto)."""
+
+    NONE = 0
+    NOT_EXIST = 1
+    GROWING = 2
+    SEALED = 3
+    FLUSHED = 4
+    FLUSHING = 5
+    DROPPED = 6
+    IMPORTING = 7
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Segment:
+    """A persistent segment; `num_rows` counts rows as inserted, deletes not subtracted."""
+
+    segment_id: int
+    partition_id: int
+    num_rows: int
+    state: SegmentState = SegmentState.FLUSHED
+
+
+class LogKind(StrEnum):
+    """The two kinds of binlog a migration needs, by the name of their folder; Milvus rebuilds all others."""
+
+    INSERT = "insert_log"
+    DELTA = "delta_log"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as a listing or a head tells it; `etag` is None where the store has none."""
+
+    key: str
+    size_bytes: int
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binlog:
+    """One binlog of a frozen listing; `field_id` is None for delta logs, which have none."""
+
+    kind: LogKind
+    collection_id: int
+    partition_id: int
+    segment_id: int
+    field_id: int | None
+    log_id: int
+    source: StoredObject
+
+    @property
+    def staged_suffix(self) -> str:
+        """Its key below `<dump>/binlogs/`, in milvus-backup's layout, where GROUP is the segment's id."""
+        segment = f"{self.collection_id}/{self.partition_id}/{self.segment_id}/{self.segment_id}"
+        field = "" if self.field_id is None else f"/{self.field_id}"
+        return f"{self.kind}/{segment}{field}/{self.log_id}"
+
+
+def parse_binlog(found: StoredObject, root: str) -> Binlog | None:
+    """The binlog an object of a Milvus root path is, or None for any other object.
+
+    Insert logs lie at `ROOT/insert_log/C/P/S/F/L`, delta logs at `ROOT/delta_log/C/P/S/L`; all ids are decimal.
+    """
+    parts = found.key.removeprefix(f"{root}/" if root else "").split("/")
+    if parts[0] not in set(LogKind) or not all(part.isascii() and part.isdigit() for part in parts[1:]):
+        return None
+    kind, ids = LogKind(parts[0]), [int(part) for part in parts[1:]]
+    if len(ids) != (5 if kind is LogKind.INSERT else 4):
+        return None
+    return Binlog(
+        kind=kind,
+        collection_id=ids[0],
+        partition_id=ids[1],
+        segment_id=ids[2],
+        field_id=ids[3] if kind is LogKind.INSERT else None,
+        log_id=ids[-1],
+        source=found,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentBatch:
+    """Segments that one import request brings: a whole partition, or one segment.
+
+    `insert_prefix` and `delta_prefix` are the paths as the target's server shall see them; no `delta_prefix` where the
+    segments have no delta logs. `rows` are raw rows, before deletes and the time bound.
+    """
+
+    number: int
+    partition_id: int
+    partition_name: str
+    segment_ids: tuple[int, ...]
+    rows: int
+    objects: int
+    delta_objects: int
+    size_bytes: int
+    insert_prefix: str
+    delta_prefix: str | None
+
+    @property
+    def allows_no_rows(self) -> bool:
+        """Whether nothing at all can be right: where deletes are carried, they may have taken every row."""
+        return self.rows == 0 or self.delta_prefix is not None
+
+    def allows_rows(self, imported: int) -> bool:
+        """Whether an import of this batch can have brought so many rows.
+
+        Fewer than the raw rows are right where deletes are carried, and where the last rows are newer than the time
+        bound; how many exactly is for the verification to say. None at all is right only as `allows_no_rows` says.
+        """
+        return (0 if self.allows_no_rows else 1) <= imported <= self.rows

@@ -1,0 +1,40 @@
+"""Which versions this tool moves between, and why not others."""
+
+from __future__ import annotations
+
+OLDEST_SOURCE = (2, 3, 2)
+"""The first whose flush tells its cut (`coll_flush_ts`)."""
+OLDEST_TARGET = (2, 3, 0)
+FIRST_UNSUPPORTED = (2, 4, 0)
+"""From here on deletes live in L0 segments and imports go over REST; that path is not built yet."""
+
+
+def parse_version(text: str) -> tuple[int, int, int] | None:
+    """Three numbers, or None where the text has no such form."""
+    parts = text.removeprefix("v").split(".")
+    if len(parts) < 3 or not all(part.isdecimal() for part in parts[:3]):
+        return None
+    return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+def unsupported_source(version: str) -> str:
+    """Why a source of this version cannot be read, or an empty text."""
+    return _unsupported("source", version, OLDEST_SOURCE)
+
+
+def unsupported_target(version: str) -> str:
+    """Why a target of this version cannot be written, or an empty text."""
+    return _unsupported("target", version, OLDEST_TARGET)
+
+
+def _unsupported(side: str, version: str, oldest: tuple[int, int, int]) -> str:
+    parsed = parse_version(version)
+    if parsed is None:
+        return f"the {side} Milvus calls its version {version!r}, which cannot be read as one"
+    if parsed < oldest:
+        return f"the {side} Milvus is {version}; {'.'.join(map(str, oldest))} is the oldest supported"
+    if parsed >= FIRST_UNSUPPORTED:
+        return (
+            f"the {side} Milvus is {version}, which is not supported yet: this version moves between Milvus 2.3 servers"
+        )
+    return ""

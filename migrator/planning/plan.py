@@ -1,0 +1,136 @@
+"""The plan: steps, the state they were made for, and a digest; its JSON form is versioned and deterministic."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from migrator.errors import RunError
+from migrator.model.codec import from_plain, to_plain
+from migrator.model.collection import CollectionRef
+from migrator.model.observed import Estimate
+from migrator.steps.base import Step
+from migrator.steps.registry import STEP_KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT_VERSION = 1
+
+
+class Action(StrEnum):
+    """What a plan does with a mapped collection."""
+
+    MIGRATE = "migrate"
+    DONE = "done"
+    """This plan migrated and verified it before."""
+    SKIP = "skip"
+    """`if_exists: skip`, and it exists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """A cluster as the plan saw it."""
+
+    uri: str
+    version: str
+    bucket: str
+    root_path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCollection:
+    """One mapped collection, for people: what comes along, what is changed by the plan, what does not come along."""
+
+    source: CollectionRef
+    target: CollectionRef
+    action: Action
+    estimate: Estimate
+    carried: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    not_carried: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What would be done; equal inputs give equal plans, byte for byte."""
+
+    name: str
+    description: str
+    source: Side
+    target: Side
+    dump: str
+    """`<bucket>/<root_path>/<backup_name>`, for people."""
+    collections: tuple[PlannedCollection, ...]
+    notices: tuple[str, ...]
+    steps: tuple[Step, ...]
+    digest: str
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.steps)
+
+
+def digest_of(parts: Mapping[str, object]) -> str:
+    """The SHA-256 of the parts' canonical JSON."""
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def step_to_plain(step: Step) -> dict[str, Any]:
+    """A step with its kind and key, as JSON data."""
+    return {"kind": step.kind, "key": step.key, "describe": step.describe(), **to_plain(step)}
+
+
+def step_from_plain(plain: Mapping[str, Any]) -> Step:
+    """The step that `step_to_plain` wrote."""
+    kind = STEP_KINDS.get(plain["kind"])
+    if kind is None:
+        raise RunError(
+            f"the run has a step of kind {plain['kind']!r}, which this version of migrator does not know",
+            hint="use the version of migrator that began the run, or a newer one",
+        )
+    names = {field.name for field in fields(kind)}
+    return from_plain(kind, {name: value for name, value in plain.items() if name in names})
+
+
+def plan_to_plain(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON data, without secrets: none ever enters one."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": plan.name,
+        "description": plan.description,
+        "digest": plan.digest,
+        "source": to_plain(plan.source),
+        "target": to_plain(plan.target),
+        "dump": plan.dump,
+        "has_changes": plan.has_changes,
+        "notices": list(plan.notices),
+        "collections": [to_plain(collection) for collection in plan.collections],
+        "steps": [step_to_plain(step) for step in plan.steps],
+    }
+
+
+def plan_from_plain(plain: Mapping[str, Any]) -> Plan:
+    """The plan that `plan_to_plain` wrote."""
+    if plain["format_version"] > FORMAT_VERSION:
+        raise RunError(
+            f"the plan has format {plain['format_version']}, and this version of migrator reads up to {FORMAT_VERSION}",
+            hint="use the version of migrator that wrote it, or a newer one",
+        )
+    return Plan(
+        name=plain["name"],
+        description=plain["description"],
+        digest=plain["digest"],
+        source=from_plain(Side, plain["source"]),
+        target=from_plain(Side, plain["target"]),
+        dump=plain["dump"],
+        notices=tuple(plain["notices"]),
+        collections=from_plain(tuple[PlannedCollection, ...], plain["collections"]),
+        steps=tuple(step_from_plain(step) for step in plain["steps"]),
+    )

@@ -1,0 +1,89 @@
+"""What a run remembers: the notes of its steps and the frozen listings, durable before a method returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from migrator.model.segment import Binlog, Segment, StoredObject
+
+JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentTotals:
+    """What a segment holds in the frozen listing."""
+
+    segment: Segment
+    insert_objects: int
+    delta_objects: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingTotals:
+    """A frozen listing summed up; the copied part of it too."""
+
+    segments: int = 0
+    rows: int = 0
+    objects: int = 0
+    size_bytes: int = 0
+    copied_objects: int = 0
+    copied_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StagedDifference:
+    """Where the dump is not the frozen listing; `suffix` counts from `binlogs/`, sizes are None where absent."""
+
+    suffix: str
+    wanted_bytes: int | None
+    found_bytes: int | None
+
+
+class LedgerReader(Protocol):
+    """Looks only."""
+
+    def notes(self, step_key: str) -> Mapping[str, JsonValue]:
+        """All that was noted under a step, over all its attempts; a later note of a name replaces an earlier."""
+
+    def is_finished(self, step_key: str) -> bool: ...
+
+    def totals(self, collection_id: int) -> ListingTotals: ...
+
+    def segments(self, collection_id: int) -> Iterator[SegmentTotals]:
+        """The frozen segments by partition and id."""
+
+    def binlogs(self, collection_id: int, *, segment_id: int | None = None) -> Iterator[Binlog]:
+        """The frozen binlogs by key; of one segment, or of all."""
+
+    def uncopied(self, collection_id: int) -> Iterator[Binlog]:
+        """Those of the frozen listing that no copy was noted for."""
+
+
+class Ledger(LedgerReader, Protocol):
+    """Writes too."""
+
+    def note(self, step_key: str, values: Mapping[str, JsonValue]) -> None: ...
+
+    def freeze(self, collection_id: int, segments: Iterable[Segment], binlogs: Iterable[Binlog]) -> None:
+        """Replace the collection's listing, all or nothing; only before its first import."""
+
+    def note_copied(self, collection_id: int, copied: Iterable[Binlog]) -> None: ...
+
+    def compare_staged(
+        self,
+        collection_id: int,
+        staged: Iterable[StoredObject],
+        *,
+        partition_id: int | None = None,
+        forget_missing: bool = False,
+    ) -> tuple[StagedDifference, ...]:
+        """Hold the dump's objects, keyed by suffix, against the frozen binlogs; at most five differences.
+
+        ETags are noted when first seen, and have to stay. With `forget_missing`, copies that do not lie there as noted
+        count as not made.
+        """

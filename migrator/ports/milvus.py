@@ -1,0 +1,121 @@
+"""What a migration asks of a Milvus; reading and writing apart, so that a reader cannot write by its type.
+
+Every method may raise `MilvusUnavailable` (worth another try) or `MilvusRefused` (the server said no).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from migrator.model.collection import (
+        Collection,
+        CollectionRef,
+        CollectionSchema,
+        ConsistencyLevel,
+        Index,
+        IndexProgress,
+        KeyValues,
+        LoadState,
+        Partition,
+    )
+    from migrator.model.import_job import ImportJob, ImportTag
+    from migrator.model.segment import Segment, SegmentBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlushResult:
+    """What a flush sealed; `cut_ts` is hybrid, everything up to it is in `segment_ids` once flushed."""
+
+    cut_ts: int
+    segment_ids: tuple[int, ...]
+
+
+class MilvusReader(Protocol):
+    """Looks only."""
+
+    @property
+    def uri(self) -> str:
+        """The address, as the plan file names it."""
+
+    def version(self) -> str:
+        """Three numbers, `2.3.5`."""
+
+    def list_databases(self) -> tuple[str, ...]: ...
+
+    def list_collections(self, database: str) -> tuple[str, ...]: ...
+
+    def find_collection(self, ref: CollectionRef) -> Collection | None:
+        """Everything but rows and segments; None where there is none of that name. An alias is not a name."""
+
+    def list_aliases(self, database: str) -> tuple[str, ...]:
+        """All aliases of a database's collections."""
+
+    def list_partitions(self, ref: CollectionRef) -> tuple[Partition, ...]: ...
+
+    def list_segments(self, ref: CollectionRef) -> tuple[Segment, ...]:
+        """Persistent segments, sealed ones and those being flushed included, growing ones never."""
+
+    def index_progress(self, ref: CollectionRef) -> tuple[IndexProgress, ...]: ...
+
+    def load_state(self, ref: CollectionRef) -> LoadState: ...
+
+    def load_progress(self, ref: CollectionRef) -> int:
+        """Percent."""
+
+    def count_rows(self, ref: CollectionRef, partition: str | None = None) -> int:
+        """`count(*)` with Strong consistency; the collection has to be loaded."""
+
+    def allocate_timestamp(self) -> int:
+        """The server's clock, as a hybrid timestamp."""
+
+    def is_flushed(self, ref: CollectionRef, flush: FlushResult) -> bool: ...
+
+    def find_import_job(self, job_id: int) -> ImportJob | None: ...
+
+    def list_import_jobs(self, ref: CollectionRef) -> tuple[ImportJob, ...]:
+        """The jobs of the collection of that name as it is now, and of any it replaced, as far as remembered."""
+
+
+class MilvusSource(MilvusReader, Protocol):
+    """A source: it may be flushed, and that is all."""
+
+    def flush(self, refs: Sequence[CollectionRef]) -> Mapping[CollectionRef, FlushResult]:
+        """Seal what is growing in collections of one database, by one request."""
+
+
+class MilvusTarget(MilvusReader, Protocol):
+    """A target: what a run creates, it creates through here."""
+
+    def create_database(self, name: str) -> None: ...
+
+    def create_collection(
+        self,
+        ref: CollectionRef,
+        schema: CollectionSchema,
+        *,
+        shards_num: int,
+        num_partitions: int | None,
+        consistency_level: ConsistencyLevel,
+        properties: KeyValues,
+    ) -> None: ...
+
+    def create_partition(self, ref: CollectionRef, name: str) -> None: ...
+
+    def start_import(self, ref: CollectionRef, batch: SegmentBatch, *, end_ts: int, tag: ImportTag) -> int:
+        """Request an import of what was written up to `end_ts` (hybrid), and return its job id.
+
+        The request is not idempotent: sent twice it imports twice.
+        """
+
+    def create_index(self, ref: CollectionRef, index: Index) -> None: ...
+
+    def load(self, ref: CollectionRef, *, partitions: tuple[str, ...], replica_number: int) -> None:
+        """Start loading the whole collection, or the named partitions of it."""
+
+    def release(self, ref: CollectionRef) -> None: ...
+
+    def create_alias(self, ref: CollectionRef, alias: str) -> None: ...

@@ -1,0 +1,52 @@
+"""What a migration asks of an object store; keys count from the bucket's root.
+
+Every method may raise `StoreUnavailable` (worth another try), `StoreRefused`, or `ObjectMissing`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from migrator.model.segment import StoredObject
+
+
+class ObjectReader(Protocol):
+    """Looks only."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a person: `http://127.0.0.1:9000/bucket_A`."""
+
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """All objects whose key begins with the folder `prefix`, as a stream, in no promised order."""
+
+    def list_folders(self, prefix: str) -> tuple[str, ...]:
+        """The names one level below the folder `prefix`; the empty prefix is the bucket's root."""
+
+    def find_object(self, key: str) -> StoredObject | None: ...
+
+    def read(self, key: str) -> bytes: ...
+
+    def stream(self, key: str, *, part_size: int) -> Iterator[bytes]:
+        """The object's bytes in parts of about `part_size`, never held in memory as a whole."""
+
+    def server_path(self, key: str) -> str:
+        """How a Milvus that uses this store names the key: the key itself, or the absolute path of a local one."""
+
+
+class ObjectStore(ObjectReader, Protocol):
+    """Writes too."""
+
+    def write(self, key: str, data: bytes, *, create_only: bool = False) -> bool:
+        """Put the object; with `create_only` False comes back where the key is taken already."""
+
+    def write_stream(self, key: str, parts: Iterable[bytes], *, multipart: bool, part_size: int) -> None: ...
+
+    def copy_inside(self, source_key: str, key: str) -> None:
+        """Let the service copy the object; nothing passes through here."""
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects; one that is not there counts as removed."""

@@ -1,0 +1,51 @@
+"""What happens during a run, as it is told to whoever watches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from migrator.errors import MigratorError
+    from migrator.steps.base import Outcome, Step
+
+
+class StepState(StrEnum):
+    """Where a step is; `BLOCKED` waits for one that failed."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    PARKED = "parked"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a step is; totals of 0 mean unknown."""
+
+    message: str = ""
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    size_bytes: int = 0
+
+
+class Watcher(Protocol):
+    """Told of everything, from any thread."""
+
+    def step_started(self, step: Step) -> None: ...
+
+    def step_progressed(self, step: Step, progress: Progress) -> None: ...
+
+    def step_waits(self, step: Step, error: MigratorError, seconds: float) -> None: ...
+
+    def step_finished(self, step: Step, outcome: Outcome) -> None: ...
+
+    def step_failed(self, step: Step, error: MigratorError) -> None: ...
+
+    def step_blocked(self, step: Step, needed: str) -> None: ...
+
+    def step_parked(self, step: Step) -> None: ...

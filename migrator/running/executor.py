@@ -1,0 +1,184 @@
+"""Walking the graph: independent steps side by side, a failure stops only what needs it."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from migrator.errors import Interrupted, MigratorError
+from migrator.running.events import Progress, StepState
+from migrator.running.journal import StepEvent
+from migrator.running.retry import Patience
+from migrator.steps.base import Evidence, Outcome, StepContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from migrator.ports.clock import Clock
+    from migrator.running.clock import StopSignal
+    from migrator.running.events import Watcher
+    from migrator.running.journal import Journal
+    from migrator.running.retry import RetryPolicy
+    from migrator.steps.base import ProgressReport, Step
+
+_OVER = {StepState.FINISHED, StepState.FAILED, StepState.BLOCKED, StepState.PARKED}
+_LOOK_S = 0.5
+
+
+@dataclass(slots=True)
+class RunResult:
+    """How every step came out."""
+
+    states: dict[str, StepState] = field(default_factory=dict)
+    failures: dict[str, MigratorError] = field(default_factory=dict)
+    bugs: list[Exception] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every step is finished."""
+        return all(state is StepState.FINISHED for state in self.states.values())
+
+    @property
+    def exit_code(self) -> int:
+        """0, or the gravest of what happened: in doubt, failed, differing, moved, stopped."""
+        if self.bugs:
+            return 1
+        codes = {error.exit_code if error.exit_code in {21, 22, 50, 51} else 20 for error in self.failures.values()}
+        for code in (22, 21, 20, 50, 51):
+            if code in codes:
+                return code
+        return 0 if self.is_complete else 130
+
+
+class Executor:
+    """One attempt at a run: skips what is finished, probes what was started, applies the rest."""
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        journal: Journal,
+        make_context: Callable[[ProgressReport], StepContext],
+        *,
+        clock: Clock,
+        stop: StopSignal,
+        watcher: Watcher,
+        policy: RetryPolicy,
+        parallelism: int,
+    ) -> None:
+        self._steps = {step.key: step for step in steps}
+        self._journal = journal
+        self._make_context = make_context
+        self._clock = clock
+        self._stop = stop
+        self._watcher = watcher
+        self._policy = policy
+        self._parallelism = parallelism
+        self._result = RunResult()
+        self._guard = threading.Lock()
+
+    def run(self) -> RunResult:
+        """Until nothing more can be done; errors are in the result, not raised."""
+        states = self._result.states
+        for key in self._steps:
+            states[key] = StepState.FINISHED if self._journal.is_finished(key) else StepState.WAITING
+        with ThreadPoolExecutor(self._parallelism, thread_name_prefix="step") as pool:
+            flying: set[Future[None]] = set()
+            while True:
+                self._settle_blocked()
+                for step in self._ready():
+                    if len(flying) < self._parallelism and not self._stop.is_asked():
+                        states[step.key] = StepState.RUNNING
+                        flying.add(pool.submit(self._attend, step))
+                if not flying:
+                    return self._result
+                flying -= wait(flying, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done
+
+    # -- order ------------------------------------------------------------------------------------------------------
+
+    def _ready(self) -> list[Step]:
+        states = self._result.states
+        return [
+            step
+            for step in self._steps.values()
+            if states[step.key] is StepState.WAITING
+            and all(states.get(key) is StepState.FINISHED for key in step.needs)
+            and all(states.get(key, StepState.FINISHED) in _OVER for key in step.follows)
+        ]
+
+    def _settle_blocked(self) -> None:
+        """Mark what waits for something that will not finish in this attempt, and what waits for that."""
+        states = self._result.states
+        moved = True
+        while moved:
+            moved = False
+            for step in self._steps.values():
+                lost = next((k for k in step.needs if states.get(k) in _OVER - {StepState.FINISHED}), None)
+                if states[step.key] is StepState.WAITING and lost is not None:
+                    states[step.key] = StepState.BLOCKED
+                    self._watcher.step_blocked(step, lost)
+                    moved = True
+
+    # -- one step ---------------------------------------------------------------------------------------------------
+
+    def _attend(self, step: Step) -> None:
+        """Bring one step to its end, whatever that is, and note it."""
+        try:
+            outcome = self._apply_with_patience(step)
+            self._journal.add(step.key, StepEvent.FINISHED, _outcome_note(outcome))
+        except Interrupted:
+            self._journal.add(step.key, StepEvent.PARKED)
+            self._settle(step, StepState.PARKED)
+            self._watcher.step_parked(step)
+        except MigratorError as error:
+            self._fail(step, error)
+        except Exception as error:  # noqa: BLE001 - a bug in one step shall not take its siblings down
+            self._result.bugs.append(error)
+            self._fail(step, MigratorError(f"{type(error).__name__}: {error}", hint="this is a bug of migrator"))
+        else:
+            self._settle(step, StepState.FINISHED)
+            self._watcher.step_finished(step, outcome)
+
+    def _fail(self, step: Step, error: MigratorError) -> None:
+        self._result.failures[step.key] = error
+        note = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+        try:
+            self._journal.add(step.key, StepEvent.FAILED, note)
+        finally:
+            self._settle(step, StepState.FAILED)
+            self._watcher.step_failed(step, error)
+
+    def _settle(self, step: Step, state: StepState) -> None:
+        with self._guard:
+            self._result.states[step.key] = state
+
+    def _apply_with_patience(self, step: Step) -> Outcome:
+        """Apply, again after errors that pass: each further attempt probes first, as a resumed run does."""
+        patience = Patience(self._policy, self._clock)
+
+        def progress(message: str = "", *, done: int = 0, total: int = 0, unit: str = "", size_bytes: int = 0) -> None:
+            self._watcher.step_progressed(
+                step, Progress(message=message, done=done, total=total, unit=unit, size_bytes=size_bytes)
+            )
+
+        def attempt() -> Outcome:
+            ctx = self._make_context(progress)
+            seen_before = self._journal.was_started(step.key)
+            self._journal.add(step.key, StepEvent.STARTED)
+            evidence = step.probe(ctx.reading()) if seen_before else Evidence.ABSENT
+            if evidence is Evidence.DONE:
+                return Outcome(detail="found done")
+            return step.apply(ctx, evidence)
+
+        self._watcher.step_started(step)
+        return patience.call(attempt, on_wait=lambda error, s: self._watcher.step_waits(step, error, s))
+
+
+def _outcome_note(outcome: Outcome) -> dict[str, int | str]:
+    return {
+        "rows": outcome.rows,
+        "objects": outcome.objects,
+        "size_bytes": outcome.size_bytes,
+        "detail": outcome.detail,
+    }

@@ -1,0 +1,337 @@
+"""The journal of one run: what happened to each step, its notes, and the frozen listings.
+
+One SQLite file in WAL mode: a record is durable when the call returns, a torn last record is rolled back when the file
+is opened again, and a listing of a million objects is read page by page. Entries are only ever added.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sqlite3
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from migrator.errors import RunError
+from migrator.model.segment import Binlog, LogKind, Segment, StoredObject
+from migrator.ports.ledger import ListingTotals, SegmentTotals, StagedDifference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from migrator.ports.clock import Clock
+    from migrator.ports.ledger import JsonValue
+
+FORMAT_VERSION = 1
+_PAGE = 1000
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS entries (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, step_key TEXT NOT NULL, event TEXT NOT NULL,
+  data TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS entries_by_step ON entries (step_key, event, number);
+CREATE TABLE IF NOT EXISTS segments (
+  collection_id INTEGER, partition_id INTEGER, segment_id INTEGER, num_rows INTEGER,
+  PRIMARY KEY (collection_id, partition_id, segment_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS binlogs (
+  collection_id INTEGER, segment_id INTEGER, suffix TEXT, kind TEXT, partition_id INTEGER, field_id INTEGER,
+  log_id INTEGER, source_key TEXT, size_bytes INTEGER, source_etag TEXT, copied INTEGER NOT NULL DEFAULT 0,
+  staged_etag TEXT, PRIMARY KEY (collection_id, segment_id, suffix)) WITHOUT ROWID;
+"""
+
+
+class StepEvent(StrEnum):
+    """What an entry says of a step."""
+
+    STARTED = "started"
+    NOTED = "noted"
+    FINISHED = "finished"
+    FAILED = "failed"
+    PARKED = "parked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """One entry; `at` is UTC in ISO format, `step_key` is empty for the run as a whole."""
+
+    number: int
+    at: str
+    step_key: str
+    event: StepEvent
+    data: Mapping[str, Any]
+
+
+class Journal:
+    """A run's memory; every method may be called from any thread."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._numbers = itertools.count(1)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        with self._translated():
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA temp_store=FILE")
+            self._db.executescript(_SCHEMA)
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('format_version', ?)", (str(FORMAT_VERSION),))
+        self._require_readable()
+
+    def close(self) -> None:
+        """Let the file go."""
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise RunError(
+                f"the journal {self._path} cannot be used: {error}",
+                hint="see that its disk has room and the file is whole, then run migrator apply --resume",
+            ) from error
+
+    def _require_readable(self) -> None:
+        found = int(self._rows("SELECT value FROM meta WHERE name = 'format_version'")[0][0])
+        if found > FORMAT_VERSION:
+            raise RunError(
+                f"the journal {self._path} has format {found}, and this version of migrator reads up to "
+                f"{FORMAT_VERSION}",
+                hint="use the version of migrator that began the run, or a newer one",
+            )
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        with self._lock, self._translated():
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, and durable at the end."""
+        with self._lock, self._translated():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    # -- entries ----------------------------------------------------------------------------------------------------
+
+    def add(self, step_key: str, event: StepEvent, data: Mapping[str, JsonValue] | None = None) -> None:
+        """Add an entry; it is durable when this returns."""
+        values = (self._clock.now().isoformat(), step_key, event, json.dumps(data or {}))
+        with self._transaction() as db:
+            db.execute("INSERT INTO entries (at, step_key, event, data) VALUES (?, ?, ?, ?)", values)
+
+    def entries(self, step_key: str | None = None) -> Iterator[JournalEntry]:
+        """All entries in order, or those of one step; notes are left out, they are for `notes`."""
+        where = "event != 'noted'" + ("" if step_key is None else " AND step_key = ?")
+        values = () if step_key is None else (step_key,)
+        query = f"SELECT number, at, step_key, event, data FROM entries WHERE {where} ORDER BY number"
+        for number, at, key, event, data in self._rows(query, values):
+            yield JournalEntry(number=number, at=at, step_key=key, event=StepEvent(event), data=json.loads(data))
+
+    def last_event(self, step_key: str) -> JournalEntry | None:
+        """The latest thing that happened to a step, notes apart."""
+        found = self._rows(
+            "SELECT number, at, event, data FROM entries WHERE step_key = ? AND event != 'noted' "
+            "ORDER BY number DESC LIMIT 1",
+            (step_key,),
+        )
+        if not found:
+            return None
+        number, at, event, data = found[0]
+        return JournalEntry(number=number, at=at, step_key=step_key, event=StepEvent(event), data=json.loads(data))
+
+    def is_finished(self, step_key: str) -> bool:
+        """Whether the step came to its end; that is never taken back."""
+        query = "SELECT 1 FROM entries WHERE step_key = ? AND event = 'finished' LIMIT 1"
+        return bool(self._rows(query, (step_key,)))
+
+    def was_started(self, step_key: str) -> bool:
+        """Whether an earlier attempt at the step is on record."""
+        query = "SELECT 1 FROM entries WHERE step_key = ? AND event = 'started' LIMIT 1"
+        return bool(self._rows(query, (step_key,)))
+
+    def note(self, step_key: str, values: Mapping[str, JsonValue]) -> None:
+        """Note values under a step; durable when this returns."""
+        self.add(step_key, StepEvent.NOTED, values)
+
+    def notes(self, step_key: str) -> Mapping[str, JsonValue]:
+        """All that was noted under a step; later values replace earlier ones of the same name."""
+        query = "SELECT data FROM entries WHERE step_key = ? AND event = 'noted' ORDER BY number"
+        notes: dict[str, JsonValue] = {}
+        for (data,) in self._rows(query, (step_key,)):
+            notes |= json.loads(data)
+        return notes
+
+    # -- frozen listings --------------------------------------------------------------------------------------------
+
+    def freeze(self, collection_id: int, segments: Iterable[Segment], binlogs: Iterable[Binlog]) -> None:
+        """Replace the collection's listing; pages of binlogs are written as they come."""
+        rows = ((collection_id, s.partition_id, s.segment_id, s.num_rows) for s in segments)
+        with self._transaction() as db:
+            db.execute("DELETE FROM segments WHERE collection_id = ?", (collection_id,))
+            db.execute("DELETE FROM binlogs WHERE collection_id = ?", (collection_id,))
+        for page in _pages(map(_binlog_row, binlogs)):
+            with self._transaction() as db:
+                db.executemany("INSERT INTO binlogs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, NULL)", page)
+        with self._transaction() as db:
+            db.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", rows)
+
+    def totals(self, collection_id: int) -> ListingTotals:
+        """The frozen listing summed up."""
+        ((segments, rows),) = self._rows(
+            "SELECT COUNT(*), COALESCE(SUM(num_rows), 0) FROM segments WHERE collection_id = ?",
+            (collection_id,),
+        )
+        ((objects, size_bytes, copied, copied_bytes),) = self._rows(
+            "SELECT COUNT(*), COALESCE(SUM(size_bytes), 0), COALESCE(SUM(copied), 0), "
+            "COALESCE(SUM(size_bytes * copied), 0) FROM binlogs WHERE collection_id = ?",
+            (collection_id,),
+        )
+        return ListingTotals(
+            segments=segments,
+            rows=rows,
+            objects=objects,
+            size_bytes=size_bytes,
+            copied_objects=copied,
+            copied_bytes=copied_bytes,
+        )
+
+    def segments(self, collection_id: int) -> Iterator[SegmentTotals]:
+        """The frozen segments by partition and id."""
+        query = (
+            "SELECT s.partition_id, s.segment_id, s.num_rows, SUM(b.kind = 'insert_log'), SUM(b.kind = 'delta_log'), "
+            "SUM(b.size_bytes) FROM segments s LEFT JOIN binlogs b USING (collection_id, segment_id) "
+            "WHERE s.collection_id = ? GROUP BY s.partition_id, s.segment_id ORDER BY s.partition_id, s.segment_id"
+        )
+        for partition_id, segment_id, num_rows, inserts, deltas, size_bytes in self._rows(query, (collection_id,)):
+            yield SegmentTotals(
+                segment=Segment(segment_id, partition_id, num_rows),
+                insert_objects=inserts or 0,
+                delta_objects=deltas or 0,
+                size_bytes=size_bytes or 0,
+            )
+
+    def binlogs(self, collection_id: int, *, segment_id: int | None = None) -> Iterator[Binlog]:
+        """The frozen binlogs by segment and suffix, of one segment or of all."""
+        return self._paged(collection_id, "" if segment_id is None else f"AND segment_id = {segment_id:d}")
+
+    def uncopied(self, collection_id: int) -> Iterator[Binlog]:
+        """Those that no copy was noted for, as of when each page is read."""
+        return self._paged(collection_id, "AND copied = 0")
+
+    def _paged(self, collection_id: int, condition: str) -> Iterator[Binlog]:
+        """Page by page, so that nothing is held open while the caller writes."""
+        query = (
+            "SELECT segment_id, suffix, kind, partition_id, field_id, log_id, source_key, size_bytes, source_etag "
+            f"FROM binlogs WHERE collection_id = ? {condition} AND (segment_id, suffix) > (?, ?) "
+            f"ORDER BY segment_id, suffix LIMIT {_PAGE}"
+        )
+        after: tuple[int, str] = (-1, "")
+        while page := self._rows(query, (collection_id, *after)):
+            for segment_id, suffix, kind, partition_id, field_id, log_id, key, size_bytes, etag in page:
+                after = (segment_id, suffix)
+                yield Binlog(
+                    kind=LogKind(kind),
+                    collection_id=collection_id,
+                    partition_id=partition_id,
+                    segment_id=segment_id,
+                    field_id=field_id,
+                    log_id=log_id,
+                    source=StoredObject(key, size_bytes, etag),
+                )
+
+    def note_copied(self, collection_id: int, copied: Iterable[Binlog]) -> None:
+        """Note copies; durable when this returns."""
+        keys = [(collection_id, binlog.segment_id, binlog.staged_suffix) for binlog in copied]
+        if keys:
+            with self._transaction() as db:
+                db.executemany(
+                    "UPDATE binlogs SET copied = 1, staged_etag = NULL "
+                    "WHERE collection_id = ? AND segment_id = ? AND suffix = ?",
+                    keys,
+                )
+
+    def compare_staged(
+        self,
+        collection_id: int,
+        staged: Iterable[StoredObject],
+        *,
+        partition_id: int | None = None,
+        forget_missing: bool = False,
+    ) -> tuple[StagedDifference, ...]:
+        """Hold the dump's objects against the frozen binlogs, in the database: memory stays flat."""
+        table = f"temp.staged_{next(self._numbers)}"
+        with self._transaction() as db:
+            db.execute(f"CREATE TABLE {table} (suffix TEXT PRIMARY KEY, size_bytes INTEGER, etag TEXT) WITHOUT ROWID")
+        try:
+            for page in _pages((s.key, s.size_bytes, s.etag) for s in staged):
+                with self._transaction() as db:
+                    db.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", page)
+            return self._compare(table, collection_id, partition_id, forget_missing=forget_missing)
+        finally:
+            with self._transaction() as db:
+                db.execute(f"DROP TABLE {table}")
+
+    def _compare(
+        self, table: str, collection_id: int, partition_id: int | None, *, forget_missing: bool
+    ) -> tuple[StagedDifference, ...]:
+        mine = "b.collection_id = ?" + ("" if partition_id is None else f" AND b.partition_id = {partition_id:d}")
+        same = "s.size_bytes = b.size_bytes AND COALESCE(b.staged_etag, s.etag) IS s.etag"
+        key = (collection_id,)
+        wrong = self._rows(
+            f"SELECT b.suffix, b.size_bytes, s.size_bytes FROM binlogs b LEFT JOIN {table} s USING (suffix) "
+            f"WHERE {mine} AND ({same}) IS NOT TRUE LIMIT 5",
+            key,
+        )
+        strange = self._rows(
+            f"SELECT s.suffix, NULL, s.size_bytes FROM {table} s WHERE NOT EXISTS "
+            f"(SELECT 1 FROM binlogs b WHERE {mine} AND b.suffix = s.suffix) LIMIT 5",
+            key,
+        )
+        with self._transaction() as db:
+            if forget_missing:
+                db.execute(
+                    f"UPDATE binlogs AS b SET copied = 0, staged_etag = NULL WHERE {mine} AND copied AND NOT EXISTS "
+                    f"(SELECT 1 FROM {table} s WHERE s.suffix = b.suffix AND {same})",
+                    key,
+                )
+            db.execute(
+                f"UPDATE binlogs AS b SET staged_etag = (SELECT etag FROM {table} s WHERE s.suffix = b.suffix) "
+                f"WHERE {mine} AND copied AND staged_etag IS NULL",
+                key,
+            )
+        return tuple(StagedDifference(*row) for row in (*wrong, *strange))
+
+
+def _binlog_row(binlog: Binlog) -> tuple[object, ...]:
+    found = binlog.source
+    return (
+        binlog.collection_id,
+        binlog.segment_id,
+        binlog.staged_suffix,
+        binlog.kind,
+        binlog.partition_id,
+        binlog.field_id,
+        binlog.log_id,
+        found.key,
+        found.size_bytes,
+        found.etag,
+    )
+
+
+def _pages(rows: Iterable[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
+    iterator = iter(rows)
+    while page := list(itertools.islice(iterator, _PAGE)):
+        yield page

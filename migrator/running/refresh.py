@@ -1,0 +1,293 @@
+"""Reading both sides into an observed state; nothing is written, and nothing is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from migrator.errors import Complaint, MilvusRefused, StoreRefused
+from migrator.model.collection import CollectionRef
+from migrator.model.observed import Estimate, ObservedCollection, ObservedState, ObservedTarget
+from migrator.model.segment import LogKind, SegmentState, parse_binlog
+from migrator.planning.selection import Selection, select
+from migrator.steps.counting import count_partitions, fingerprint
+from migrator.steps.import_segments import PARTITION_REQUEST_BYTES
+from migrator.steps.seal_dump import full_meta_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from migrator.model.collection import Collection
+    from migrator.model.observed import MigratedRecord
+    from migrator.model.segment import Segment
+    from migrator.ports.milvus import MilvusReader
+    from migrator.ports.store import ObjectReader
+    from migrator.spec.loaded import LoadedPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readers:
+    """The clients of a refresh; reader ports, so that it cannot write."""
+
+    source: MilvusReader
+    target: MilvusReader
+    source_store: ObjectReader
+    target_store: ObjectReader
+    staging: ObjectReader
+
+
+@dataclass(slots=True)
+class _Inventory:
+    """What a collection's folders hold of its live segments."""
+
+    objects: int = 0
+    size_bytes: int = 0
+
+
+def refresh(loaded: LoadedPlan, readers: Readers, migrated: Sequence[MigratedRecord]) -> ObservedState:
+    """What both sides hold of all that the plan file names.
+
+    Raises:
+        MilvusError, StoreError: A side cannot be reached, or refuses to be read.
+    """
+    return _Refresh(loaded, readers, migrated).observe()
+
+
+class _Refresh:
+    def __init__(self, loaded: LoadedPlan, readers: Readers, migrated: Sequence[MigratedRecord]) -> None:
+        self._loaded = loaded
+        self._readers = readers
+        self._migrated = tuple(migrated)
+        self._source_root = loaded.source.storage.root_path.strip("/")
+        self._target_root = loaded.target.storage.root_path.strip("/") if loaded.target else ""
+        self._dump_prefix = loaded.staging.prefix.lstrip("/")
+        self._findings: list[Complaint] = []
+
+    def observe(self) -> ObservedState:
+        """Names first, then what the mappings select of them."""
+        readers = self._readers
+        for store in (readers.source_store, readers.staging):
+            store.list_folders("")  # a wrong bucket or key is told apart from an empty place
+        names = self._source_names()
+        selection = select(self._loaded, names)
+        collections = tuple(filter(None, (self._collection(ref) for ref in _sources(selection))))
+        same_milvus = self._is_same_milvus(collections)
+        self._check_roots(collections, same_milvus=same_milvus)
+        databases = readers.target.list_databases()
+        wanted = sorted({item.target.database for item in selection.items} & set(databases))
+        targets = self._target_names(selection, wanted)
+        dumped = self._dumped()
+        return ObservedState(
+            source_version=readers.source.version(),
+            target_version=readers.target.version(),
+            source_names=names,
+            source=collections,
+            target_databases=databases,
+            target_names=targets,
+            target_aliases=self._target_aliases(wanted),
+            same_milvus=same_milvus,
+            dump_collections=dumped,
+            migrated=self._migrated,
+            findings=tuple(self._findings),
+        )
+
+    def _find(self, field: str, message: str, hint: str, value: str | None = None) -> None:
+        position = self._loaded.locate(field)
+        self._findings.append(Complaint(message, field=field, hint=hint, value=value, position=position))
+
+    # -- the source -------------------------------------------------------------------------------------------------
+
+    def _source_names(self) -> tuple[CollectionRef, ...]:
+        databases = self._readers.source.list_databases()
+        return tuple(
+            CollectionRef(database, name)
+            for database in databases
+            for name in self._readers.source.list_collections(database)
+        )
+
+    def _collection(self, ref: CollectionRef) -> ObservedCollection | None:
+        try:
+            collection = self._readers.source.find_collection(ref)
+        except MilvusRefused as error:
+            self._find("source", error.message, error.hint)
+            return None
+        if collection is None:
+            return None
+        return ObservedCollection(collection=collection, estimate=self._estimate(collection))
+
+    def _estimate(self, collection: Collection) -> Estimate:
+        segments = [s for s in self._readers.source.list_segments(collection.ref) if s.num_rows > 0]
+        by_partition = self._inventory(collection, segments)
+        flushed = [s for s in segments if s.state is SegmentState.FLUSHED]
+        self._check_source_root(collection, flushed, by_partition)
+        counts = count_partitions(self._readers.source, collection)
+        sizes = [inventory.size_bytes for inventory in by_partition.values()]
+        return Estimate(
+            segments=len(segments),
+            rows=sum(segment.num_rows for segment in segments),
+            objects=sum(inventory.objects for inventory in by_partition.values()),
+            size_bytes=sum(sizes),
+            largest_partition_bytes=max(sizes, default=0),
+            import_requests=self._requests(segments, by_partition),
+            counted_rows=sum(counts.values()) if counts else None,
+            fingerprint=fingerprint(flushed, counts),
+        )
+
+    def _inventory(self, collection: Collection, segments: Iterable[Segment]) -> dict[int, _Inventory]:
+        live = {segment.segment_id for segment in segments}
+        found: dict[int, _Inventory] = defaultdict(_Inventory)
+        for kind in LogKind:
+            prefix = f"{self._source_root}/{kind}/{collection.collection_id}".lstrip("/")
+            for entry in self._readers.source_store.list_objects(prefix):
+                binlog = parse_binlog(entry, self._source_root)
+                if binlog is not None and binlog.segment_id in live:
+                    found[binlog.partition_id].objects += 1
+                    found[binlog.partition_id].size_bytes += entry.size_bytes
+        return found
+
+    def _requests(self, segments: Iterable[Segment], by_partition: dict[int, _Inventory]) -> int:
+        """One import request per partition, or one per segment where a partition is too big for one."""
+        counts: dict[int, int] = defaultdict(int)
+        for segment in segments:
+            counts[segment.partition_id] += 1
+        limit = self._loaded.options.import_.segments_per_job
+        return sum(
+            1
+            if by_partition[partition_id].size_bytes <= PARTITION_REQUEST_BYTES and (limit == "auto" or count <= limit)
+            else count
+            for partition_id, count in counts.items()
+        )
+
+    # -- root paths -------------------------------------------------------------------------------------------------
+
+    def _check_source_root(
+        self, collection: Collection, flushed: Sequence[Segment], by_partition: dict[int, _Inventory]
+    ) -> None:
+        """Segments that the source reports have to lie below its root path; else look where they do lie."""
+        if not flushed or by_partition:
+            return
+        folder = f"{LogKind.INSERT}/{collection.collection_id}"
+        message = (
+            f"{collection.ref.short} has {len(flushed)} segments at the source, and none of their files lies under "
+            f"{self._source_root}/{folder}/ in {self._readers.source_store.place}"
+        )
+        likely = self._likely_root(folder)
+        hint = (
+            f"set it to {likely}, where they lie"
+            if likely is not None
+            else "see minio.rootPath and minio.bucketName in the source's milvus.yaml"
+        )
+        self._find("source.storage.root_path", message, hint, self._loaded.source.storage.root_path)
+
+    def _likely_root(self, folder: str) -> str | None:
+        """A folder of the bucket, up to two levels down, that holds the wanted files."""
+        store = self._readers.source_store
+        if self._loaded.source.storage.provider == "local":
+            return None
+        for top in store.list_folders(""):
+            for root in (top, *(f"{top}/{below}" for below in store.list_folders(top)[:50])):
+                if next(iter(store.list_objects(f"{root}/{folder}")), None) is not None:
+                    return root
+        return None
+
+    def _check_roots(self, collections: Sequence[ObservedCollection], *, same_milvus: bool) -> None:
+        """Two instances that share a root path overwrite one another: seen by the source's files under the target's."""
+        for observed in collections:
+            if observed.estimate.objects == 0:
+                continue
+            self._check_staging(observed.collection)
+            if same_milvus:
+                return
+            folder = f"{self._target_root}/{LogKind.INSERT}/{observed.collection.collection_id}".lstrip("/")
+            try:
+                found = next(iter(self._readers.target_store.list_objects(folder)), None)
+            except StoreRefused:
+                return
+            if found is not None:
+                self._find(
+                    "target.storage.root_path",
+                    f"the files of the source's {observed.collection.ref.short} lie under the target's root path: "
+                    f"both sides seem to use one place",
+                    "name the root path of the target Milvus itself",
+                    self._target_root,
+                )
+            return
+
+    def _check_staging(self, collection: Collection) -> None:
+        """A dump below the source's root path would be written into the source: seen by its files through staging."""
+        if not f"{self._dump_prefix}/".startswith(f"{self._source_root}/"):
+            return
+        folder = f"{self._source_root}/{LogKind.INSERT}/{collection.collection_id}".lstrip("/")
+        if next(iter(self._readers.staging.list_objects(folder)), None) is not None:
+            self._find(
+                "staging.root_path",
+                f"the dump would lie in {self._source_root}/, which is the source Milvus's own root path",
+                "choose a staging.root_path outside of it",
+                self._loaded.staging.root_path,
+            )
+
+    # -- the target -------------------------------------------------------------------------------------------------
+
+    def _is_same_milvus(self, collections: Sequence[ObservedCollection]) -> bool:
+        """Whether both sides are one Milvus: the same collection has the same id and creation time at both."""
+        for observed in collections:
+            ours = observed.collection
+            if ours.ref.database not in self._readers.target.list_databases():
+                return False
+            theirs = self._readers.target.find_collection(ours.ref)
+            return theirs is not None and (theirs.collection_id, theirs.created_ts) == (
+                ours.collection_id,
+                ours.created_ts,
+            )
+        return False
+
+    def _target_names(self, selection: Selection, databases: Iterable[str]) -> tuple[ObservedTarget, ...]:
+        """Of the names some mapping aims at, those that are taken."""
+        taken = {
+            CollectionRef(database, name)
+            for database in databases
+            for name in self._readers.target.list_collections(database)
+        }
+        found = []
+        for ref in sorted({item.target for item in selection.items} & taken):
+            collection = self._readers.target.find_collection(ref)
+            if collection is not None:
+                found.append(
+                    ObservedTarget(ref=ref, collection_id=collection.collection_id, created_ts=collection.created_ts)
+                )
+        return tuple(found)
+
+    def _target_aliases(self, databases: Iterable[str]) -> tuple[CollectionRef, ...]:
+        return tuple(
+            sorted(
+                CollectionRef(database, alias)
+                for database in databases
+                for alias in self._readers.target.list_aliases(database)
+            )
+        )
+
+    # -- the dump ---------------------------------------------------------------------------------------------------
+
+    def _dumped(self) -> tuple[tuple[int, str], ...]:
+        """What a finished dump under the plan's name lists; anything there that is not of this plan is a finding."""
+        staging = self._readers.staging
+        first = next(iter(staging.list_objects(self._dump_prefix)), None)
+        if first is None:
+            return ()
+        key = full_meta_key(self._dump_prefix)
+        if not self._migrated or staging.find_object(key) is None:
+            self._find(
+                "staging.backup_name",
+                f"{self._dump_prefix}/ holds objects that no finished run of this plan put there, such as {first.key}",
+                "choose another staging.backup_name, or remove them",
+                self._loaded.staging.backup_name,
+            )
+            return ()
+        listed = json.loads(staging.read(key)).get("collection_backups") or []
+        return tuple((entry["collection_id"], entry["collection_name"]) for entry in listed)
+
+
+def _sources(selection: Selection) -> tuple[CollectionRef, ...]:
+    return tuple(item.source for item in selection.items)

@@ -1,0 +1,227 @@
+"""The state directory: one folder per run, holding what the run was frozen from and its journal."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import socket
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from migrator.errors import LockHeld, RunError
+from migrator.model.observed import MigratedRecord
+from migrator.planning.plan import Action, Plan, plan_from_plain, plan_to_plain
+from migrator.running.events import StepState
+from migrator.running.journal import Journal, StepEvent
+from migrator.spec.loaded import LoadedPlan
+from migrator.steps.create_collection import noted_id
+from migrator.steps.dump_meta import frozen_dump
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migrator.planning.plan import PlannedCollection
+    from migrator.ports.clock import Clock
+
+FORMAT_VERSION = 1
+_RUN_FILE = "run.json"
+_JOURNAL_FILE = "journal.db"
+_LOCK_FILE = "lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run as it was frozen at its start; `created_at` is UTC in ISO format."""
+
+    run_id: str
+    created_at: str
+    loaded: LoadedPlan
+    plan: Plan
+    folder: Path
+
+    def states(self, journal: Journal) -> dict[str, StepState]:
+        """Every step's state as the journal tells it."""
+        return {step.key: _state(journal, step.key) for step in self.plan.steps}
+
+    def is_complete(self, journal: Journal) -> bool:
+        """Whether every step is finished."""
+        return all(journal.is_finished(step.key) for step in self.plan.steps)
+
+    def steps_of(self, planned: PlannedCollection) -> list[str]:
+        """The keys of the steps that belong to one mapped collection."""
+        return [step.key for step in self.plan.steps if step.collection == planned.target.short]
+
+
+def _state(journal: Journal, key: str) -> StepState:
+    last = journal.last_event(key)
+    if journal.is_finished(key):
+        return StepState.FINISHED
+    if last is None:
+        return StepState.WAITING
+    return {
+        StepEvent.STARTED: StepState.RUNNING,
+        StepEvent.FAILED: StepState.FAILED,
+        StepEvent.PARKED: StepState.PARKED,
+    }.get(last.event, StepState.WAITING)
+
+
+class StateDirectory:
+    """All runs under one folder, `.migrator/` by default; made when the first run begins."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self._folder
+
+    def begin(self, loaded: LoadedPlan, plan: Plan) -> Run:
+        """Freeze a new run: plan file, clusters and plan, with secrets as references only."""
+        now = self._clock.now()
+        run_id = f"{loaded.name}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        folder = self._folder / "runs" / run_id
+        folder.mkdir(parents=True, mode=0o700)
+        content = {
+            "format_version": FORMAT_VERSION,
+            "run_id": run_id,
+            "created_at": now.isoformat(),
+            "document": loaded.frozen(),
+            "plan": plan_to_plain(plan),
+        }
+        _write_durably(folder / _RUN_FILE, json.dumps(content, indent=1))
+        return Run(run_id=run_id, created_at=now.isoformat(), loaded=loaded, plan=plan, folder=folder)
+
+    def runs(self) -> Iterator[Run]:
+        """All runs, the oldest first; a folder without its run file belongs to a run that never began."""
+        for path in sorted((self._folder / "runs").glob(f"*/{_RUN_FILE}"), key=_created_at):
+            yield self._read(path)
+
+    def get_run(self, run_id: str) -> Run:
+        """One run by its id, or by a beginning of it that fits no other."""
+        found = sorted((self._folder / "runs").glob(f"{run_id}*/{_RUN_FILE}"))
+        if len(found) != 1:
+            what = "no run" if not found else f"{len(found)} runs"
+            raise RunError(f"{what} under {self._folder} begin with {run_id!r}", hint="list them with migrator runs")
+        return self._read(found[0])
+
+    def unfinished(self, plan_name: str | None = None) -> list[Run]:
+        """Runs with steps left to do, of one plan or of all."""
+        found = []
+        for run in self.runs():
+            if plan_name in (None, run.plan.name):
+                with self.journal(run) as journal:
+                    if not run.is_complete(journal):
+                        found.append(run)
+        return found
+
+    @contextmanager
+    def journal(self, run: Run) -> Iterator[Journal]:
+        """The journal of a run, open for as long as the block lasts."""
+        journal = Journal(run.folder / _JOURNAL_FILE, self._clock)
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+    def migrated(self, plan_name: str) -> tuple[MigratedRecord, ...]:
+        """What earlier runs of the plan brought to its end, the latest record of each mapping."""
+        records: dict[tuple[str, str], MigratedRecord] = {}
+        for run in self.runs():
+            if run.plan.name == plan_name:
+                with self.journal(run) as journal:
+                    for planned in run.plan.collections:
+                        record = _record(run, planned, journal)
+                        if record is not None:
+                            records[(str(planned.source), str(planned.target))] = record
+        return tuple(records.values())
+
+    @contextmanager
+    def exclusive(self, plan_name: str) -> Iterator[None]:
+        """Hold the local lock of a plan; the kernel lets it go when the process ends, however it ends."""
+        folder = self._folder / "locks"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(folder / f"{plan_name}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+                raise LockHeld(
+                    f"the plan {plan_name} is being applied by {holder or 'another process'}",
+                    hint="wait for it, or watch it with migrator status",
+                ) from None
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _read(self, path: Path) -> Run:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if content["format_version"] > FORMAT_VERSION:
+            raise RunError(
+                f"{path} has format {content['format_version']}, and this version of migrator reads up to "
+                f"{FORMAT_VERSION}",
+                hint="use the version of migrator that began the run, or a newer one",
+            )
+        return Run(
+            run_id=content["run_id"],
+            created_at=content["created_at"],
+            loaded=LoadedPlan.from_frozen(content["document"]),
+            plan=plan_from_plain(content["plan"]),
+            folder=path.parent,
+        )
+
+
+def file_digest(path: str) -> str | None:
+    """The SHA-256 of a file's bytes, None where it cannot be read."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _created_at(path: Path) -> str:
+    created_at: str = json.loads(path.read_text(encoding="utf-8"))["created_at"]
+    return created_at
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """Write beside, sync, and rename: the file is whole or not there."""
+    beside = path.with_suffix(".part")
+    descriptor = os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedRecord | None:
+    """What is known of a mapping whose every step is finished in this run."""
+    if planned.action is not Action.MIGRATE or not all(map(journal.is_finished, run.steps_of(planned))):
+        return None
+    created = noted_id(journal, planned.target)
+    dump = frozen_dump(journal, planned.source)
+    if created is None:
+        return None
+    return MigratedRecord(
+        source=planned.source,
+        target=planned.target,
+        source_collection_id=dump.collection.collection_id,
+        target_collection_id=created,
+        source_fingerprint=dump.fingerprint,
+        run_id=run.run_id,
+    )

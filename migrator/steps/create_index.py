@@ -1,0 +1,81 @@
+"""`create_index`: the indexes of the source, built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from migrator.errors import RunError, SchemaDiffers
+from migrator.model.collection import CollectionRef, Index
+from migrator.steps.base import Evidence, Outcome, Step
+from migrator.steps.create_collection import require_own
+from migrator.steps.import_segments import imported_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from migrator.model.collection import IndexProgress
+    from migrator.steps.base import ReadContext, StepContext
+
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateIndex(Step):
+    """Create `indexes` on `target` and wait until every imported row is in them.
+
+    The server's own `state` is not asked: 2.3 says Finished while all rows are still pending.
+    """
+
+    kind: ClassVar[str] = "create_index"
+    target: CollectionRef
+    indexes: tuple[Index, ...]
+
+    @property
+    def key(self) -> str:
+        """By the target collection."""
+        return f"{self.kind}:{self.target}"
+
+    def describe(self) -> str:
+        """What it does, in a few words."""
+        return f"build {', '.join(map(str, self.indexes))}"
+
+    def probe(self, ctx: ReadContext) -> Evidence:
+        """Done when equal indexes are there and nothing is pending."""
+        found = {p.index.name: p for p in ctx.target.index_progress(self.target)}
+        if any(index.name not in found for index in self.indexes):
+            return Evidence.ABSENT
+        return Evidence.DONE if self._are_built(found.values(), imported_rows(ctx, self.target)) else Evidence.RUNNING
+
+    def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
+        """Create what is missing, then wait."""
+        require_own(ctx, self.target)
+        there = {p.index.name: p.index for p in ctx.target.index_progress(self.target)}
+        for index in self.indexes:
+            if index.name not in there:
+                ctx.target.create_index(self.target, index)
+            elif sorted(there[index.name].params) != sorted(index.params):
+                raise SchemaDiffers(
+                    f"{self.target.short} has an index {index.name!r} with other parameters than the plan's",
+                    hint="drop that index at the target, then run migrator apply --resume",
+                )
+        rows = self._wait(ctx)
+        return Outcome(rows=rows, detail=f"{len(self.indexes)} index{'' if len(self.indexes) == 1 else 'es'}")
+
+    def _wait(self, ctx: StepContext) -> int:
+        expected = imported_rows(ctx, self.target)
+        while True:
+            found = ctx.target.index_progress(self.target)
+            failure = next((p for p in found if p.failure), None)
+            if failure is not None:
+                raise RunError(
+                    f"the index {failure.index.name!r} of {self.target.short} cannot be built: {failure.failure}"
+                )
+            if self._are_built(found, expected):
+                return expected
+            done = min((p.indexed_rows for p in found), default=0)
+            ctx.progress("target builds indexes", done=done, total=expected, unit="rows")
+            ctx.clock.sleep(_POLL_S)
+
+    def _are_built(self, found: Iterable[IndexProgress], expected: int) -> bool:
+        return all(p.is_built and p.total_rows >= expected for p in found)

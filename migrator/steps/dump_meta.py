@@ -1,0 +1,202 @@
+"""`dump_meta`: describe the collection, and freeze the listing of its live segments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from migrator.errors import ObjectMissing, RunError, SchemaDiffers, SourceBusy
+from migrator.model.codec import from_plain, to_plain
+from migrator.model.collection import Collection, CollectionRef
+from migrator.model.segment import LogKind, Segment, SegmentState, parse_binlog
+from migrator.ports.milvus import FlushResult
+from migrator.steps.base import Evidence, Outcome, Step
+from migrator.steps.counting import count_partitions, fingerprint
+from migrator.steps.flush import FLUSH_KEY, cut_note, flush_and_wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migrator.model.segment import Binlog
+    from migrator.ports.ledger import LedgerReader
+    from migrator.steps.base import ReadContext, StepContext
+
+MAX_LISTINGS = 12
+_FIRST_PAUSE_S = 0.25
+_LONGEST_PAUSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenDump:
+    """What `dump_meta` fixed: the description and the cut (hybrid)."""
+
+    collection: Collection
+    cut_ts: int
+    rows_at_cut: dict[str, int]
+    """`count(*)` right after the cut, by partition where the source is loaded; see `counting.count_partitions`."""
+    fingerprint: str
+    """By which a later look tells whether the source has changed since."""
+
+
+def dump_key(source: CollectionRef) -> str:
+    """The key of the step that freezes `source`."""
+    return f"{DumpMeta.kind}:{source}"
+
+
+def frozen_dump(ledger: LedgerReader, source: CollectionRef) -> FrozenDump:
+    """What was frozen of `source`; for steps that need its `dump_meta`."""
+    return from_plain(FrozenDump, ledger.notes(dump_key(source))["frozen"])
+
+
+def require_same_schema(planned: Collection, found: Collection) -> None:
+    """Raise in words what moved between the plan and now; rows and segments may move freely."""
+    if found.collection_id != planned.collection_id:
+        raise SchemaDiffers(
+            f"collection {planned.ref.short} was dropped and created again since it was planned",
+            hint="plan again",
+        )
+    names, planned_names = ({f.name for f in c.schema.fields} for c in (found, planned))
+    moved = [f"gained a field {name!r}" for name in sorted(names - planned_names)]
+    moved += [f"lost a field {name!r}" for name in sorted(planned_names - names)]
+    parts, planned_parts = ({p.name for p in c.partitions} for c in (found, planned))
+    moved += [f"gained a partition {name!r}" for name in sorted(parts - planned_parts)]
+    moved += [f"lost a partition {name!r}" for name in sorted(planned_parts - parts)]
+    if not moved and found.schema != planned.schema:
+        moved.append("changed its schema")
+    if not moved and found.partitions != planned.partitions:
+        moved.append("had a partition dropped and created again")
+    if not moved and found.indexes != planned.indexes:
+        moved.append("changed its indexes")
+    if moved:
+        raise SchemaDiffers(
+            f"collection {planned.ref.short} {' and '.join(moved)} since it was planned", hint="plan again"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DumpMeta(Step):
+    """Freeze what `planned` is now: description, cut, live segments and their binlogs under `source_root`."""
+
+    kind: ClassVar[str] = "dump_meta"
+    planned: Collection
+    source_root: str
+    may_flush: bool = True
+
+    @property
+    def key(self) -> str:
+        """By the source collection."""
+        return dump_key(self.planned.ref)
+
+    def describe(self) -> str:
+        """What it does, in a few words."""
+        return f"describe {self.planned.ref.short} and freeze the listing of its segments"
+
+    def probe(self, ctx: ReadContext) -> Evidence:
+        """Frozen once noted."""
+        return Evidence.DONE if "frozen" in self.notes(ctx) else Evidence.ABSENT
+
+    def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
+        """List until a listing holds still, freeze it with its binlogs, and note the description last."""
+        ref = self.planned.ref
+        found = ctx.source.find_collection(ref)
+        if found is None:
+            raise RunError(f"collection {ref.short} is gone from {ctx.source.uri}", hint="plan again")
+        require_same_schema(self.planned, found)
+        cut, segments = self._settled_listing(ctx)
+        rows_at_cut = count_partitions(ctx.source, found)
+        live = [segment for segment in segments if segment.num_rows > 0]
+        ctx.ledger.freeze(found.collection_id, live, self._binlogs(ctx, {s.segment_id for s in live}))
+        self._require_complete(ctx)
+        frozen = FrozenDump(
+            collection=found,
+            cut_ts=cut.cut_ts,
+            rows_at_cut=rows_at_cut,
+            fingerprint=fingerprint(live, rows_at_cut),
+        )
+        self.note(ctx, frozen=to_plain(frozen))
+        totals = ctx.ledger.totals(found.collection_id)
+        return Outcome(rows=totals.rows, objects=totals.objects, size_bytes=totals.size_bytes)
+
+    # -- a listing that holds still ---------------------------------------------------------------------------------
+
+    def _settled_listing(self, ctx: StepContext) -> tuple[FlushResult, tuple[Segment, ...]]:
+        """Segments that are exactly those of the cut.
+
+        A segment that the flush did not name is newer than the cut (new data, or the product of a compaction, which
+        may have applied later deletes for good); one that is missing was compacted away. Either way flush again.
+        """
+        pause_s = _FIRST_PAUSE_S
+        cut = self._noted_cut(ctx)
+        for _ in range(MAX_LISTINGS):
+            segments = ctx.source.list_segments(self.planned.ref)
+            strangers = self._strangers(cut, segments)
+            if not strangers:
+                return cut, segments
+            ctx.progress(f"{self.planned.ref.short} is moving, listing it again")
+            ctx.clock.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            if self.may_flush:
+                cut = flush_and_wait(ctx.source, [self.planned.ref], ctx.clock)[self.planned.ref]
+                self.note(ctx, cut=cut_note(cut))
+        raise SourceBusy(
+            f"collection {self.planned.ref.short} did not hold still over {MAX_LISTINGS} listings; "
+            f"segments that moved last: {', '.join(map(str, strangers[:5]))}",
+            hint="pause compaction or heavy writes at the source, then run migrator apply --resume",
+        )
+
+    def _noted_cut(self, ctx: StepContext) -> FlushResult:
+        own, run = self.notes(ctx), ctx.ledger.notes(FLUSH_KEY)
+        faults, cuts = run.get("faults"), run.get("cuts")
+        ref = str(self.planned.ref)
+        if isinstance(faults, dict) and ref in faults:
+            raise RunError(f"{self.planned.ref.short} could not be flushed: {faults[ref]}")
+        noted = own.get("cut") or (cuts[ref] if isinstance(cuts, dict) else None)
+        plain = noted if isinstance(noted, dict) else {}
+        return from_plain(FlushResult, {"cut_ts": plain["cut_ts"], "segment_ids": plain["segment_ids"] or []})
+
+    def _strangers(self, cut: FlushResult, segments: tuple[Segment, ...]) -> list[int]:
+        unsettled = {s.segment_id for s in segments if s.state is not SegmentState.FLUSHED}
+        if self.may_flush:
+            unsettled |= {s.segment_id for s in segments} ^ set(cut.segment_ids)
+        return sorted(unsettled)
+
+    # -- its binlogs ------------------------------------------------------------------------------------------------
+
+    def _binlogs(self, ctx: StepContext, live: set[int]) -> Iterator[Binlog]:
+        for kind in LogKind:
+            prefix = f"{self.source_root}/{kind}/{self.planned.collection_id}"
+            for found in ctx.source_store.list_objects(prefix.lstrip("/")):
+                binlog = parse_binlog(found, self.source_root)
+                if binlog is not None and binlog.segment_id in live:
+                    yield binlog
+
+    def _require_complete(self, ctx: StepContext) -> None:
+        """Every live segment has insert logs for every stored field, equally many for each."""
+        wanted = self.planned.schema.stored_field_ids
+        for entry in ctx.ledger.segments(self.planned.collection_id):
+            segment_id = entry.segment.segment_id
+            counts: dict[int, int] = {}
+            for binlog in ctx.ledger.binlogs(self.planned.collection_id, segment_id=segment_id):
+                if binlog.field_id is not None:
+                    counts[binlog.field_id] = counts.get(binlog.field_id, 0) + 1
+            self._require_fields(entry.segment, wanted, counts)
+
+    def _require_fields(self, segment: Segment, wanted: frozenset[int], counts: dict[int, int]) -> None:
+        place = f"{self.source_root}/{LogKind.INSERT}/{self.planned.collection_id}/{segment.partition_id}"
+        if not counts:
+            raise ObjectMissing(
+                f"segment {segment.segment_id} of {self.planned.ref.short} has {segment.num_rows:,} rows at the "
+                f"source and no binlogs under {place}",
+                hint="see that source.storage.bucket and source.storage.root_path are those of the source Milvus",
+            )
+        if missing := sorted(wanted - counts.keys()):
+            raise ObjectMissing(
+                f"segment {segment.segment_id} of {self.planned.ref.short} has no binlogs of field "
+                f"{', '.join(map(str, missing))} under {place}"
+            )
+        if len(set(counts.values())) > 1:
+            raise RunError(
+                f"segment {segment.segment_id} of {self.planned.ref.short} has unequal numbers of binlogs per field: "
+                f"an upload left files behind that belong to no segment",
+                hint="compact the collection at the source, then run migrator apply --resume",
+            )

@@ -1,0 +1,117 @@
+"""`flush`: fix the moment up to which everything comes along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, ClassVar
+
+from migrator.errors import MilvusRefused, RunError
+from migrator.model.collection import CollectionRef
+from migrator.model.timestamps import physical_ms
+from migrator.ports.milvus import FlushResult
+from migrator.steps.base import Evidence, Outcome, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from migrator.ports.clock import Clock
+    from migrator.ports.ledger import JsonValue
+    from migrator.ports.milvus import MilvusSource
+    from migrator.steps.base import ReadContext, StepContext
+
+FLUSH_KEY = "flush"
+_CLOCK_STEP_S = 0.002
+_POLL_S = 0.1
+_FLUSH_PATIENCE_S = 600.0
+
+
+def pass_millisecond(source: MilvusSource, clock: Clock) -> None:
+    """Return once the server's clock shows a later millisecond than at the call.
+
+    Bounds count in milliseconds on old servers: a cut taken after this one holds all that was written before.
+    """
+    began = physical_ms(source.allocate_timestamp())
+    while physical_ms(source.allocate_timestamp()) <= began:
+        clock.sleep(_CLOCK_STEP_S)
+
+
+def flush_and_wait(
+    source: MilvusSource, refs: Sequence[CollectionRef], clock: Clock
+) -> Mapping[CollectionRef, FlushResult]:
+    """Flush collections of one database and return once all of it, deletes too, is in object storage."""
+    pass_millisecond(source, clock)
+    results = source.flush(refs)
+    deadline = clock.monotonic() + _FLUSH_PATIENCE_S
+    for ref, result in results.items():
+        while not source.is_flushed(ref, result):
+            if clock.monotonic() > deadline:
+                raise RunError(
+                    f"the flush of {ref.short} did not end within {_FLUSH_PATIENCE_S / 60:.0f} minutes",
+                    hint="look at the source's data nodes, then run migrator apply --resume",
+                )
+            clock.sleep(_POLL_S)
+    return results
+
+
+def cut_note(result: FlushResult) -> dict[str, JsonValue]:
+    """A flush as it is noted."""
+    return {"cut_ts": result.cut_ts, "segment_ids": list(result.segment_ids)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flush(Step):
+    """Seal what grows in `collections` and note the cut of each; with `enabled` False only note the time."""
+
+    kind: ClassVar[str] = "flush"
+    collections: tuple[CollectionRef, ...]
+    enabled: bool = True
+
+    @property
+    def key(self) -> str:
+        """One per run."""
+        return FLUSH_KEY
+
+    def describe(self) -> str:
+        """What it does, in a few words."""
+        count = len(self.collections)
+        noun = f"{count} collection{'s' if count != 1 else ''}"
+        return f"flush {noun} and note the cut" if self.enabled else f"note the cut of {noun}, without a flush"
+
+    def probe(self, ctx: ReadContext) -> Evidence:
+        """Noted once per run, so noted is done."""
+        return Evidence.DONE if "cuts" in self.notes(ctx) else Evidence.ABSENT
+
+    def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
+        """Flush database by database; a collection that cannot be flushed is noted and fails later, by itself."""
+        cuts: dict[str, JsonValue] = {}
+        faults: dict[str, JsonValue] = {}
+        for _, group in groupby(sorted(self.collections), key=lambda ref: ref.database):
+            refs = tuple(group)
+            if not self.enabled:
+                cut = {"cut_ts": ctx.source.allocate_timestamp(), "segment_ids": None}
+                cuts |= {str(ref): dict(cut) for ref in refs}
+                continue
+            ctx.progress(f"flushing {', '.join(ref.short for ref in refs[:3])}{' …' if len(refs) > 3 else ''}")
+            flushed, refused = self._flush(ctx, refs)
+            cuts |= {str(ref): cut_note(result) for ref, result in flushed.items()}
+            faults |= refused
+        self.note(ctx, cuts=cuts, faults=faults)
+        return Outcome(detail=f"cut noted for {len(cuts)} of {len(self.collections)}")
+
+    def _flush(
+        self, ctx: StepContext, refs: tuple[CollectionRef, ...]
+    ) -> tuple[Mapping[CollectionRef, FlushResult], dict[str, JsonValue]]:
+        """All by one request; where that is refused, one by one, to tell whose fault it is."""
+        try:
+            return flush_and_wait(ctx.source, refs, ctx.clock), {}
+        except MilvusRefused as error:
+            if len(refs) == 1:
+                return {}, {str(refs[0]): error.message}
+        flushed: dict[CollectionRef, FlushResult] = {}
+        faults: dict[str, JsonValue] = {}
+        for ref in refs:
+            results, refused = self._flush(ctx, (ref,))
+            flushed |= results
+            faults |= refused
+        return flushed, faults

@@ -1,0 +1,56 @@
+"""`load_collection`: queryable again, as the source was or as the plan says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from migrator.model.collection import CollectionRef, LoadState
+from migrator.steps.base import Evidence, Outcome, Step
+from migrator.steps.create_collection import require_own
+
+if TYPE_CHECKING:
+    from migrator.steps.base import ReadContext, StepContext
+
+_POLL_S = 0.5
+
+
+def load_and_wait(
+    ctx: StepContext, target: CollectionRef, *, partitions: tuple[str, ...] = (), replica_number: int = 1
+) -> None:
+    """Load and return once the query nodes hold it."""
+    ctx.target.load(target, partitions=partitions, replica_number=replica_number)
+    while ctx.target.load_state(target) is not LoadState.LOADED:
+        ctx.progress("target loads", done=ctx.target.load_progress(target), total=100, unit="%")
+        ctx.clock.sleep(_POLL_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadCollection(Step):
+    """Load `target`: the named `partitions`, or all where none is named."""
+
+    kind: ClassVar[str] = "load_collection"
+    target: CollectionRef
+    partitions: tuple[str, ...] = ()
+    replica_number: int = 1
+
+    @property
+    def key(self) -> str:
+        """By the target collection."""
+        return f"{self.kind}:{self.target}"
+
+    def describe(self) -> str:
+        """What it does, in a few words."""
+        part = f", {len(self.partitions)} partitions of it" if self.partitions else ""
+        replicas = f", {self.replica_number} replicas" if self.replica_number > 1 else ""
+        return f"load {self.target.short}{part}{replicas}"
+
+    def probe(self, ctx: ReadContext) -> Evidence:
+        """Loaded, or not."""
+        return Evidence.DONE if ctx.target.load_state(self.target) is LoadState.LOADED else Evidence.ABSENT
+
+    def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
+        """Ask for it and wait."""
+        require_own(ctx, self.target)
+        load_and_wait(ctx, self.target, partitions=self.partitions, replica_number=self.replica_number)
+        return Outcome()

@@ -1,0 +1,34 @@
+"""Every kind of step, by its name: what a saved run is read back with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from migrator.steps.copy_segments import CopySegments
+from migrator.steps.create_collection import CreateCollection
+from migrator.steps.create_database import CreateDatabase
+from migrator.steps.create_index import CreateIndex
+from migrator.steps.dump_meta import DumpMeta
+from migrator.steps.flush import Flush
+from migrator.steps.import_segments import ImportSegments
+from migrator.steps.load_collection import LoadCollection
+from migrator.steps.seal_dump import SealDump
+from migrator.steps.switch_alias import SwitchAlias
+from migrator.steps.verify_collection import VerifyCollection
+
+if TYPE_CHECKING:
+    from migrator.steps.base import Step
+
+STEP_KINDS: dict[str, type[Step]] = {
+    Flush.kind: Flush,
+    DumpMeta.kind: DumpMeta,
+    CopySegments.kind: CopySegments,
+    SealDump.kind: SealDump,
+    CreateDatabase.kind: CreateDatabase,
+    CreateCollection.kind: CreateCollection,
+    ImportSegments.kind: ImportSegments,
+    CreateIndex.kind: CreateIndex,
+    LoadCollection.kind: LoadCollection,
+    VerifyCollection.kind: VerifyCollection,
+    SwitchAlias.kind: SwitchAlias,
+}

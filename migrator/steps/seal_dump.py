@@ -1,0 +1,236 @@
+"""`seal_dump`: the meta files that make copied binlogs a dump others can list and restore."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from migrator.errors import RunError
+from migrator.model import backup_format as fmt
+from migrator.model.collection import CollectionRef
+from migrator.steps.base import Evidence, Outcome, Step
+from migrator.steps.copy_segments import CopySegments, require_staged_exactly
+from migrator.steps.dump_meta import FrozenDump, frozen_dump
+
+if TYPE_CHECKING:
+    from migrator.ports.ledger import SegmentTotals
+    from migrator.steps.base import ReadContext, StepContext
+
+FULL_META = "full_meta.json"
+_PART_BYTES = 8 * 1024**2
+
+
+def full_meta_key(dump_prefix: str) -> str:
+    """The file whose presence says that a dump is finished."""
+    return f"{dump_prefix}/meta/{FULL_META}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DumpedCollection:
+    """A collection that the dump shall list once it is fully copied."""
+
+    source: CollectionRef
+    collection_id: int
+
+    @property
+    def copy_key(self) -> str:
+        """The step that copies it."""
+        return f"{CopySegments.kind}:{self.source}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealDump(Step):
+    """Check the copied objects and write the five meta files, `full_meta.json` last.
+
+    Collections that earlier runs of the plan put into the same dump stay in it.
+    """
+
+    kind: ClassVar[str] = "seal_dump"
+    dump_prefix: str
+    name: str
+    source_version: str
+    collections: tuple[DumpedCollection, ...]
+
+    @property
+    def key(self) -> str:
+        """One per run."""
+        return f"{self.kind}:{self.dump_prefix}"
+
+    def describe(self) -> str:
+        """What it does, in a few words."""
+        return f"write the dump's meta files under {self.dump_prefix}/meta/"
+
+    def probe(self, ctx: ReadContext) -> Evidence:
+        """Overwrites with the same content, so it is simply done again."""
+        return Evidence.ABSENT
+
+    def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
+        """Seal what is fully copied; whatever is not makes the step fail after that, to be done again on resume."""
+        copied = [c for c in self.collections if ctx.ledger.is_finished(c.copy_key)]
+        for collection in copied:
+            require_staged_exactly(ctx, self.dump_prefix, collection.collection_id)
+        if copied:
+            self._write(ctx, copied)
+        if missing := [c.source.short for c in self.collections if c not in copied]:
+            raise RunError(
+                f"the dump {self.dump_prefix} lists {len(copied)} of {len(self.collections)} collections; "
+                f"not copied: {', '.join(missing[:5])}"
+            )
+        size_bytes = sum(ctx.ledger.totals(c.collection_id).size_bytes for c in copied)
+        return Outcome(size_bytes=size_bytes, detail=f"{self.dump_prefix}/meta/{FULL_META}")
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def _write(self, ctx: StepContext, copied: list[DumpedCollection]) -> None:
+        earlier = self._earlier(ctx, {c.collection_id for c in copied})
+        writer = _MetaWriter(self, ctx, copied, earlier)
+        for name, parts in writer.files():
+            key = f"{self.dump_prefix}/meta/{name}"
+            ctx.staging.write_stream(key, _in_parts(parts), multipart=True, part_size=_PART_BYTES)
+
+    def _earlier(self, ctx: StepContext, now: set[int]) -> list[dict[str, Any]]:
+        """What the dump lists already, as whole collection entries."""
+        key = full_meta_key(self.dump_prefix)
+        if ctx.staging.find_object(key) is None:
+            return []
+        listed = json.loads(ctx.staging.read(key)).get("collection_backups") or []
+        return [entry for entry in listed if entry.get("collection_id") not in now]
+
+
+def _in_parts(texts: Iterable[str]) -> Iterator[bytes]:
+    """Small texts gathered into parts of a megabyte or so."""
+    gathered: list[str] = []
+    length = 0
+    for text in texts:
+        gathered.append(text)
+        length += len(text)
+        if length >= 1024**2:
+            yield "".join(gathered).encode()
+            gathered, length = [], 0
+    yield "".join(gathered).encode()
+
+
+def _joined(texts: Iterable[str]) -> Iterator[str]:
+    """The texts with commas between them."""
+    for number, text in enumerate(texts):
+        yield f",{text}" if number else text
+
+
+def _with_list(entry: dict[str, Any], name: str, items: Iterable[str]) -> Iterator[str]:
+    """The entry as JSON, with a list streamed in as its last member."""
+    yield fmt.encode(entry)[:-1]
+    yield f',"{name}":['
+    yield from _joined(items)
+    yield "]}"
+
+
+class _MetaWriter:
+    """The five files as streams: a dump of a million binlogs is written without holding it."""
+
+    def __init__(
+        self, step: SealDump, ctx: StepContext, copied: list[DumpedCollection], earlier: list[dict[str, Any]]
+    ) -> None:
+        self._step = step
+        self._ctx = ctx
+        self._dumps = [(c, frozen_dump(ctx.ledger, c.source)) for c in copied]
+        self._earlier = earlier
+
+    def files(self) -> Iterator[tuple[str, Iterator[str]]]:
+        """Names and contents in the order of writing; `full_meta.json` is the mark that all is there."""
+        yield "backup_meta.json", iter([fmt.encode(self._backup())])
+        yield "collection_meta.json", self._infos(self._collection_infos())
+        yield "partition_meta.json", self._infos(self._partition_infos())
+        yield "segment_meta.json", self._infos(self._segment_infos())
+        yield FULL_META, self._full()
+
+    def _infos(self, items: Iterable[str]) -> Iterator[str]:
+        yield '{"infos":['
+        yield from _joined(items)
+        yield "]}"
+
+    # -- entries ----------------------------------------------------------------------------------------------------
+
+    def _backup(self) -> dict[str, Any]:
+        own = sum(self._ctx.ledger.totals(c.collection_id).size_bytes for c, _ in self._dumps)
+        return fmt.backup_entry(
+            task_id=self._ctx.run_id,
+            name=self._step.name,
+            size_bytes=own + sum(entry.get("size", 0) for entry in self._earlier),
+            milvus_version=f"v{self._step.source_version}",
+        )
+
+    def _collection(self, item: DumpedCollection, dump: FrozenDump) -> dict[str, Any]:
+        size_bytes = self._ctx.ledger.totals(item.collection_id).size_bytes
+        return fmt.collection_entry(
+            dump.collection, task_id=self._ctx.run_id, cut_ts=dump.cut_ts, size_bytes=size_bytes
+        )
+
+    def _partitions(
+        self, item: DumpedCollection, dump: FrozenDump
+    ) -> Iterator[tuple[dict[str, Any], list[SegmentTotals]]]:
+        listing = self._ctx.ledger.segments(item.collection_id)
+        by_id = {key: list(group) for key, group in groupby(listing, key=lambda e: e.segment.partition_id)}
+        for partition in dump.collection.partitions:
+            segments = by_id.get(partition.partition_id, [])
+            size_bytes = sum(entry.size_bytes for entry in segments)
+            yield fmt.partition_entry(partition, dump.collection, size_bytes), segments
+
+    def _segments(self, item: DumpedCollection, segments: Iterable[SegmentTotals]) -> Iterator[str]:
+        for entry in segments:
+            binlogs = self._ctx.ledger.binlogs(item.collection_id, segment_id=entry.segment.segment_id)
+            yield fmt.encode(fmt.segment_entry(entry.segment, binlogs))
+
+    # -- the lists of the level files -------------------------------------------------------------------------------
+
+    def _collection_infos(self) -> Iterator[str]:
+        for entry in self._earlier:
+            parts = [_without(partition, "segment_backups") for partition in entry.get("partition_backups", [])]
+            yield fmt.encode({**_without(entry, "l0_segments"), "partition_backups": parts})
+        for item, dump in self._dumps:
+            parts = [partition for partition, _ in self._partitions(item, dump)]
+            yield fmt.encode({**self._collection(item, dump), "partition_backups": parts})
+
+    def _partition_infos(self) -> Iterator[str]:
+        for entry in self._earlier:
+            for partition in entry.get("partition_backups", []):
+                yield fmt.encode(_without(partition, "segment_backups"))
+        for item, dump in self._dumps:
+            for partition, _ in self._partitions(item, dump):
+                yield fmt.encode(partition)
+
+    def _segment_infos(self) -> Iterator[str]:
+        for entry in self._earlier:
+            for partition in entry.get("partition_backups", []):
+                yield from map(fmt.encode, partition.get("segment_backups", []))
+        for item, dump in self._dumps:
+            for _, segments in self._partitions(item, dump):
+                yield from self._segments(item, segments)
+
+    # -- the whole tree ---------------------------------------------------------------------------------------------
+
+    def _full(self) -> Iterator[str]:
+        databases = {entry.get("db_name", "default") for entry in self._earlier}
+        databases |= {dump.collection.ref.database for _, dump in self._dumps}
+        head = {
+            **self._backup(),
+            "database_backups": [fmt.database_entry(name) for name in sorted(databases)],
+        }
+        yield from _with_list(head, "collection_backups", self._full_collections())
+
+    def _full_collections(self) -> Iterator[str]:
+        yield from map(fmt.encode, self._earlier)
+        for item, dump in self._dumps:
+            yield "".join(
+                _with_list(self._collection(item, dump), "partition_backups", self._full_partitions(item, dump))
+            )
+
+    def _full_partitions(self, item: DumpedCollection, dump: FrozenDump) -> Iterator[str]:
+        for partition, segments in self._partitions(item, dump):
+            yield "".join(_with_list(partition, "segment_backups", self._segments(item, segments)))
+
+
+def _without(entry: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key != name}

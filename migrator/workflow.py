@@ -1,0 +1,273 @@
+"""The story: load, refresh, plan, show, lock, apply, verify, report; one call per verb, and no rules.
+
+The only place that chooses adapters: everything below works on ports.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from migrator.errors import MilvusRefused, RunError, StalePlan, StoreRefused
+from migrator.planning.planner import make_plan
+from migrator.running.clock import StopSignal, SystemClock
+from migrator.running.executor import Executor, RunResult
+from migrator.running.journal import StepEvent
+from migrator.running.refresh import Readers, refresh
+from migrator.running.retry import RetryPolicy
+from migrator.running.runs import Run, StateDirectory, file_digest
+from migrator.spec.load import LoadedPlan, load_plan
+from migrator.spec.secrets import resolve_secret
+from migrator.steps.base import StepContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from migrator.adapters.milvus import GrpcMilvus
+    from migrator.adapters.objects import ObstoreStore
+    from migrator.planning.plan import Plan
+    from migrator.running.events import Watcher
+    from migrator.running.journal import Journal
+    from migrator.spec.document import Cluster, SecretRef, Storage
+    from migrator.steps.base import Evidence, ProgressReport
+
+DEFAULT_PARALLELISM = 4
+_PLANNING_PATIENCE_S = 8.0
+_RUNNING_PATIENCE_S = 60.0
+
+
+# -- the verbs --------------------------------------------------------------------------------------------------------
+
+
+def load(path: Path, *, variables: Mapping[str, str] | None = None, clusters: Path | None = None) -> LoadedPlan:
+    """Read and check a plan file; offline."""
+    return load_plan(path, variables=variables, clusters=clusters)
+
+
+def plan(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None) -> Plan:
+    """Look at both sides, and say what would be done; writes nothing."""
+    _require_no_unfinished(state, loaded)
+    with connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
+        observed = refresh(loaded, clients.readers(), state.migrated(loaded.name))
+    return make_plan(loaded, observed, only=only)
+
+
+def begin(loaded: LoadedPlan, state: StateDirectory, approved: Plan) -> Run:
+    """Freeze what was approved as a new run."""
+    return state.begin(loaded, approved)
+
+
+def apply(run: Run, state: StateDirectory, *, watcher: Watcher, stop: StopSignal, parallelism: int) -> RunResult:
+    """Do what is left of a run, as far as it can be done now; takes up whatever an earlier attempt began."""
+    clock = SystemClock(stop)
+    options = run.loaded.options
+    with ExitStack() as stack:
+        stack.enter_context(state.exclusive(run.plan.name))
+        journal = stack.enter_context(state.journal(run))
+        clients = stack.enter_context(connect(run.loaded, patience_s=_RUNNING_PATIENCE_S))
+        workers = stack.enter_context(ThreadPoolExecutor(options.transfer.concurrency, thread_name_prefix="worker"))
+        executor = Executor(
+            run.plan.steps,
+            journal,
+            _context_maker(run, journal, clients, workers, clock),
+            clock=clock,
+            stop=stop,
+            watcher=watcher,
+            policy=RetryPolicy(max_elapsed_s=options.retry.max_elapsed, max_backoff_s=options.retry.max_backoff),
+            parallelism=parallelism,
+        )
+        journal.add("", StepEvent.STARTED)
+        result = executor.run()
+        journal.add("", StepEvent.FINISHED, {"exit_code": result.exit_code})
+    return result
+
+
+def look(run: Run, state: StateDirectory) -> dict[str, Evidence | None]:
+    """What a resume would find of each step that is not finished; None for those never started. Writes nothing."""
+    clock = SystemClock()
+    with (
+        state.journal(run) as journal,
+        connect(run.loaded, patience_s=_PLANNING_PATIENCE_S) as clients,
+        ThreadPoolExecutor(1) as workers,
+    ):
+        ctx = _context_maker(run, journal, clients, workers, clock)(_say_nothing).reading()
+        return {
+            step.key: step.probe(ctx) if journal.was_started(step.key) else None
+            for step in run.plan.steps
+            if not journal.is_finished(step.key)
+        }
+
+
+def find_resumable(state: StateDirectory, loaded: LoadedPlan | None) -> Run | None:
+    """The one unfinished run, of the plan if one is given; None where there is none.
+
+    Raises:
+        RunError: There are several.
+        StalePlan: The plan file or its clusters file was edited since the run began.
+    """
+    runs = state.unfinished(loaded.name if loaded else None)
+    if len(runs) > 1:
+        listed = ", ".join(run.run_id for run in runs)
+        raise RunError(f"{len(runs)} runs are unfinished: {listed}", hint="name the plan: migrator apply PLAN --resume")
+    if not runs:
+        return None
+    _require_unedited(runs[0], loaded)
+    return runs[0]
+
+
+# -- what the verbs stand on ------------------------------------------------------------------------------------------
+
+
+def _require_no_unfinished(state: StateDirectory, loaded: LoadedPlan) -> None:
+    runs = state.unfinished(loaded.name)
+    if runs:
+        raise RunError(
+            f"run {runs[0].run_id} of this plan is unfinished",
+            hint=f"go on with it: migrator apply {loaded.path} --resume; "
+            f"or give it up: remove what it created, and then {runs[0].folder}",
+        )
+
+
+def _require_unedited(run: Run, loaded: LoadedPlan | None) -> None:
+    """A run goes on with what was frozen at its start: an edit since would be ignored, so it is refused."""
+    frozen = dict(run.loaded.file_digests)
+    now = dict(loaded.file_digests) if loaded else {path: file_digest(path) for path in frozen}
+    edited = [path for path, digest in frozen.items() if now.get(path) not in (digest, None)]
+    if loaded is not None and loaded.variables != run.loaded.variables:
+        edited.append("--var")
+    if loaded is not None and loaded.clusters_path != run.loaded.clusters_path:
+        edited.append("--clusters")
+    if edited:
+        raise StalePlan(
+            f"{', '.join(edited)} changed since run {run.run_id} began, and the run goes on with what it was then",
+            hint="undo the edit to resume, or give the run up and plan anew",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """The open connections of a plan."""
+
+    source: GrpcMilvus
+    target: GrpcMilvus
+    source_store: ObstoreStore
+    target_store: ObstoreStore
+    staging: ObstoreStore
+
+    def readers(self) -> Readers:
+        """The same, as what only looks."""
+        return Readers(
+            source=self.source,
+            target=self.target,
+            source_store=self.source_store,
+            target_store=self.target_store,
+            staging=self.staging,
+        )
+
+
+@contextmanager
+def connect(loaded: LoadedPlan, *, patience_s: float) -> Iterator[Clients]:
+    """Open both Milvus and all stores; secrets are resolved here, and only here."""
+    target = loaded.target or loaded.source
+    with ExitStack() as stack:
+        milvus = [_open_milvus(cluster, side) for cluster, side in ((loaded.source, "source"), (target, "target"))]
+        for client in milvus:
+            stack.callback(client.close)
+        yield Clients(
+            source=milvus[0],
+            target=milvus[1],
+            source_store=_open_store(loaded.source.storage, "source.storage", patience_s),
+            target_store=_open_store(target.storage, "target.storage", patience_s),
+            staging=_open_store(loaded.staging.storage, _staging_field(loaded), patience_s),
+        )
+
+
+def _staging_field(loaded: LoadedPlan) -> str:
+    written = loaded.positions and any(path.startswith("staging.storage") for path in loaded.positions)
+    return "staging.storage" if written else "target.storage"
+
+
+def _open_milvus(cluster: Cluster, side: str) -> GrpcMilvus:
+    from migrator.adapters.milvus import GrpcMilvus, MilvusEndpoint  # noqa: PLC0415 - costs a second: only when used
+
+    milvus, tls = cluster.milvus, cluster.milvus.tls
+    field = f"{side}.milvus"
+
+    def secret(ref: SecretRef, name: str) -> str:
+        return _secret(ref, f"{field}.{name}", MilvusRefused)
+
+    token = None
+    if milvus.token is not None:
+        token = secret(milvus.token, "token")
+    elif milvus.username is not None and milvus.password is not None:
+        token = f"{milvus.username}:{secret(milvus.password, 'password')}"
+    return GrpcMilvus(
+        MilvusEndpoint(
+            uri=milvus.uri,
+            plan_field=field,
+            token=token,
+            ca_cert=tls.ca_cert if tls else None,
+            client_cert=tls.client_cert if tls else None,
+            client_key=tls.client_key if tls else None,
+            server_name=tls.server_name if tls else None,
+        )
+    )
+
+
+def _open_store(storage: Storage, field: str, patience_s: float) -> ObstoreStore:
+    from migrator.adapters.objects import ObstoreStore, StoreEndpoint  # noqa: PLC0415 - see above
+
+    keys = storage.credentials
+    static = keys if keys is not None and keys.type == "static" else None
+
+    def secret(ref: SecretRef | str | None, name: str) -> str | None:
+        return None if ref is None else _secret(ref, f"{field}.credentials.{name}", StoreRefused)
+
+    return ObstoreStore(
+        StoreEndpoint(
+            plan_field=field,
+            bucket=storage.bucket,
+            endpoint=storage.endpoint,
+            region=storage.region,
+            virtual_host_style=bool(storage.virtual_host_style),
+            ca_cert=storage.ca_cert,
+            access_key_id=secret(static.access_key_id, "access_key_id") if static else None,
+            secret_access_key=secret(static.secret_access_key, "secret_access_key") if static else None,
+            session_token=secret(static.session_token, "session_token") if static else None,
+            anonymous=keys is not None and keys.type == "none",
+            patience_s=patience_s,
+        )
+    )
+
+
+def _secret(ref: SecretRef | str, field: str, error: type[MilvusRefused | StoreRefused]) -> str:
+    try:
+        return resolve_secret(ref)
+    except LookupError as reason:
+        raise error(f"{field} cannot be read: {reason.args[0]}", hint="set it, and run the command again") from None
+
+
+def _say_nothing(message: str = "", *, done: int = 0, total: int = 0, unit: str = "", size_bytes: int = 0) -> None:
+    """Progress nobody watches."""
+
+
+def _context_maker(
+    run: Run, journal: Journal, clients: Clients, workers: ThreadPoolExecutor, clock: SystemClock
+) -> Callable[[ProgressReport], StepContext]:
+    def make(progress: ProgressReport) -> StepContext:
+        return StepContext(
+            run_id=run.run_id,
+            ledger=journal,
+            source=clients.source,
+            target=clients.target,
+            source_store=clients.source_store,
+            staging=clients.staging,
+            clock=clock,
+            workers=workers,
+            progress=progress,
+        )
+
+    return make
