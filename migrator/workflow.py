@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrator.errors import MilvusRefused, RunError, StalePlan, StoreRefused
-from migrator.planning.planner import make_plan
+from migrator.planning.planner import make_plan, mapped_pairs
+from migrator.reports.summary import summarize
 from migrator.running.clock import StopSignal, SystemClock
+from migrator.running.comparison import Comparison, compare
+from migrator.running.events import StepState
 from migrator.running.executor import Executor, RunResult
 from migrator.running.journal import StepEvent
-from migrator.running.refresh import Readers, refresh
+from migrator.running.refresh import Readers, refresh, source_names
 from migrator.running.retry import RetryPolicy
 from migrator.running.runs import Run, StateDirectory, file_digest
 from migrator.spec.load import LoadedPlan, load_plan
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from migrator.adapters.milvus import GrpcMilvus
     from migrator.adapters.objects import ObstoreStore
     from migrator.planning.plan import Plan
+    from migrator.reports.summary import RunSummary
     from migrator.running.events import Watcher
     from migrator.running.journal import Journal
     from migrator.spec.document import Cluster, SecretRef, Storage
@@ -99,6 +103,25 @@ def look(run: Run, state: StateDirectory) -> dict[str, Evidence | None]:
             for step in run.plan.steps
             if not journal.is_finished(step.key)
         }
+
+
+def summary(run: Run, state: StateDirectory) -> RunSummary:
+    """A run as its journal tells it now; works beside a process that runs it."""
+    entries = state.last_entries(run)
+
+    def entry_of(key: str) -> tuple[str, str, Mapping[str, object]]:
+        step_state, entry = entries.get(key, (StepState.WAITING, None))
+        return (step_state, entry.at, entry.data) if entry else (step_state, "", {})
+
+    return summarize(run.plan, run_id=run.run_id, created_at=run.created_at, entry_of=entry_of)
+
+
+def verify(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None) -> list[Comparison]:
+    """Compare source and target once more, mapping by mapping; a target that a run made may be loaded for it."""
+    records = state.migrated(loaded.name)
+    with connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
+        pairs = mapped_pairs(loaded, source_names(clients.source), only=only)
+        return [compare(clients.source, clients.target, pair, records, SystemClock()) for pair in pairs]
 
 
 def find_resumable(state: StateDirectory, loaded: LoadedPlan | None) -> Run | None:

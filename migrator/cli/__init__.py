@@ -1,0 +1,63 @@
+"""The command line; `main` is the only place where an error becomes an exit code."""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from migrator import __version__
+from migrator.cli import apply, demo, lab, plan, runs, validate, verify
+from migrator.cli.console import print_error
+from migrator.errors import Interrupted, MigratorError
+
+app = typer.Typer(
+    name="migrator",
+    help="Move Milvus collections by a reviewed plan: rows, deletes and indexes intact, every row exactly once.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("validate")(validate.validate)
+app.command("plan")(plan.plan)
+app.command("apply")(apply.apply)
+app.command("runs")(runs.runs)
+app.command("status")(runs.status)
+app.command("verify")(verify.verify)
+app.command("demo")(demo.demo)
+app.add_typer(lab.app, name="lab")
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer hands the flag over by position
+    if wanted:
+        typer.echo(f"migrator {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _stop(_: int, __: FrameType | None) -> NoReturn:
+    raise Interrupted("stopped")
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with the code that the README documents."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines on stderr repeat our errors, less clearly
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        app()
+    except MigratorError as error:
+        print_error(error)
+        sys.exit(error.exit_code)
+    raise AssertionError  # Typer always exits

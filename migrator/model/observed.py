@@ -52,6 +52,10 @@ class MigratedRecord:
     source_collection_id: int
     target_collection_id: int
     source_fingerprint: str
+    rows_at_cut: tuple[tuple[str, int], ...]
+    """The source's `count(*)` by partition right after the cut; empty where it was not loaded."""
+    rows: int
+    """What the import jobs brought."""
     run_id: str
 
 

@@ -25,6 +25,8 @@ from migrator.steps.switch_alias import SwitchAlias
 from migrator.steps.verify_collection import VerifyCollection
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from migrator.model.collection import Collection, CollectionRef
     from migrator.model.observed import MigratedRecord, ObservedCollection, ObservedState, ObservedTarget
     from migrator.spec.document import Cluster
@@ -47,6 +49,24 @@ def make_plan(loaded: LoadedPlan, observed: ObservedState, *, only: str | None =
         PlanError: No plan can be made; all reasons at once, each with its field of the plan file.
     """
     return _Planner(loaded, observed, only).plan()
+
+
+def mapped_pairs(
+    loaded: LoadedPlan, names: Sequence[CollectionRef], *, only: str | None = None
+) -> list[tuple[CollectionRef, CollectionRef]]:
+    """Source and target of everything the plan file maps.
+
+    Raises:
+        PlanError: The mappings do not fit the source's collections.
+    """
+    selection = select(loaded, names)
+    if selection.complaints:
+        raise PlanError(selection.complaints)
+    return [(i.source, i.target) for i in selection.items if only is None or _fits(only, i)]
+
+
+def _fits(only: str, item: Selected) -> bool:
+    return _matches(only, item.source) or _matches(only, item.target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +134,7 @@ class _Planner:
         only = self._only
         if only is None:
             return items
-        kept = tuple(item for item in items if _matches(only, item.source) or _matches(only, item.target))
+        kept = tuple(item for item in items if _fits(only, item))
         if items and not kept:
             hint = f"it is matched against sources and targets: {items[0].source}, {items[0].target}, …"
             self._complaints.append(Complaint(f"--only {only} matches no mapping", hint=hint))

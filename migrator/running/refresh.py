@@ -55,6 +55,15 @@ def refresh(loaded: LoadedPlan, readers: Readers, migrated: Sequence[MigratedRec
     return _Refresh(loaded, readers, migrated).observe()
 
 
+def source_names(source: MilvusReader) -> tuple[CollectionRef, ...]:
+    """All collections of all databases."""
+    return tuple(
+        CollectionRef(database, name)
+        for database in source.list_databases()
+        for name in source.list_collections(database)
+    )
+
+
 class _Refresh:
     def __init__(self, loaded: LoadedPlan, readers: Readers, migrated: Sequence[MigratedRecord]) -> None:
         self._loaded = loaded
@@ -70,7 +79,7 @@ class _Refresh:
         readers = self._readers
         for store in (readers.source_store, readers.staging):
             store.list_folders("")  # a wrong bucket or key is told apart from an empty place
-        names = self._source_names()
+        names = source_names(readers.source)
         selection = select(self._loaded, names)
         collections = tuple(filter(None, (self._collection(ref) for ref in _sources(selection))))
         same_milvus = self._is_same_milvus(collections)
@@ -98,14 +107,6 @@ class _Refresh:
         self._findings.append(Complaint(message, field=field, hint=hint, value=value, position=position))
 
     # -- the source -------------------------------------------------------------------------------------------------
-
-    def _source_names(self) -> tuple[CollectionRef, ...]:
-        databases = self._readers.source.list_databases()
-        return tuple(
-            CollectionRef(database, name)
-            for database in databases
-            for name in self._readers.source.list_collections(database)
-        )
 
     def _collection(self, ref: CollectionRef) -> ObservedCollection | None:
         try:

@@ -17,10 +17,11 @@ from migrator.errors import LockHeld, RunError
 from migrator.model.observed import MigratedRecord
 from migrator.planning.plan import Action, Plan, plan_from_plain, plan_to_plain
 from migrator.running.events import StepState
-from migrator.running.journal import Journal, StepEvent
+from migrator.running.journal import Journal, JournalEntry, StepEvent
 from migrator.spec.loaded import LoadedPlan
 from migrator.steps.create_collection import noted_id
 from migrator.steps.dump_meta import frozen_dump
+from migrator.steps.import_segments import imported_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,6 +143,11 @@ class StateDirectory:
                             records[(str(planned.source), str(planned.target))] = record
         return tuple(records.values())
 
+    def last_entries(self, run: Run) -> dict[str, tuple[StepState, JournalEntry | None]]:
+        """Every step's state and the last entry of it."""
+        with self.journal(run) as journal:
+            return {key: (state, journal.last_event(key)) for key, state in run.states(journal).items()}
+
     @contextmanager
     def exclusive(self, plan_name: str) -> Iterator[None]:
         """Hold the local lock of a plan; the kernel lets it go when the process ends, however it ends."""
@@ -223,5 +229,7 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         source_collection_id=dump.collection.collection_id,
         target_collection_id=created,
         source_fingerprint=dump.fingerprint,
+        rows_at_cut=tuple(sorted(dump.rows_at_cut.items())),
+        rows=imported_rows(journal, planned.target),
         run_id=run.run_id,
     )

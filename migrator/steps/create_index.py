@@ -45,7 +45,11 @@ class CreateIndex(Step):
         found = {p.index.name: p for p in ctx.target.index_progress(self.target)}
         if any(index.name not in found for index in self.indexes):
             return Evidence.ABSENT
-        return Evidence.DONE if self._are_built(found.values(), imported_rows(ctx, self.target)) else Evidence.RUNNING
+        return (
+            Evidence.DONE
+            if self._are_built(found.values(), imported_rows(ctx.ledger, self.target))
+            else Evidence.RUNNING
+        )
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Create what is missing, then wait."""
@@ -63,7 +67,7 @@ class CreateIndex(Step):
         return Outcome(rows=rows, detail=f"{len(self.indexes)} index{'' if len(self.indexes) == 1 else 'es'}")
 
     def _wait(self, ctx: StepContext) -> int:
-        expected = imported_rows(ctx, self.target)
+        expected = imported_rows(ctx.ledger, self.target)
         while True:
             found = ctx.target.index_progress(self.target)
             failure = next((p for p in found if p.failure), None)

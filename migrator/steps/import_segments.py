@@ -26,7 +26,7 @@ from migrator.steps.dump_meta import frozen_dump
 
 if TYPE_CHECKING:
     from migrator.model.collection import Collection
-    from migrator.ports.ledger import JsonValue, SegmentTotals
+    from migrator.ports.ledger import JsonValue, LedgerReader, SegmentTotals
     from migrator.steps.base import ReadContext, StepContext
 
 PARTITION_REQUEST_BYTES = 1024**3
@@ -97,7 +97,7 @@ class ImportSegments(Step):
         batches = self._batches(ctx)
         waiting = [batch for batch in batches if self.batch_notes(ctx, batch).rows is None]
         _Imports(self, ctx, waiting, len(batches)).run()
-        rows = imported_rows(ctx, self.target)
+        rows = imported_rows(ctx.ledger, self.target)
         return Outcome(rows=rows, size_bytes=sum(batch.size_bytes for batch in batches), detail=_requests(len(batches)))
 
     # -- batches ----------------------------------------------------------------------------------------------------
@@ -171,12 +171,12 @@ class ImportSegments(Step):
         return from_plain(_BatchNotes, dict(ctx.ledger.notes(self.batch_key(batch))))
 
 
-def imported_rows(ctx: ReadContext | StepContext, target: CollectionRef) -> int:
+def imported_rows(ledger: LedgerReader, target: CollectionRef) -> int:
     """The rows all import jobs of this run brought into `target`, as the target reported them."""
     key = f"{ImportSegments.kind}:{target}"
-    batches = ctx.ledger.notes(key).get("batches")
+    batches = ledger.notes(key).get("batches")
     numbers = [batch["number"] for batch in batches if isinstance(batch, dict)] if isinstance(batches, list) else []
-    noted = (ctx.ledger.notes(f"{key}:{number:04d}").get("rows") for number in numbers)
+    noted = (ledger.notes(f"{key}:{number:04d}").get("rows") for number in numbers)
     return sum(rows for rows in noted if isinstance(rows, int))
 
 

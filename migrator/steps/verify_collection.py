@@ -50,7 +50,7 @@ class VerifyCollection(Step):
         """Compare, note what was compared, and raise on a difference."""
         require_staged_exactly(ctx, self.dump_prefix, self.collection_id)
         found = require_own(ctx, self.target)
-        imported = imported_rows(ctx, self.target)
+        imported = imported_rows(ctx.ledger, self.target)
         at_target = self._count_target(ctx, found)
         dump = frozen_dump(ctx.ledger, self.source)
         counts = compare_counts(dump.rows_at_cut, at_target)

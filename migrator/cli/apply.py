@@ -1,0 +1,158 @@
+"""`migrator apply`: do what was planned, or go on with what was begun."""
+
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from migrator.cli.console import print_lines
+from migrator.cli.options import (
+    DEFAULT_STATE_FOLDER,
+    Clusters,
+    Format,
+    Only,
+    OutputFormat,
+    StateFolder,
+    Variables,
+    parse_variables,
+    state_directory,
+)
+from migrator.errors import Interrupted
+
+if TYPE_CHECKING:
+    from migrator.planning.plan import Plan
+    from migrator.running.clock import StopSignal
+    from migrator.running.runs import Run, StateDirectory
+    from migrator.spec.loaded import LoadedPlan
+
+
+def apply(
+    plan_file: Annotated[
+        Path | None, typer.Argument(help="The plan file; may be left out with --resume.", metavar="[PLAN]")
+    ] = None,
+    clusters: Clusters = None,
+    var: Variables = None,
+    only: Only = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    parallelism: Annotated[int, typer.Option("--parallelism", min=1, max=64, help="Steps side by side.")] = 4,
+    output: OutputFormat = Format.TEXT,
+    state_dir: StateFolder = DEFAULT_STATE_FOLDER,
+) -> None:
+    """Do what the plan says, step by step; Ctrl-C stops it at a point it can be resumed from."""
+    from migrator import workflow  # noqa: PLC0415 - keeps --help fast
+
+    if plan_file is None and not resume:
+        raise typer.BadParameter("name a plan file, or use --resume", param_hint="PLAN")
+    state = state_directory(state_dir)
+    loaded = None
+    if plan_file is not None:
+        loaded = workflow.load(plan_file, variables=parse_variables(var), clusters=clusters)
+    run = workflow.find_resumable(state, loaded) if resume or dry_run else None
+    if run is not None and dry_run:
+        _print_findings(run, state, output)
+        return
+    if run is None:
+        if loaded is None:
+            typer.echo(f"There is no unfinished run under {state.folder}.")
+            return
+        run = _new_run(loaded, state, output, only=only, dry_run=dry_run, yes=yes)
+    elif output is Format.TEXT:
+        typer.echo(f"Resuming run {run.run_id}, begun {run.created_at[:19]} UTC.")
+    if run is not None:
+        raise typer.Exit(_execute(run, state, output, parallelism))
+
+
+def _new_run(
+    loaded: "LoadedPlan", state: "StateDirectory", output: Format, *, only: str | None, dry_run: bool, yes: bool
+) -> "Run | None":
+    """Plan, show, ask, and freeze a run; None where there is nothing to do, or nobody wants it."""
+    from migrator import workflow  # noqa: PLC0415 - keeps --help fast
+
+    made = workflow.plan(loaded, state, only=only)
+    _show(made, output, in_full=dry_run)
+    if dry_run or not made.has_changes:
+        return None
+    if not yes and not _is_wanted():
+        typer.echo("Nothing was done.")
+        return None
+    return workflow.begin(loaded, state, made)
+
+
+def _show(made: "Plan", output: Format, *, in_full: bool) -> None:
+    import json  # noqa: PLC0415 - keeps --help fast
+
+    from migrator.planning.plan import plan_to_plain  # noqa: PLC0415 - as above
+    from migrator.reports.to_text import plan_lines  # noqa: PLC0415 - as above
+
+    if output is Format.TEXT:
+        print_lines(plan_lines(made))
+    elif in_full:
+        typer.echo(json.dumps(plan_to_plain(made), indent=2, ensure_ascii=False))
+    elif not made.has_changes:
+        from migrator.cli.watching import JsonWatcher  # noqa: PLC0415 - as above
+
+        JsonWatcher().plan_is_empty(made)
+
+
+def _is_wanted() -> bool:
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask on: add --yes to apply the plan", param_hint="--yes")
+    return typer.confirm("\nApply this plan?")
+
+
+def _print_findings(run: "Run", state: "StateDirectory", output: Format) -> None:
+    """What a resume would find of each step that is left."""
+    import json  # noqa: PLC0415 - keeps --help fast
+
+    from migrator import workflow  # noqa: PLC0415 - as above
+
+    findings = workflow.look(run, state)
+    words = {key: "never started" if found is None else f"started, found {found}" for key, found in findings.items()}
+    if output is Format.JSON:
+        typer.echo(json.dumps({"run_id": run.run_id, "steps": words}, indent=2))
+        return
+    typer.echo(f"Run {run.run_id} is unfinished; {len(words)} of {len(run.plan.steps)} steps are left:")
+    for key, word in words.items():
+        typer.echo(f"  {key}  {word}")
+    typer.echo("Go on with it: migrator apply --resume")
+
+
+def _execute(run: "Run", state: "StateDirectory", output: Format, parallelism: int) -> int:
+    """Apply, with a display that fits the output, and say how it ended."""
+    from migrator import workflow  # noqa: PLC0415 - keeps --help fast
+    from migrator.cli.watching import JsonWatcher, PlainWatcher, TerminalWatcher  # noqa: PLC0415 - as above
+    from migrator.running.clock import StopSignal  # noqa: PLC0415 - as above
+
+    stop = StopSignal()
+    _listen(stop)
+    if output is Format.JSON:
+        watcher: JsonWatcher | PlainWatcher | TerminalWatcher = JsonWatcher()
+    else:
+        watcher = TerminalWatcher() if sys.stdout.isatty() else PlainWatcher()
+    with watcher:
+        watcher.run_started(run)
+        result = workflow.apply(run, state, watcher=watcher, stop=stop, parallelism=parallelism)
+    for bug in result.bugs:
+        traceback.print_exception(bug)
+    watcher.run_ended(run, state, result)
+    return result.exit_code
+
+
+def _listen(stop: "StopSignal") -> None:
+    """The first Ctrl-C or SIGTERM asks the run to stop, the second ends the process at once; both are safe."""
+
+    def ask(_: int, __: FrameType | None) -> None:
+        if stop.is_asked():
+            os._exit(Interrupted.exit_code)
+        stop.ask()
+        print("\nStopping: bringing what is in flight to a safe point; press again to stop at once.", file=sys.stderr)
+
+    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGTERM, ask)

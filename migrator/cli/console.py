@@ -1,0 +1,37 @@
+"""Printing lines: coloured on a terminal, plain otherwise."""
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TextIO
+
+from migrator.errors import MigratorError, PlanError, SpecError
+
+if TYPE_CHECKING:
+    from migrator.reports.to_text import Line
+
+
+def print_lines(lines: "Iterable[Line]", file: TextIO | None = None) -> None:
+    """Print lines; a terminal wraps them itself, and `NO_COLOR` is heeded."""
+    stream = file or sys.stdout
+    if not stream.isatty():
+        for line in lines:
+            print(
+                line.text.encode(stream.encoding or "utf-8", "replace").decode(stream.encoding or "utf-8"), file=stream
+            )
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where something is coloured
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    console = Console(file=stream, highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(Text(line.text, style=line.style.value))
+
+
+def print_error(error: MigratorError) -> None:
+    """Print an error to stderr: all complaints of a plan, or a sentence and a hint."""
+    from migrator.reports.to_text import Line, Style, error_lines  # noqa: PLC0415 - only when something went wrong
+
+    complaints = error.complaints if isinstance(error, SpecError | PlanError) else ()
+    print_lines(error_lines(error, complaints), sys.stderr)
+    if len(complaints) > 1:
+        print_lines([Line(f"{len(complaints)} complaints", Style.TITLE)], sys.stderr)

@@ -1,0 +1,117 @@
+"""A run as its journal tells it: what became of each collection and each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from migrator.planning.plan import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from migrator.planning.plan import Plan, PlannedCollection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSummary:
+    """One step: its state, and what its last entry says."""
+
+    key: str
+    describe: str
+    collection: str
+    state: str
+    at: str
+    detail: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSummary:
+    """One mapped collection; `rows` are those the import jobs brought, None as long as that is not known."""
+
+    source: str
+    target: str
+    state: str
+    rows: int | None
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """A run as a whole."""
+
+    run_id: str
+    plan: str
+    created_at: str
+    state: str
+    dump: str
+    collections: tuple[CollectionSummary, ...]
+    steps: tuple[StepSummary, ...]
+
+
+Entry = tuple[str, str, "Mapping[str, Any]"]
+"""State, time, and data of a step's last entry."""
+
+
+def summarize(plan: Plan, *, run_id: str, created_at: str, entry_of: Callable[[str], Entry]) -> RunSummary:
+    """Plan and journal to a summary; `entry_of` gives a step's last entry by its key."""
+    steps = tuple(_step(step.key, step.describe(), step.collection, entry_of(step.key)) for step in plan.steps)
+    collections = tuple(_collection(planned, steps, entry_of) for planned in plan.collections)
+    states = {step.state for step in steps}
+    state = "finished" if states <= {"finished"} else "failed" if "failed" in states else "unfinished"
+    return RunSummary(
+        run_id=run_id,
+        plan=plan.name,
+        created_at=created_at,
+        state=state,
+        dump=plan.dump,
+        collections=collections,
+        steps=steps,
+    )
+
+
+def _step(key: str, describe: str, collection: str, entry: Entry) -> StepSummary:
+    state, at, data = entry
+    return StepSummary(
+        key=key,
+        describe=describe,
+        collection=collection,
+        state=state,
+        at=at,
+        detail=_detail(data),
+        hint=str(data.get("hint", "")) if state == "failed" else "",
+    )
+
+
+def _detail(data: Mapping[str, Any]) -> str:
+    if "message" in data:
+        return str(data["message"])
+    parts = [f"{data[name]:,} {name}" for name in ("rows", "objects") if data.get(name)]
+    return "; ".join([*parts, *filter(None, [str(data.get("detail", ""))])])
+
+
+def _collection(
+    planned: PlannedCollection, steps: tuple[StepSummary, ...], entry_of: Callable[[str], Entry]
+) -> CollectionSummary:
+    own = [step for step in steps if step.collection == planned.target.short]
+    failed = next((step for step in own if step.state == "failed"), None)
+    verified = next((step for step in own if step.key.startswith("verify_collection:")), None)
+    if planned.action is not Action.MIGRATE:
+        state, verdict = "nothing to do", ""
+    elif failed is not None:
+        state, verdict = "failed", failed.detail
+    elif all(step.state == "finished" for step in own):
+        state = "done"
+        verdict = str(entry_of(verified.key)[2].get("detail", "")) if verified else "not verified (verify: none)"
+    else:
+        state, verdict = "unfinished", ""
+    _, _, data = entry_of(f"import_segments:{planned.target}")
+    rows = data.get("rows")
+    return CollectionSummary(
+        source=planned.source.short,
+        target=planned.target.short,
+        state=state,
+        rows=rows if isinstance(rows, int) else None,
+        verdict=verdict,
+    )
