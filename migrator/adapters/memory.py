@@ -1,0 +1,610 @@
+"""A Milvus 2.3.5 and an object store in memory: for unit tests only, held to the contract tests of the real ones.
+
+It behaves as 2.3.5 was measured to (growing and flushed segments, imports that know no idempotency, states that take
+time by the clock it is given), and knows no more of Milvus than a migration asks for. A binlog holds JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from migrator.errors import MilvusRefused, ObjectMissing
+from migrator.model.collection import (
+    DEFAULT_DATABASE,
+    FIRST_USER_FIELD,
+    ROW_ID_FIELD,
+    TIMESTAMP_FIELD,
+    Collection,
+    CollectionRef,
+    CollectionSchema,
+    ConsistencyLevel,
+    Index,
+    IndexProgress,
+    KeyValues,
+    LoadState,
+    Partition,
+)
+from migrator.model.import_job import ImportJob, ImportState, ImportTag
+from migrator.model.segment import LogKind, Segment, SegmentState, StoredObject
+from migrator.model.timestamps import at_millisecond, physical_ms
+from migrator.ports.milvus import FlushResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from migrator.model.segment import SegmentBatch
+    from migrator.ports.clock import Clock
+
+Row = dict[int, Any]
+"""Values by field id, the hidden RowID and Timestamp among them."""
+
+JOB_S = 2.0
+"""How long the one import job that runs at a time takes."""
+WORK_S = 1.0
+"""How long a load or the build of an index takes."""
+RETENTION_S = 24 * 3600.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DEFAULT_PARTITION = "_default"
+_DEFAULT_KEY_PARTITIONS = 64
+
+
+class MemoryStore:
+    """One bucket: reader and writer in one."""
+
+    def __init__(self, bucket: str = "bucket_A") -> None:
+        self._bucket = bucket
+        self._objects: dict[str, bytes] = {}
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a person."""
+        return f"memory://{self._bucket}"
+
+    def server_path(self, key: str) -> str:
+        """The key itself."""
+        return key
+
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """All objects below the folder `prefix`."""
+        folder = f"{prefix.rstrip('/')}/" if prefix else ""
+        return iter([self._head(key) for key in sorted(self._objects) if key.startswith(folder)])
+
+    def list_folders(self, prefix: str) -> tuple[str, ...]:
+        """The names of folders one level below `prefix`."""
+        folder = f"{prefix.rstrip('/')}/" if prefix else ""
+        below = (key.removeprefix(folder) for key in self._objects if key.startswith(folder))
+        return tuple(sorted({name.split("/", maxsplit=1)[0] for name in below if "/" in name}))
+
+    def find_object(self, key: str) -> StoredObject | None:
+        """The object without its bytes, or None."""
+        return self._head(key) if key in self._objects else None
+
+    def read(self, key: str) -> bytes:
+        """An object's bytes."""
+        if key not in self._objects:
+            raise ObjectMissing(f"reading {key} failed in {self.place}: there is no such object")
+        return self._objects[key]
+
+    def stream(self, key: str, *, part_size: int) -> Iterator[bytes]:
+        """The object's bytes in parts."""
+        data = self.read(key)
+        return (data[start : start + part_size] for start in range(0, len(data), part_size))
+
+    def write(self, key: str, data: bytes, *, create_only: bool = False) -> bool:
+        """Put an object; with `create_only` False comes back where the key is taken already."""
+        if not create_only:
+            self._objects[key] = data
+            return True
+        return self._objects.setdefault(key, data) is data
+
+    def write_stream(
+        self,
+        key: str,
+        parts: Iterable[bytes],
+        *,
+        multipart: bool,  # noqa: ARG002 - of the port; all is one to memory
+        part_size: int,  # noqa: ARG002 - see above
+    ) -> None:
+        """Put an object; it is there as a whole, or not."""
+        self._objects[key] = b"".join(parts)
+
+    def copy_inside(self, source_key: str, key: str) -> None:
+        """Copy an object."""
+        self._objects[key] = self.read(source_key)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects; one that is not there counts as removed."""
+        for key in keys:
+            self._objects.pop(key, None)
+
+    def _head(self, key: str) -> StoredObject:
+        data = self._objects[key]
+        digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        return StoredObject(key, len(data), f'"{digest}"')
+
+
+@dataclass(slots=True)
+class _Segment:
+    """A segment with its rows; a delete takes the rows of its segment that are not newer."""
+
+    segment_id: int
+    partition_id: int
+    state: SegmentState = SegmentState.GROWING
+    rows: list[Row] = field(default_factory=list)
+    deletes: list[tuple[object, int]] = field(default_factory=list)
+    written_deletes: int = 0
+
+    def visible(self, pk_field: int) -> list[Row]:
+        last = {pk: max(ts for each, ts in self.deletes if each == pk) for pk, _ in self.deletes}
+        return [row for row in self.rows if row[TIMESTAMP_FIELD] > last.get(row[pk_field], -1)]
+
+
+@dataclass(slots=True)
+class _Held:
+    """A collection as the server holds it; `base` is what never changes."""
+
+    base: Collection
+    partitions: list[Partition]
+    indexes: dict[str, Index] = field(default_factory=dict)
+    aliases: set[str] = field(default_factory=set)
+    loaded: set[str] = field(default_factory=set)
+    loaded_from: float = 0.0
+    built_from: float = 0.0
+    replica_number: int = 0
+    segments: list[_Segment] = field(default_factory=list)
+
+    @property
+    def pk_field(self) -> int:
+        return next(f.field_id for f in self.base.schema.fields if f.is_primary_key)
+
+    def persistent(self) -> list[_Segment]:
+        return [segment for segment in self.segments if segment.state is not SegmentState.GROWING]
+
+
+@dataclass(slots=True)
+class _Job:
+    """An import request, and the task made of it."""
+
+    job: ImportJob
+    held: _Held
+    partition_id: int
+    end_ts: int
+    created: float
+    due: float
+
+
+class MemoryMilvus:
+    """A standalone 2.3.5: reader, source and target in one, and the few things a test does to one.
+
+    Its binlogs lie in `store` below `root_path`. Its timestamps and ids come from `clock`; servers that share one are
+    told apart by `number`.
+    """
+
+    def __init__(self, uri: str, store: MemoryStore, root_path: str, clock: Clock, *, number: int = 0) -> None:
+        self._uri = uri
+        self._store = store
+        self._root = root_path
+        self._clock = clock
+        self._number = number
+        self._last_ts = 0
+        self._lock = threading.RLock()
+        self._databases: dict[str, dict[str, _Held]] = {DEFAULT_DATABASE: {}}
+        self._jobs: dict[int, _Job] = {}
+
+    @property
+    def uri(self) -> str:
+        """The address, as the plan file names it."""
+        return self._uri
+
+    # -- its own affairs --------------------------------------------------------------------------------------------
+
+    def _refuse(self, why: str) -> MilvusRefused:
+        return MilvusRefused(f"{self._uri} refused: {why}")
+
+    def _get(self, ref: CollectionRef) -> _Held:
+        """The collection of that name, or of that alias."""
+        self._run_due_jobs()
+        names = self._databases.get(ref.database)
+        if names is None:
+            raise self._refuse(f"database not found[database={ref.database}]")
+        for name, held in names.items():
+            if ref.name == name or ref.name in held.aliases:
+                return held
+        raise self._refuse(f"collection not found[database={ref.database}][collection={ref.name}]")
+
+    def _partition_id(self, held: _Held, name: str) -> int:
+        found = next((p.partition_id for p in held.partitions if p.name == name), None)
+        if found is None:
+            raise self._refuse(f"partition not found[partition={name}]")
+        return found
+
+    def _write_logs(self, held: _Held, segment: _Segment) -> None:
+        """Put a segment's binlogs where a flush puts them: insert logs once, delta logs as far as they are new."""
+        where = f"{held.base.collection_id}/{segment.partition_id}/{segment.segment_id}"
+        if segment.state is not SegmentState.FLUSHED:
+            for field_id in sorted(held.base.schema.stored_field_ids):
+                column = [row.get(field_id) for row in segment.rows]
+                self._write(f"{LogKind.INSERT}/{where}/{field_id}", column)
+        if news := segment.deletes[segment.written_deletes :]:
+            self._write(f"{LogKind.DELTA}/{where}", news)
+            segment.written_deletes = len(segment.deletes)
+        segment.state = SegmentState.FLUSHED
+
+    def _write(self, folder: str, content: object) -> None:
+        key = "/".join(part for part in (self._root, folder, str(self.allocate_timestamp())) if part)
+        self._store.write(key, json.dumps(content).encode())
+
+    # -- what a test does to it -------------------------------------------------------------------------------------
+
+    def insert(self, ref: CollectionRef, rows: Iterable[Mapping[str, object]], partition: str | None = None) -> None:
+        """Insert rows by field name; they grow until a flush."""
+        held = self._get(ref)
+        partition_id = self._partition_id(held, partition or held.partitions[0].name)
+        ids = {f.name: f.field_id for f in held.base.schema.fields}
+        grows = [s for s in held.segments if s.state is SegmentState.GROWING and s.partition_id == partition_id]
+        if not grows:
+            grows = [_Segment(self.allocate_timestamp(), partition_id)]
+            held.segments += grows
+        for row in rows:
+            hidden = {ROW_ID_FIELD: self.allocate_timestamp(), TIMESTAMP_FIELD: self.allocate_timestamp()}
+            grows[0].rows.append(hidden | {ids[name]: value for name, value in row.items()})
+
+    def delete(self, ref: CollectionRef, pks: Iterable[object]) -> None:
+        """Delete rows by primary key."""
+        held = self._get(ref)
+        for pk in pks:
+            for segment in held.segments:
+                if any(row[held.pk_field] == pk for row in segment.rows):
+                    segment.deletes.append((pk, self.allocate_timestamp()))
+
+    def rows(self, ref: CollectionRef) -> list[dict[str, object]]:
+        """All visible rows by field name, duplicates too, with `$partition`."""
+        held = self._get(ref)
+        names = {f.field_id: f.name for f in held.base.schema.fields}
+        parts = {p.partition_id: p.name for p in held.partitions}
+        return [
+            {names[key]: value for key, value in row.items() if key in names} | {"$partition": parts[s.partition_id]}
+            for s in held.segments
+            for row in s.visible(held.pk_field)
+        ]
+
+    def compact(self, ref: CollectionRef) -> None:
+        """Merge the flushed segments of each partition; the old files stay, the deleted rows go for good."""
+        held = self._get(ref)
+        groups: dict[int, list[_Segment]] = defaultdict(list)
+        for segment in held.segments:
+            if segment.state is SegmentState.FLUSHED:
+                groups[segment.partition_id].append(segment)
+        for partition_id, olds in groups.items():
+            rows = [row for old in olds for row in old.visible(held.pk_field)]
+            merged = _Segment(self.allocate_timestamp(), partition_id, SegmentState.FLUSHING, rows)
+            self._write_logs(held, merged)
+            held.segments = [s for s in held.segments if s not in olds] + [merged]
+
+    def restart(self) -> None:
+        """Go down and come up: what ran fails, what waited goes on."""
+        self._run_due_jobs()
+        for each in self._jobs.values():
+            if self._seen(each).state is ImportState.RUNNING:
+                failure = "task marked failed as service restarted"
+                each.job = replace(each.job, state=ImportState.FAILED, failure=failure)
+
+    def drop_collection(self, ref: CollectionRef) -> None:
+        """Drop it with its rows."""
+        self._get(ref)
+        del self._databases[ref.database][ref.name]
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def version(self) -> str:
+        """Three numbers."""
+        return "2.3.5"
+
+    def list_databases(self) -> tuple[str, ...]:
+        """All databases."""
+        return tuple(sorted(self._databases))
+
+    def list_collections(self, database: str) -> tuple[str, ...]:
+        """The names of a database's collections."""
+        return tuple(sorted(self._names(database)))
+
+    def _names(self, database: str) -> dict[str, _Held]:
+        if database not in self._databases:
+            raise self._refuse(f"database not found[database={database}]")
+        return self._databases[database]
+
+    def find_collection(self, ref: CollectionRef) -> Collection | None:
+        """Everything but rows and segments; None where there is none of that name."""
+        held = self._names(ref.database).get(ref.name)
+        if held is None:
+            return None
+        state = self.load_state(ref)
+        is_loaded = state is LoadState.LOADED
+        return replace(
+            held.base,
+            num_partitions=len(held.partitions),
+            partitions=tuple(held.partitions),
+            indexes=tuple(held.indexes[name] for name in sorted(held.indexes)),
+            aliases=tuple(sorted(held.aliases)),
+            load_state=state,
+            loaded_partitions=tuple(p.name for p in held.partitions if is_loaded and p.name in held.loaded),
+            replica_number=held.replica_number if is_loaded else 0,
+        )
+
+    def list_aliases(self, database: str) -> tuple[str, ...]:
+        """All aliases of a database's collections."""
+        return tuple(sorted(alias for held in self._names(database).values() for alias in held.aliases))
+
+    def list_partitions(self, ref: CollectionRef) -> tuple[Partition, ...]:
+        """Partitions by id."""
+        return tuple(self._get(ref).partitions)
+
+    def list_segments(self, ref: CollectionRef) -> tuple[Segment, ...]:
+        """Persistent segments by id; rows count as inserted."""
+        persistent = self._get(ref).persistent()
+        return tuple(sorted(Segment(s.segment_id, s.partition_id, len(s.rows), s.state) for s in persistent))
+
+    def index_progress(self, ref: CollectionRef) -> tuple[IndexProgress, ...]:
+        """All indexes by name; a build takes a while after the index, or rows, were brought."""
+        held = self._get(ref)
+        total = sum(len(segment.rows) for segment in held.persistent())
+        done = total if self._clock.monotonic() >= held.built_from else 0
+        return tuple(
+            IndexProgress(index=held.indexes[name], indexed_rows=done, total_rows=total, pending_rows=total - done)
+            for name in sorted(held.indexes)
+        )
+
+    def load_state(self, ref: CollectionRef) -> LoadState:
+        """Loaded as soon as one partition is."""
+        held = self._get(ref)
+        if not held.loaded:
+            return LoadState.NOT_LOADED
+        return LoadState.LOADED if self._clock.monotonic() >= held.loaded_from else LoadState.LOADING
+
+    def load_progress(self, ref: CollectionRef) -> int:
+        """Percent."""
+        return {LoadState.NOT_LOADED: 0, LoadState.LOADING: 50, LoadState.LOADED: 100}[self.load_state(ref)]
+
+    def count_rows(self, ref: CollectionRef, partition: str | None = None) -> int:
+        """Visible rows of what is loaded, a primary key counted as often as it is there."""
+        held = self._get(ref)
+        if self.load_state(ref) is not LoadState.LOADED:
+            raise self._refuse(f"collection not loaded[collection={ref.name}]")
+        if partition is not None and held.base.schema.has_partition_key:
+            raise self._refuse("not support manually specifying the partition names if partition key mode is used")
+        names = sorted(held.loaded) if partition is None else [partition]
+        if not set(names) <= held.loaded:
+            raise self._refuse(f"partition not loaded[partition={partition}]")
+        wanted = {self._partition_id(held, name) for name in names}
+        return sum(len(s.visible(held.pk_field)) for s in held.segments if s.partition_id in wanted)
+
+    def allocate_timestamp(self) -> int:
+        """The clock as a hybrid timestamp, later than any given before."""
+        with self._lock:
+            milliseconds = (self._clock.now() - _EPOCH) // timedelta(milliseconds=1)
+            self._last_ts = max(self._last_ts + 1, milliseconds << 18 | self._number << 14)
+            return self._last_ts
+
+    def is_flushed(self, ref: CollectionRef, flush: FlushResult) -> bool:
+        """Not at the first look: it is what brings the flush to its end."""
+        held = self._get(ref)
+        todo = [
+            s
+            for s in held.persistent()
+            if s.state is not SegmentState.FLUSHED
+            or any(ts <= flush.cut_ts for _, ts in s.deletes[s.written_deletes :])
+        ]
+        for segment in todo:
+            self._write_logs(held, segment)
+        return not todo
+
+    def find_import_job(self, job_id: int) -> ImportJob | None:
+        """One job, or None once it is forgotten."""
+        self._run_due_jobs()
+        found = self._jobs.get(job_id)
+        if found is None or self._clock.monotonic() - found.created > RETENTION_S:
+            return None
+        return self._seen(found)
+
+    def list_import_jobs(self, ref: CollectionRef) -> tuple[ImportJob, ...]:
+        """All jobs of the collection's database, whatever stands under its name now."""
+        mine = [job_id for job_id, each in self._jobs.items() if each.held.base.ref.database == ref.database]
+        return tuple(job for job_id in mine if (job := self.find_import_job(job_id)) is not None)
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def flush(self, refs: Sequence[CollectionRef]) -> Mapping[CollectionRef, FlushResult]:
+        """Seal what is growing; one cut for all."""
+        collections = {ref: self._get(ref) for ref in refs}
+        for held in collections.values():
+            for segment in held.segments:
+                if segment.state is SegmentState.GROWING:
+                    segment.state = SegmentState.SEALED
+        cut_ts = self.allocate_timestamp()
+        return {
+            ref: FlushResult(cut_ts=cut_ts, segment_ids=tuple(sorted(s.segment_id for s in held.persistent())))
+            for ref, held in collections.items()
+        }
+
+    def create_database(self, name: str) -> None:
+        """Create it; refused where it exists."""
+        if name in self._databases:
+            raise self._refuse(f"database already exist: {name}")
+        self._databases[name] = {}
+
+    def create_collection(
+        self,
+        ref: CollectionRef,
+        schema: CollectionSchema,
+        *,
+        shards_num: int,
+        num_partitions: int | None,
+        consistency_level: ConsistencyLevel,
+        properties: KeyValues,
+    ) -> None:
+        """Create it, fields numbered anew from 100; refused where it exists, even when nothing differs."""
+        with self._lock:
+            names = self._names(ref.database)
+            if ref.name in names:
+                raise self._refuse(f"create duplicate collection with different parameters, collection: {ref.name}")
+            if ref.name in self.list_aliases(ref.database):
+                raise self._refuse(f"collection name {ref.name} conflicts with an existing alias")
+            if num_partitions and not schema.has_partition_key:
+                raise self._refuse("num_partitions should only be specified with partition key field enabled")
+            fields = enumerate(schema.fields, start=FIRST_USER_FIELD)
+            base = Collection(
+                ref=ref,
+                collection_id=self.allocate_timestamp(),
+                created_ts=self.allocate_timestamp(),
+                schema=replace(schema, fields=tuple(replace(each, field_id=number) for number, each in fields)),
+                shards_num=shards_num or 1,
+                num_partitions=0,
+                consistency_level=consistency_level,
+                properties=properties,
+                partitions=(),
+                indexes=(),
+                aliases=(),
+                load_state=LoadState.NOT_LOADED,
+                loaded_partitions=(),
+                replica_number=0,
+            )
+            count = num_partitions or _DEFAULT_KEY_PARTITIONS
+            physical = [f"{_DEFAULT_PARTITION}_{number}" for number in range(count)]
+            partitions = physical if schema.has_partition_key else [_DEFAULT_PARTITION]
+            names[ref.name] = _Held(base, [Partition(self.allocate_timestamp(), name) for name in partitions])
+
+    def create_partition(self, ref: CollectionRef, name: str) -> None:
+        """Create it; one that is there already is left alone."""
+        held = self._get(ref)
+        if held.base.schema.has_partition_key:
+            raise self._refuse("disable create partition if partition key mode is used")
+        if all(partition.name != name for partition in held.partitions):
+            held.partitions.append(Partition(self.allocate_timestamp(), name))
+
+    def start_import(self, ref: CollectionRef, batch: SegmentBatch, *, end_ts: int, tag: ImportTag) -> int:
+        """Request one import; what is wrong with its files shows in the job only."""
+        with self._lock:
+            held = self._get(ref)
+            if not batch.partition_name and held.base.schema.has_partition_key:
+                raise self._refuse("partition not specified: invalid parameter")
+            partition_id = self._partition_id(held, batch.partition_name or _DEFAULT_PARTITION)
+            options = {"backup": "true", "end_ts": str(physical_ms(end_ts)), **tag.as_options()}
+            now = self._clock.monotonic()
+            job_id = self.allocate_timestamp()
+            self._jobs[job_id] = _Job(
+                ImportJob(
+                    job_id=job_id,
+                    state=ImportState.PENDING,
+                    rows=0,
+                    progress_percent=0,
+                    paths=(batch.insert_prefix, batch.delta_prefix or ""),
+                    tags=tuple(sorted(options.items())),
+                ),
+                held,
+                partition_id,
+                at_millisecond(end_ts),
+                now,
+                max([now, *(each.due for each in self._jobs.values())]) + JOB_S,
+            )
+            return job_id
+
+    def create_index(self, ref: CollectionRef, index: Index) -> None:
+        """Create it; an equal one is left alone, another of the field refused."""
+        held = self._get(ref)
+        for old in held.indexes.values():
+            if index.field_name == old.field_name and (index.name, sorted(index.params)) != (
+                old.name,
+                sorted(old.params),
+            ):
+                raise self._refuse("at most one distinct index is allowed per field")
+        if held.indexes.setdefault(index.name, index) is index:
+            held.built_from = self._clock.monotonic() + WORK_S
+
+    def load(self, ref: CollectionRef, *, partitions: tuple[str, ...], replica_number: int) -> None:
+        """Load all, or the named partitions; refused without an index on every vector field."""
+        held = self._get(ref)
+        indexed = {index.field_name for index in held.indexes.values()}
+        if any(each.data_type.is_vector and each.name not in indexed for each in held.base.schema.fields):
+            raise self._refuse(f"there is no vector index on collection: {ref.name}, please create index firstly")
+        wanted = set(partitions) or {partition.name for partition in held.partitions}
+        for name in wanted:
+            self._partition_id(held, name)
+        if not wanted <= held.loaded:
+            held.loaded |= wanted
+            held.loaded_from = self._clock.monotonic() + WORK_S
+            held.replica_number = replica_number
+
+    def release(self, ref: CollectionRef) -> None:
+        """Let go of it."""
+        self._get(ref).loaded.clear()
+
+    def create_alias(self, ref: CollectionRef, alias: str) -> None:
+        """Create it; refused where the name is taken, by an alias or a collection."""
+        held = self._get(ref)
+        if alias in self.list_aliases(ref.database) or alias in self._databases[ref.database]:
+            raise self._refuse(f"{alias} is already an alias or a collection")
+        held.aliases.add(alias)
+
+    # -- import jobs ------------------------------------------------------------------------------------------------
+
+    def _seen(self, each: _Job) -> ImportJob:
+        """The job as it looks now: pending, then half done, then over."""
+        left = each.due - self._clock.monotonic()
+        if each.job.state is not ImportState.PENDING or left > JOB_S / 2:
+            return each.job
+        return replace(each.job, state=ImportState.RUNNING, progress_percent=50)
+
+    def _run_due_jobs(self) -> None:
+        with self._lock:
+            for each in self._jobs.values():
+                if each.job.state is ImportState.PENDING and self._clock.monotonic() >= each.due:
+                    each.job = self._run(each)
+
+    def _run(self, each: _Job) -> ImportJob:
+        """Read the prefixes and make one segment of what they hold up to the bound; none of it is an error."""
+        held, (insert_prefix, delta_prefix) = each.held, each.job.paths
+        wanted = held.base.schema.stored_field_ids
+        rows: list[Row] = []
+        deletes = self._deltas(delta_prefix) if delta_prefix else {}
+        for segment_id, columns in self._columns(insert_prefix).items():
+            if lost := sorted(wanted - columns.keys()):
+                failure = f"the field {lost[0]} has no binlog file: importing data failed"
+                return replace(each.job, state=ImportState.FAILED, failure=failure)
+            read = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+            source = _Segment(0, 0, rows=[row for row in read if row[TIMESTAMP_FIELD] <= each.end_ts])
+            source.deletes = [(pk, ts) for pk, ts in deletes.get(segment_id, []) if ts <= each.end_ts]
+            rows += source.visible(held.pk_field)
+        if rows:
+            now = self.allocate_timestamp()
+            fresh = [row | {TIMESTAMP_FIELD: now} for row in rows]
+            segment = _Segment(self.allocate_timestamp(), each.partition_id, SegmentState.FLUSHING, fresh)
+            self._write_logs(held, segment)
+            held.segments.append(segment)
+            held.built_from = max(held.built_from, self._clock.monotonic() + WORK_S)
+        return replace(each.job, state=ImportState.COMPLETED, rows=len(rows), progress_percent=100)
+
+    def _read_below(self, prefix: str, kind: LogKind) -> Iterator[tuple[list[str], Any]]:
+        """The folders of each key with its content; a prefix is plain text to the server."""
+        folder = prefix.rpartition("/")[0]
+        for found in self._store.list_objects(folder):
+            if found.key.startswith(prefix) and f"{kind}/" in found.key:
+                yield found.key.split("/"), json.loads(self._store.read(found.key))
+
+    def _columns(self, prefix: str) -> dict[int, dict[int, list[object]]]:
+        """Columns by segment and field, which are the last two folders of a key."""
+        columns: dict[int, dict[int, list[object]]] = defaultdict(lambda: defaultdict(list))
+        for folders, values in self._read_below(prefix, LogKind.INSERT):
+            columns[int(folders[-3])][int(folders[-2])] += values
+        return columns
+
+    def _deltas(self, prefix: str) -> dict[int, list[tuple[object, int]]]:
+        deltas: dict[int, list[tuple[object, int]]] = defaultdict(list)
+        for folders, values in self._read_below(prefix, LogKind.DELTA):
+            deltas[int(folders[-2])] += [(pk, ts) for pk, ts in values]
+        return deltas
