@@ -56,7 +56,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        app()
+        app(prog_name="migrator")
     except MigratorError as error:
         print_error(error)
         sys.exit(error.exit_code)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def apply(
     plan_file: Annotated[
-        Path | None, typer.Argument(help="The plan file; may be left out with --resume.", metavar="[PLAN]")
+        Path | None, typer.Argument(help="The plan file; may be left out with --resume.", metavar="PLAN")
     ] = None,
     clusters: Clusters = None,
     var: Variables = None,
@@ -43,6 +43,7 @@ def apply(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     parallelism: Annotated[int, typer.Option("--parallelism", min=1, max=64, help="Steps side by side.")] = 4,
     output: OutputFormat = Format.TEXT,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="With --yes: do not print the plan again.")] = False,
     state_dir: StateFolder = DEFAULT_STATE_FOLDER,
 ) -> None:
     """Do what the plan says, step by step; Ctrl-C stops it at a point it can be resumed from."""
@@ -62,7 +63,7 @@ def apply(
         if loaded is None:
             typer.echo(f"There is no unfinished run under {state.folder}.")
             return
-        run = _new_run(loaded, state, output, only=only, dry_run=dry_run, yes=yes)
+        run = _new_run(loaded, state, output, only=only, dry_run=dry_run, yes=yes, quiet=quiet and yes)
     elif output is Format.TEXT:
         typer.echo(f"Resuming run {run.run_id}, begun {run.created_at[:19]} UTC.")
     if run is not None:
@@ -70,13 +71,21 @@ def apply(
 
 
 def _new_run(
-    loaded: "LoadedPlan", state: "StateDirectory", output: Format, *, only: str | None, dry_run: bool, yes: bool
+    loaded: "LoadedPlan",
+    state: "StateDirectory",
+    output: Format,
+    *,
+    only: str | None,
+    dry_run: bool,
+    yes: bool,
+    quiet: bool,
 ) -> "Run | None":
     """Plan, show, ask, and freeze a run; None where there is nothing to do, or nobody wants it."""
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
 
     made = workflow.plan(loaded, state, only=only)
-    _show(made, output, in_full=dry_run)
+    if not quiet or not made.has_changes:
+        _show(made, output, in_full=dry_run)
     if dry_run or not made.has_changes:
         return None
     if not yes and not _is_wanted():

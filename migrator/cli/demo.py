@@ -1,5 +1,211 @@
-"""`migrator demo`: the whole story on real servers."""
+"""`migrator demo`: the whole story on real servers, from an empty folder to compared rows."""
+
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from migrator.cli.console import print_lines
+from migrator.errors import VerificationFailed
+
+if TYPE_CHECKING:
+    from migrator.adapters.objects import ObstoreStore
+    from migrator.lab import Lab
+    from migrator.lab.dataset import DemoSummary
+    from migrator.lab.state import LabState
+
+PLAN = "a_to_b.yaml"
+SOURCE, TARGET = "coll", "coll_bak"
 
 
-def demo() -> None:
-    """Start two real Milvus servers, move a collection by plan from one to the other, and show the proof."""
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Where the demo keeps everything.")] = Path(".lab/demo"),
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running, to look around.")] = False,
+) -> None:
+    """Move a collection between two real Milvus servers in one bucket, and show that every row arrived."""
+    from migrator.lab import Lab  # noqa: PLC0415 - keeps --help fast
+
+    began = time.monotonic()
+    lab = Lab(folder, say=lambda sentence: typer.echo(f"  {sentence}"))
+    _title("1. Two Milvus servers and one S3 bucket, on this machine")
+    lab.down()
+    try:
+        state = lab.up(instances=2)
+        _story(lab, state, folder)
+        typer.echo(f"\nThe demo took {time.monotonic() - began:.0f} s.")
+        if keep:
+            _say_what_to_try(lab, folder)
+    finally:
+        if not keep:
+            lab.down()
+
+
+def _story(lab: "Lab", state: "LabState", folder: Path) -> None:
+    from migrator.lab import dataset  # noqa: PLC0415 - keeps --help fast
+
+    a, b = state.instances
+    _title(f"2. A collection worth moving: {SOURCE} on {a.name} ({a.uri})")
+    filled = dataset.fill_demo(a.uri, SOURCE)
+    typer.echo(f"  {filled.rows:,} rows of 128-d vectors in {len(dataset.PARTITIONS)} partitions, with dynamic fields,")
+    typer.echo(f"  {len(filled.deleted):,} rows deleted and {len(filled.upserted):,} replaced after the flush,")
+    typer.echo(f"  an HNSW index and the alias {filled.alias}.")
+    plan_file = _copy_plan(folder)
+    before = _listing(state, a.root_path)
+    with _environment(state.environment):
+        _migrate(plan_file, lab.clusters_file, folder / "state")
+    _title("6. Every row of both sides, compared field by field, vectors bit for bit")
+    _compare_rows(a.uri, b.uri)
+    _title("7. The same rows and the same search at both sides")
+    _show_side_by_side(a.uri, b.uri, filled)
+    _title("8. Where the files lie")
+    _show_files(state)
+    untouched = all(_listing(state, a.root_path).get(key) == entry for key, entry in before.items())
+    typer.echo(f"  Objects under {a.root_path}/ changed or removed: {'none' if untouched else 'SOME'}")
+
+
+def _migrate(plan_file: Path, clusters: Path, state_folder: Path) -> None:
+    """The same as the commands: plan, apply, verify, and plan again."""
+    from migrator.cli import apply, plan, verify  # noqa: PLC0415 - a cycle otherwise
+
+    shutil.rmtree(state_folder, ignore_errors=True)
+    _title(f"3. The plan file, {plan_file.name}, and the plan: migrator plan {plan_file.name}")
+    text = plan_file.read_text(encoding="utf-8")
+    typer.echo("".join(f"  | {line}\n" for line in text.splitlines() if not line.startswith("# yaml")))
+    plan.plan(plan_file, clusters=clusters, state_dir=state_folder)
+    _title(f"4. migrator apply {plan_file.name} --yes")
+    _succeed(lambda: apply.apply(plan_file, clusters=clusters, yes=True, state_dir=state_folder, quiet=True))
+    _title(f"5. migrator verify {plan_file.name}, and the plan once more")
+    _succeed(lambda: verify.verify(plan_file, clusters=clusters, state_dir=state_folder))
+    plan.plan(plan_file, clusters=clusters, state_dir=state_folder)
+
+
+def _succeed(command: Any) -> None:  # noqa: ANN401 - any of our commands
+    """Run a command in this process; the demo ends where it fails."""
+    try:
+        command()
+    except typer.Exit as ended:
+        if ended.exit_code:
+            raise
+
+
+# -- before and after ---------------------------------------------------------------------------------------------------
+
+
+def _copy_plan(folder: Path) -> Path:
+    """The example of `plans/`, as it is in the checkout or in the installed package."""
+    beside = Path(__file__).parents[2] / "plans" / PLAN
+    packaged = resources.files("migrator") / "plans" / PLAN
+    text = beside.read_text(encoding="utf-8") if beside.is_file() else packaged.read_text(encoding="utf-8")
+    copy = folder / PLAN
+    copy.write_text(text, encoding="utf-8")
+    return copy
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _store(state: "LabState") -> "ObstoreStore":
+    from migrator.adapters.objects import ObstoreStore, StoreEndpoint  # noqa: PLC0415 - keeps --help fast
+
+    return ObstoreStore(
+        StoreEndpoint(
+            plan_field="storage",
+            bucket=state.bucket,
+            endpoint=state.s3_endpoint,
+            access_key_id=state.access_key_id,
+            secret_access_key=state.secret_access_key,
+        )
+    )
+
+
+def _listing(state: "LabState", prefix: str) -> dict[str, tuple[int, str | None]]:
+    return {found.key: (found.size_bytes, found.etag) for found in _store(state).list_objects(prefix)}
+
+
+# -- showing ------------------------------------------------------------------------------------------------------------
+
+
+def _title(text: str) -> None:
+    from migrator.reports.to_text import Line, Style  # noqa: PLC0415 - keeps --help fast
+
+    print_lines([Line(), Line(text, Style.TITLE)])
+    sys.stdout.flush()
+
+
+def _compare_rows(source_uri: str, target_uri: str) -> None:
+    from migrator.lab import dataset  # noqa: PLC0415 - keeps --help fast
+
+    ours, theirs = dataset.all_rows(source_uri, SOURCE), dataset.all_rows(target_uri, TARGET)
+    different = [pk for pk in ours.keys() | theirs.keys() if ours.get(pk) != theirs.get(pk)]
+    if different:
+        raise VerificationFailed(f"{len(different):,} rows differ, id {min(different)} among them")
+    typer.echo(f"  {len(ours):,} rows of {SOURCE} and {TARGET} are equal.")
+
+
+def _show_side_by_side(source_uri: str, target_uri: str, filled: "DemoSummary") -> None:
+    from migrator.lab import dataset  # noqa: PLC0415 - keeps --help fast
+
+    ids = [filled.deleted[0], filled.upserted[0], 100, 101]
+    left, right = (
+        {row["id"]: row for row in dataset.sample_rows(uri, name, ids)}
+        for uri, name in ((source_uri, SOURCE), (target_uri, TARGET))
+    )
+    rows = [(f"id {pk}", _row_text(left.get(pk)), _row_text(right.get(pk))) for pk in ids]
+    hits = [
+        dataset.search(uri, name, left[100]["embedding"], limit=3)
+        for uri, name in ((source_uri, SOURCE), (target_uri, TARGET))
+    ]
+    rows += [
+        (f"nearest {rank}", _hit_text(a), _hit_text(b)) for rank, (a, b) in enumerate(zip(*hits, strict=True), start=1)
+    ]
+    width = max(len(text) for _, text, _ in rows) + 2
+    typer.echo(f"  {'':<10} {SOURCE + ' at A':<{width}} {TARGET} at B")
+    for label, a, b in rows:
+        typer.echo(f"  {label:<10} {a:<{width}} {b}")
+
+
+def _row_text(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "(deleted)"
+    return f"{row['title'][:28]:<28} {row['year']} shelf {row['shelf']} [{row['embedding'][0]:+.4f} …]"
+
+
+def _hit_text(hit: dict[str, Any]) -> str:
+    return f"{hit['score']:.4f}  id {hit['id']:<6} {hit['title'][:24]}"
+
+
+def _show_files(state: "LabState") -> None:
+    store = _store(state)
+    for prefix in ("files_A/insert_log", "backup/my_backup/meta", "backup/my_backup/binlogs", "files_B/insert_log"):
+        found = list(store.list_objects(prefix))
+        below = Counter("/".join(entry.key.split("/")[: prefix.count("/") + 2]) for entry in found)
+        for place, objects in sorted(below.items()):
+            noun = "object" if objects == 1 else "objects"
+            typer.echo(f"  {objects:>5} {noun:<8} {state.bucket}/{place}")
+
+
+def _say_what_to_try(lab: "Lab", folder: Path) -> None:
+    typer.echo("\nThe servers are still running. Look around:")
+    typer.echo(f"  source {lab.environment_file}")
+    typer.echo(f"  migrator plan {folder / PLAN} --clusters {lab.clusters_file} --state-dir {folder / 'state'}")
+    typer.echo(f"  migrator status --state-dir {folder / 'state'}")
+    typer.echo(f"  migrator lab down --folder {folder}")

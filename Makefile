@@ -1,0 +1,55 @@
+# Everything a developer does here. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The first Python that is new enough.
+PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test check unit contract e2e schemas lock clean
+
+help:  ## List the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Make the virtual environment from the lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found; set PYTHON=…" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP)  ## Two real Milvus servers, one migration, every row compared (about two minutes)
+	$(BIN)/migrator demo
+
+check: $(STAMP)  ## Format, lint, types, import direction
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check  ## Everything CI runs: the checks, then all tests, on servers started for them
+	$(BIN)/pytest
+
+unit: $(STAMP)  ## Tests that need no server, in seconds
+	$(BIN)/pytest tests/unit
+
+contract: $(STAMP)  ## One suite per port, on every adapter
+	$(BIN)/pytest tests/contract
+
+e2e: $(STAMP)  ## Whole commands on two real Milvus servers and an S3 server
+	$(BIN)/pytest tests/e2e
+
+schemas: $(STAMP)  ## Write schemas/ anew from the models
+	$(BIN)/python -m migrator.spec.schema
+
+lock: $(STAMP)  ## Resolve requirements.lock anew (needs uv in the environment)
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra lab --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+clean:  ## Stop the demo's servers and remove what was made here
+	-test -x $(BIN)/migrator && $(BIN)/migrator lab down --folder .lab/demo
+	rm -rf $(VENV) .lab .migrator .mypy_cache .ruff_cache .pytest_cache .hypothesis
