@@ -1,0 +1,346 @@
+"""Every kind of step: killed at every point, resumed, done twice, with one effect.
+
+A whole migration on memory adapters is the scenario of all of them: two collections, in two databases, one of them
+loaded, with partitions, growing rows, fresh deletes and an alias.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from migrator.model.collection import Collection, CollectionRef, LoadState
+from migrator.planning.planner import make_plan
+from migrator.running.clock import StopSignal
+from migrator.running.executor import Executor
+from migrator.running.refresh import refresh
+from migrator.running.retry import RetryPolicy
+from migrator.steps.base import Evidence, StepContext
+from migrator.steps.registry import STEP_KINDS
+from tests.support.builders import (
+    BOOKS,
+    Pair,
+    a_key_schema,
+    a_loaded_plan,
+    an_index,
+    create,
+    fill,
+    flush,
+    load,
+    silent,
+    some_rows,
+)
+from tests.support.mortality import (
+    Fate,
+    FateWatcher,
+    MortalJournal,
+    Point,
+    mortal_source,
+    mortal_store,
+    mortal_target,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from migrator.adapters.memory import MemoryMilvus
+    from migrator.planning.plan import Plan
+    from migrator.running.executor import RunResult
+    from migrator.steps.base import Step
+
+FILMS = CollectionRef("db1", "films")
+COLLECTIONS = """[books, {source: db1.films, target: "db1.{{ collection }}_bak"}]"""
+OPTIONS = "options: {transfer: {concurrency: 1}, verify: counts}\n"
+MOST_ATTEMPTS = 400
+
+
+def a_source() -> Pair:
+    """Two collections worth migrating, and a target without them."""
+    pair = Pair()
+    source = pair.source
+    create(source, BOOKS)
+    source.create_partition(BOOKS, "old")
+    source.insert(BOOKS, some_rows(4))
+    source.insert(BOOKS, some_rows(3, start=10), "old")
+    flush(source, BOOKS)
+    source.delete(BOOKS, [1])
+    source.insert(BOOKS, some_rows(2, start=20))  # still growing, as the delete is
+    source.create_index(BOOKS, an_index())
+    source.create_alias(BOOKS, "library")
+    load(source, pair.clock, BOOKS)
+    create(source, FILMS)
+    source.insert(FILMS, some_rows(2))
+    flush(source, FILMS)
+    source.create_index(FILMS, an_index())
+    return pair
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Two clusters, a plan between them, and the folder of its run."""
+
+    pair: Pair
+    plan: Plan
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path, pair: Pair | None = None, *, collections: str = COLLECTIONS) -> World:
+        """Plan the migration of what `a_source` holds."""
+        pair = pair or a_source()
+        folder.mkdir(exist_ok=True)
+        loaded = a_loaded_plan(folder, collections=collections, more=OPTIONS)
+        return cls(pair, make_plan(loaded, refresh(loaded, pair.readers(), ())), folder)
+
+    def context(self, journal: MortalJournal, workers: ThreadPoolExecutor, fate: Fate) -> StepContext:
+        """What the steps of one attempt get to see."""
+        return StepContext(
+            run_id="run-1",
+            ledger=journal,
+            source=mortal_source(self.pair.source, fate),
+            target=mortal_target(self.pair.target, fate),
+            source_store=mortal_store(self.pair.store, fate),
+            staging=mortal_store(self.pair.store, fate),
+            clock=self.pair.clock,
+            workers=workers,
+            progress=silent,
+        )
+
+    def attempt(self, fate: Fate) -> RunResult:
+        """One process: it opens the journal as it was left, and does what it can."""
+        journal = MortalJournal(self.folder / "journal.db", self.pair.clock, fate)
+        try:
+            with ThreadPoolExecutor(1) as workers:
+                ctx = self.context(journal, workers, fate)
+                return Executor(
+                    self.plan.steps,
+                    journal,
+                    lambda progress: replace(ctx, progress=progress),
+                    clock=self.pair.clock,
+                    stop=StopSignal(),
+                    watcher=FateWatcher(fate),
+                    policy=RetryPolicy(),
+                    parallelism=1,
+                ).run()
+        finally:
+            journal.close()
+
+    def require_done(self, fate: Fate) -> None:
+        """An attempt that nothing disturbs has to finish the run."""
+        result = self.attempt(fate)
+        assert result.bugs == []
+        assert {key: str(error) for key, error in result.failures.items()} == {}
+        assert result.is_complete
+        assert result.exit_code == 0
+
+    def do_all_again(self) -> None:
+        """Apply every step once more, the way a resume would that does not know it was finished."""
+        fate = Fate()
+        journal = MortalJournal(self.folder / "journal.db", self.pair.clock, fate)
+        try:
+            with ThreadPoolExecutor(1) as workers:
+                ctx = self.context(journal, workers, fate)
+                for step in self.plan.steps:
+                    again(step, ctx)
+        finally:
+            journal.close()
+
+
+def again(step: Step, ctx: StepContext) -> None:
+    evidence = step.probe(ctx.reading())
+    if evidence is not Evidence.DONE:
+        step.apply(ctx, evidence)
+
+
+def described(found: Collection) -> Collection:
+    """A collection without its ids and times, which no two runs share."""
+    partitions = tuple(replace(partition, partition_id=0) for partition in found.partitions)
+    return replace(found, collection_id=0, created_ts=0, partitions=partitions)
+
+
+def rows_of(milvus: MemoryMilvus, ref: CollectionRef) -> list[str]:
+    return sorted(map(str, milvus.rows(ref)))
+
+
+def end_state(pair: Pair) -> dict[str, object]:
+    """All that a migration leaves behind, with everything in it that may not depend on luck."""
+    state: dict[str, object] = {}
+    for side, milvus in (("source", pair.source), ("target", pair.target)):
+        for database in milvus.list_databases():
+            for name in milvus.list_collections(database):
+                ref = CollectionRef(database, name)
+                found = milvus.find_collection(ref)
+                assert found is not None
+                state[f"{side} {ref}"] = (described(found), rows_of(milvus, ref))
+    binlogs = pair.keys("backup/a_to_b/binlogs")
+    state["binlogs"] = Counter((key.rpartition("/")[0], data) for key, data in binlogs.items())
+    state["meta"] = sorted(pair.keys("backup/a_to_b/meta"))
+    assert len(binlogs) + 5 == len(pair.keys("backup"))
+    return state
+
+
+@dataclass(frozen=True, slots=True)
+class Undisturbed:
+    """How the migration goes and ends when nothing happens, and which points it passes."""
+
+    points: tuple[Point, ...]
+    state: dict[str, object]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    world, fate = World.make(tmp_path_factory.mktemp("undisturbed")), Fate()
+    world.require_done(fate)
+    return Undisturbed(tuple(fate.points), end_state(world.pair))
+
+
+def strikes(undisturbed: Undisturbed, kind: str) -> list[int]:
+    """The numbers of the points that belong to a kind of step."""
+    return [number for number, point in enumerate(undisturbed.points) if point.kind == kind]
+
+
+# -- the migration by itself ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", STEP_KINDS)
+def test_the_scenario_has_every_kind_of_step(kind: str, undisturbed: Undisturbed) -> None:
+    assert strikes(undisturbed, kind), f"give the scenario of this file a step of kind {kind}"
+
+
+def test_the_migration_brings_all_of_it_along(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    world = World.make(tmp_path)
+    before = end_state_of_source(world.pair)
+    files = world.pair.keys("files_A")
+    world.require_done(Fate())
+    pair = world.pair
+    assert end_state(pair) == undisturbed.state
+    assert end_state_of_source(pair) == before
+    assert files.items() <= pair.keys("files_A").items()
+    for source, target in ((BOOKS, BOOKS), (FILMS, CollectionRef("db1", "films_bak"))):
+        theirs, ours = pair.source.find_collection(source), pair.target.find_collection(target)
+        assert theirs is not None
+        assert ours is not None
+        assert described(replace(ours, ref=theirs.ref)) == described(theirs)
+        assert rows_of(pair.target, target) == rows_of(pair.source, source)
+
+
+def end_state_of_source(pair: Pair) -> list[object]:
+    return [(pair.source.find_collection(ref), rows_of(pair.source, ref)) for ref in (BOOKS, FILMS)]
+
+
+def test_every_step_done_again_changes_nothing(tmp_path: Path) -> None:
+    world = World.make(tmp_path)
+    world.require_done(Fate())
+    state, meta = end_state(world.pair), world.pair.keys("backup/a_to_b/meta")
+    jobs = world.pair.target.list_import_jobs(BOOKS)
+    world.do_all_again()
+    assert end_state(world.pair) == state
+    assert world.pair.keys("backup/a_to_b/meta") == meta
+    assert world.pair.target.list_import_jobs(BOOKS) == jobs
+
+
+# -- death ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", STEP_KINDS)
+def test_a_run_killed_at_any_point_ends_as_if_it_had_not_been(
+    kind: str, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    for number in strikes(undisturbed, kind):
+        point = undisturbed.points[number]
+        world, fate = World.make(tmp_path / str(number)), Fate(strike_at=number)
+        result = world.attempt(fate)
+        assert fate.is_dead, f"point {number} was not reached: {point}"
+        assert fate.points == list(undisturbed.points[: number + 1])
+        assert not result.is_complete
+        world.require_done(Fate())
+        assert end_state(world.pair) == undisturbed.state, point
+
+
+def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    world = World.make(tmp_path)
+    for number in range(MOST_ATTEMPTS):
+        fate = Fate(strike_at=number)
+        result = world.attempt(fate)
+        if not fate.is_dead:
+            assert result.is_complete
+            break
+    assert end_state(world.pair) == undisturbed.state
+
+
+# -- lost replies -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", STEP_KINDS)
+def test_a_request_or_reply_that_is_lost_is_made_good_by_the_same_attempt(
+    kind: str, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    for number in strikes(undisturbed, kind):
+        point = undisturbed.points[number]
+        if not point.is_request:
+            continue
+        world = World.make(tmp_path / str(number))
+        world.require_done(Fate(strike_at=number, lost_reply=True))
+        assert end_state(world.pair) == undisturbed.state, point
+
+
+# -- other shapes -----------------------------------------------------------------------------------------------------
+
+
+def test_a_partition_key_keeps_its_physical_partitions(tmp_path: Path) -> None:
+    pair = Pair()
+    create(pair.source, BOOKS, schema=a_key_schema(), num_partitions=3)
+    for number in range(3):
+        pair.source.insert(BOOKS, some_rows(2, start=10 * number), f"_default_{number}")
+    pair.source.create_index(BOOKS, an_index())
+    load(pair.source, pair.clock, BOOKS)
+    world = World.make(tmp_path, pair, collections="[books]")
+    world.require_done(Fate())
+    assert rows_of(pair.target, BOOKS) == rows_of(pair.source, BOOKS)
+    assert len(pair.target.list_partitions(BOOKS)) == 3
+
+
+def test_an_empty_collection_arrives_empty(tmp_path: Path) -> None:
+    pair = Pair()
+    fill(pair, rows=0)
+    world = World.make(tmp_path, pair, collections="[books]")
+    world.require_done(Fate())
+    assert pair.target.count_rows(BOOKS) == 0
+    assert pair.target.list_import_jobs(BOOKS) == ()
+
+
+def test_a_collection_whose_rows_are_all_deleted_arrives_empty(tmp_path: Path) -> None:
+    pair = Pair()
+    fill(pair, rows=3)
+    pair.source.delete(BOOKS, range(3))
+    world = World.make(tmp_path, pair, collections="[books]")
+    world.require_done(Fate())
+    assert pair.target.count_rows(BOOKS) == 0
+
+
+def test_a_collection_without_an_index_is_not_loaded(tmp_path: Path) -> None:
+    pair = Pair()
+    fill(pair, index=False)
+    world = World.make(tmp_path, pair, collections="[books]")
+    world.require_done(Fate())
+    assert pair.target.load_state(BOOKS) is LoadState.NOT_LOADED
+    assert rows_of(pair.target, BOOKS) == rows_of(pair.source, BOOKS)
+
+
+def test_a_partly_loaded_collection_is_loaded_in_part(tmp_path: Path) -> None:
+    pair = Pair()
+    create(pair.source)
+    pair.source.create_partition(BOOKS, "old")
+    pair.source.insert(BOOKS, some_rows(2))
+    pair.source.insert(BOOKS, some_rows(3, start=10), "old")
+    pair.source.create_index(BOOKS, an_index())
+    load(pair.source, pair.clock, BOOKS, "old")
+    world = World.make(tmp_path, pair, collections="[books]")
+    world.require_done(Fate())
+    found = pair.target.find_collection(BOOKS)
+    assert found is not None
+    assert found.loaded_partitions == ("old",)
+    assert rows_of(pair.target, BOOKS) == rows_of(pair.source, BOOKS)
