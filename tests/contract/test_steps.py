@@ -186,15 +186,25 @@ def end_state(pair: Pair) -> dict[str, object]:
 class Undisturbed:
     """How the migration goes and ends when nothing happens, and which points it passes."""
 
+    plan: Plan
     points: tuple[Point, ...]
     state: dict[str, object]
+    empty_journal: bytes
+
+    def world(self, folder: Path) -> World:
+        """The same world anew: ids come from the clock, so the plan fits it; making a journal costs more than a run."""
+        folder.mkdir(exist_ok=True)
+        (folder / "journal.db").write_bytes(self.empty_journal)
+        return World(a_source(), self.plan, folder)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     world, fate = World.make(tmp_path_factory.mktemp("undisturbed")), Fate()
+    MortalJournal(world.folder / "journal.db", world.pair.clock, fate).close()
+    empty_journal = (world.folder / "journal.db").read_bytes()
     world.require_done(fate)
-    return Undisturbed(tuple(fate.points), end_state(world.pair))
+    return Undisturbed(world.plan, tuple(fate.points), end_state(world.pair), empty_journal)
 
 
 def strikes(undisturbed: Undisturbed, kind: str) -> list[int]:
@@ -251,7 +261,7 @@ def test_a_run_killed_at_any_point_ends_as_if_it_had_not_been(
 ) -> None:
     for number in strikes(undisturbed, kind):
         point = undisturbed.points[number]
-        world, fate = World.make(tmp_path / str(number)), Fate(strike_at=number)
+        world, fate = undisturbed.world(tmp_path / str(number)), Fate(strike_at=number)
         result = world.attempt(fate)
         assert fate.is_dead, f"point {number} was not reached: {point}"
         assert fate.points == list(undisturbed.points[: number + 1])
@@ -261,7 +271,7 @@ def test_a_run_killed_at_any_point_ends_as_if_it_had_not_been(
 
 
 def test_a_run_killed_again_and_again_ends_as_if_it_had_not_been(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    world = World.make(tmp_path)
+    world = undisturbed.world(tmp_path)
     for number in range(MOST_ATTEMPTS):
         fate = Fate(strike_at=number)
         result = world.attempt(fate)
@@ -282,7 +292,7 @@ def test_a_request_or_reply_that_is_lost_is_made_good_by_the_same_attempt(
         point = undisturbed.points[number]
         if not point.is_request:
             continue
-        world = World.make(tmp_path / str(number))
+        world = undisturbed.world(tmp_path / str(number))
         world.require_done(Fate(strike_at=number, lost_reply=True))
         assert end_state(world.pair) == undisturbed.state, point
 
