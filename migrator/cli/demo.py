@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 PLAN = "a_to_b.yaml"
 SOURCE, TARGET = "coll", "coll_bak"
+ROWS = 51_000
 
 
 def demo(
@@ -36,7 +36,8 @@ def demo(
     began = time.monotonic()
     lab = Lab(folder, say=lambda sentence: typer.echo(f"  {sentence}"))
     _title("1. Two Milvus servers and one S3 bucket, on this machine")
-    lab.down()
+    if lab.exists:
+        lab.down()
     try:
         state = lab.up(instances=2)
         _story(lab, state, folder)
@@ -44,7 +45,7 @@ def demo(
         if keep:
             _say_what_to_try(lab, folder)
     finally:
-        if not keep:
+        if not keep and lab.exists:
             lab.down()
 
 
@@ -53,7 +54,7 @@ def _story(lab: "Lab", state: "LabState", folder: Path) -> None:
 
     a, b = state.instances
     _title(f"2. A collection worth moving: {SOURCE} on {a.name} ({a.uri})")
-    filled = dataset.fill_demo(a.uri, SOURCE)
+    filled = dataset.fill_demo(a.uri, SOURCE, rows=ROWS)
     typer.echo(f"  {filled.rows:,} rows of 128-d vectors in {len(dataset.PARTITIONS)} partitions, with dynamic fields,")
     typer.echo(f"  {len(filled.deleted):,} rows deleted and {len(filled.upserted):,} replaced after the flush,")
     typer.echo(f"  an HNSW index and the alias {filled.alias}.")
@@ -96,7 +97,7 @@ def _succeed(command: Any) -> None:  # noqa: ANN401 - any of our commands
             raise
 
 
-# -- before and after ---------------------------------------------------------------------------------------------------
+# -- before and after -------------------------------------------------------------------------------------------------
 
 
 def _copy_plan(folder: Path) -> Path:
@@ -141,7 +142,7 @@ def _listing(state: "LabState", prefix: str) -> dict[str, tuple[int, str | None]
     return {found.key: (found.size_bytes, found.etag) for found in _store(state).list_objects(prefix)}
 
 
-# -- showing ------------------------------------------------------------------------------------------------------------
+# -- showing ----------------------------------------------------------------------------------------------------------
 
 
 def _title(text: str) -> None:
@@ -194,13 +195,28 @@ def _hit_text(hit: dict[str, Any]) -> str:
 
 
 def _show_files(state: "LabState") -> None:
+    """Objects under the folders of the two collections and of the dump."""
+    a, b = state.instances
+    places = [
+        (f"{a.root_path}/insert_log/{_collection_id(a.uri, SOURCE)}", SOURCE),
+        ("backup/my_backup/binlogs", "the dump"),
+        ("backup/my_backup/meta", "its meta files, full_meta.json last"),
+        (f"{b.root_path}/insert_log/{_collection_id(b.uri, TARGET)}", f"{TARGET}, written by {b.name}"),
+    ]
     store = _store(state)
-    for prefix in ("files_A/insert_log", "backup/my_backup/meta", "backup/my_backup/binlogs", "files_B/insert_log"):
-        found = list(store.list_objects(prefix))
-        below = Counter("/".join(entry.key.split("/")[: prefix.count("/") + 2]) for entry in found)
-        for place, objects in sorted(below.items()):
-            noun = "object" if objects == 1 else "objects"
-            typer.echo(f"  {objects:>5} {noun:<8} {state.bucket}/{place}")
+    for place, whose in places:
+        objects = sum(1 for _ in store.list_objects(place))
+        typer.echo(f"  {objects:>5} objects  {f'{state.bucket}/{place}/':<55} {whose}")
+
+
+def _collection_id(uri: str, name: str) -> int:
+    from migrator.adapters.milvus import GrpcMilvus, MilvusEndpoint  # noqa: PLC0415 - keeps --help fast
+    from migrator.model.collection import DEFAULT_DATABASE, CollectionRef  # noqa: PLC0415 - as above
+
+    milvus = GrpcMilvus(MilvusEndpoint(uri=uri, plan_field="milvus"))
+    found = milvus.find_collection(CollectionRef(DEFAULT_DATABASE, name))
+    milvus.close()
+    return 0 if found is None else found.collection_id
 
 
 def _say_what_to_try(lab: "Lab", folder: Path) -> None:

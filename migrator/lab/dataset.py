@@ -112,6 +112,7 @@ def search(
             collection,
             data=[list(vector)],
             limit=limit,
+            search_params={"params": {"ef": 512}},  # wide enough to find the true neighbours, so that sides compare
             output_fields=["title", "year"],
             consistency_level="Strong",
         )

@@ -115,6 +115,11 @@ class Lab:
             with quiet_client():
                 return self._start_afresh(wanted)
 
+    @property
+    def exists(self) -> bool:
+        """Whether a lab was made in the folder, running or not."""
+        return self._state_file.is_file()
+
     def down(self) -> tuple[str, ...]:
         """Stop the processes this lab started, and no others; return the names of those that were alive.
 
