@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrator.errors import MilvusRefused, RunError, StalePlan, StoreRefused
+from migrator.planning.plan import Action
 from migrator.planning.planner import make_plan, mapped_pairs
 from migrator.reports.summary import summarize
 from migrator.running.clock import StopSignal, SystemClock
@@ -18,6 +19,7 @@ from migrator.running.comparison import Comparison, compare
 from migrator.running.events import StepState
 from migrator.running.executor import Executor, RunResult
 from migrator.running.journal import StepEvent
+from migrator.running.lock import Leases, dump_lease, target_lease
 from migrator.running.refresh import Readers, refresh, source_names
 from migrator.running.retry import RetryPolicy
 from migrator.running.runs import Run, StateDirectory, file_digest
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from migrator.steps.base import Evidence, ProgressReport
 
 DEFAULT_PARALLELISM = 4
+DEFAULT_LOCK_TIMEOUT_S = 60.0
 _PLANNING_PATIENCE_S = 8.0
 _RUNNING_PATIENCE_S = 60.0
 
@@ -64,19 +67,33 @@ def begin(loaded: LoadedPlan, state: StateDirectory, approved: Plan) -> Run:
     return state.begin(loaded, approved)
 
 
-def apply(run: Run, state: StateDirectory, *, watcher: Watcher, stop: StopSignal, parallelism: int) -> RunResult:
-    """Do what is left of a run, as far as it can be done now; takes up whatever an earlier attempt began."""
+def apply(
+    run: Run,
+    state: StateDirectory,
+    *,
+    watcher: Watcher,
+    stop: StopSignal,
+    parallelism: int = DEFAULT_PARALLELISM,
+    lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
+) -> RunResult:
+    """Do what is left of a run, as far as it can be done now; takes up whatever an earlier attempt began.
+
+    Raises:
+        LockHeld: Another run holds a target collection or the dump, and did not let go within `lock_timeout_s`.
+    """
     clock = SystemClock(stop)
     options = run.loaded.options
     with ExitStack() as stack:
         stack.enter_context(state.exclusive(run.plan.name))
         journal = stack.enter_context(state.journal(run))
         clients = stack.enter_context(connect(run.loaded, patience_s=_RUNNING_PATIENCE_S))
+        leases = stack.enter_context(Leases(clients.staging, _lease_folder(run), run_id=run.run_id, clock=clock))
+        leases.acquire(_lease_names(run), timeout_s=lock_timeout_s, on_wait=watcher.lock_waits)
         workers = stack.enter_context(ThreadPoolExecutor(options.transfer.concurrency, thread_name_prefix="worker"))
         executor = Executor(
             run.plan.steps,
             journal,
-            _context_maker(run, journal, clients, workers, clock),
+            _context_maker(run, journal, clients, workers=workers, clock=clock, leases=leases),
             clock=clock,
             stop=stop,
             watcher=watcher,
@@ -97,7 +114,8 @@ def look(run: Run, state: StateDirectory) -> dict[str, Evidence | None]:
         connect(run.loaded, patience_s=_PLANNING_PATIENCE_S) as clients,
         ThreadPoolExecutor(1) as workers,
     ):
-        ctx = _context_maker(run, journal, clients, workers, clock)(_say_nothing).reading()
+        leases = Leases(clients.staging, _lease_folder(run), run_id=run.run_id, clock=clock)  # none is taken
+        ctx = _context_maker(run, journal, clients, workers=workers, clock=clock, leases=leases)(_say_nothing).reading()
         return {
             step.key: step.probe(ctx) if journal.was_started(step.key) else None
             for step in run.plan.steps
@@ -273,12 +291,29 @@ def _secret(ref: SecretRef | str, field: str, error: type[MilvusRefused | StoreR
         raise error(f"{field} cannot be read: {reason.args[0]}", hint="set it, and run the command again") from None
 
 
+def _lease_folder(run: Run) -> str:
+    """Beside the target's root path, never in it; by its name, because two targets may share a bucket."""
+    storage = run.loaded.staging.storage
+    target = run.loaded.target or run.loaded.source
+    root = target.storage.root_path.strip("/")
+    if storage.bucket is None:
+        above, _, name = root.rpartition("/")
+        return f"{above}/.migrator/leases/{name}" if above else f".migrator/leases/{name}"
+    return f".migrator/leases/{root or 'root'}"
+
+
+def _lease_names(run: Run) -> list[str]:
+    """In one order for everybody, so that two runs never wait for each other."""
+    targets = {target_lease(c.target) for c in run.plan.collections if c.action is Action.MIGRATE}
+    return sorted({dump_lease(run.loaded.staging.prefix.lstrip("/")), *targets})
+
+
 def _say_nothing(message: str = "", *, done: int = 0, total: int = 0, unit: str = "", size_bytes: int = 0) -> None:
     """Progress nobody watches."""
 
 
 def _context_maker(
-    run: Run, journal: Journal, clients: Clients, workers: ThreadPoolExecutor, clock: SystemClock
+    run: Run, journal: Journal, clients: Clients, *, workers: ThreadPoolExecutor, clock: SystemClock, leases: Leases
 ) -> Callable[[ProgressReport], StepContext]:
     def make(progress: ProgressReport) -> StepContext:
         return StepContext(
@@ -289,6 +324,7 @@ def _context_maker(
             source_store=clients.source_store,
             staging=clients.staging,
             clock=clock,
+            lease=leases,
             workers=workers,
             progress=progress,
         )

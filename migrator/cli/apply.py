@@ -42,6 +42,9 @@ def apply(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     parallelism: Annotated[int, typer.Option("--parallelism", min=1, max=64, help="Steps side by side.")] = 4,
+    lock_timeout: Annotated[
+        str, typer.Option("--lock-timeout", help="How long to wait for another run to let go.", metavar="DURATION")
+    ] = "60s",
     output: OutputFormat = Format.TEXT,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="With --yes: do not print the plan again.")] = False,
     state_dir: StateFolder = DEFAULT_STATE_FOLDER,
@@ -51,6 +54,7 @@ def apply(
 
     if plan_file is None and not resume:
         raise typer.BadParameter("name a plan file, or use --resume", param_hint="PLAN")
+    lock_timeout_s = _parse_lock_timeout(lock_timeout)
     state = state_directory(state_dir)
     loaded = None
     if plan_file is not None:
@@ -67,7 +71,7 @@ def apply(
     elif output is Format.TEXT:
         typer.echo(f"Resuming run {run.run_id}, begun {run.created_at[:19]} UTC.")
     if run is not None:
-        raise typer.Exit(_execute(run, state, output, parallelism))
+        raise typer.Exit(_execute(run, state, output, parallelism, lock_timeout_s))
 
 
 def _new_run(
@@ -133,7 +137,17 @@ def _print_findings(run: "Run", state: "StateDirectory", output: Format) -> None
     typer.echo("Go on with it: migrator apply --resume")
 
 
-def _execute(run: "Run", state: "StateDirectory", output: Format, parallelism: int) -> int:
+def _parse_lock_timeout(text: str) -> float:
+    from migrator.spec.fault import Fault  # noqa: PLC0415 - keeps --help fast
+    from migrator.spec.units import parse_duration  # noqa: PLC0415 - as above
+
+    try:
+        return parse_duration(text)
+    except Fault as fault:
+        raise typer.BadParameter(f"{text!r} {fault.message}: {fault.hint}", param_hint="--lock-timeout") from None
+
+
+def _execute(run: "Run", state: "StateDirectory", output: Format, parallelism: int, lock_timeout_s: float) -> int:
     """Apply, with a display that fits the output, and say how it ended."""
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
     from migrator.cli.watching import JsonWatcher, PlainWatcher, TerminalWatcher  # noqa: PLC0415 - as above
@@ -147,7 +161,9 @@ def _execute(run: "Run", state: "StateDirectory", output: Format, parallelism: i
         watcher = TerminalWatcher() if sys.stdout.isatty() else PlainWatcher()
     with watcher:
         watcher.run_started(run)
-        result = workflow.apply(run, state, watcher=watcher, stop=stop, parallelism=parallelism)
+        result = workflow.apply(
+            run, state, watcher=watcher, stop=stop, parallelism=parallelism, lock_timeout_s=lock_timeout_s
+        )
     for bug in result.bugs:
         traceback.print_exception(bug)
     watcher.run_ended(run, state, result)

@@ -54,6 +54,12 @@ class PlainWatcher:
         """Say which run it is."""
         self._say(f"Run {run.run_id}: {count(len(run.plan.steps), 'step')}.")
 
+    def lock_waits(self, name: str, holder: str) -> None:
+        """For whom it waits, said once for each."""
+        if f"{name} {holder}" not in self._spoke_at:
+            self._spoke_at[f"{name} {holder}"] = time.monotonic()
+            self._say(f"  … waiting for {name}, which is held by {holder}", Style.CHANGED)
+
     def step_started(self, step: "Step") -> None:
         """Remember when, so that a long step is heard of."""
         self._spoke_at[step.key] = time.monotonic()
@@ -208,6 +214,12 @@ class JsonWatcher:
             digest=run.plan.digest,
             steps=len(run.plan.steps),
         )
+
+    def lock_waits(self, name: str, holder: str) -> None:
+        """Another run holds what this one needs; said once for each."""
+        if f"{name} {holder}" not in self._spoke_at:
+            self._spoke_at[f"{name} {holder}"] = time.monotonic()
+            self._emit("lock_waits", lease=name, holder=holder)
 
     def step_started(self, step: "Step") -> None:
         """A step begins, or is taken up."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from migrator.ports.clock import Clock
+    from migrator.ports.lease import Lease
     from migrator.ports.ledger import JsonValue, Ledger, LedgerReader
     from migrator.ports.milvus import MilvusReader, MilvusSource, MilvusTarget
     from migrator.ports.store import ObjectReader, ObjectStore
@@ -74,6 +75,7 @@ class StepContext:
     source_store: ObjectReader
     staging: ObjectStore
     clock: Clock
+    lease: Lease
     workers: Executor
     """For the many small requests of a step; shared by all steps, so that limits hold for the run."""
     progress: ProgressReport

@@ -87,6 +87,7 @@ class CreateCollection(Step):
         found = ctx.target.find_collection(self.target)
         absent_ts = self.notes(ctx).get("absent_ts")
         if found is None:
+            ctx.lease.require_held(self.target)
             absent_ts = ctx.target.allocate_timestamp()
             self.note(ctx, absent_ts=absent_ts)
             self._request(ctx)

@@ -268,6 +268,7 @@ class _Imports:
         """Check what lies there, note the intention, and only then let the request leave."""
         step, ctx = self._step, self._ctx
         require_staged_exactly(ctx, step.dump_prefix, step.collection_id, batch.partition_id)
+        ctx.lease.require_held(step.target)
         attempt = self._notes(batch).attempt + 1
         self._note(batch, attempt=attempt, intent_ts=ctx.target.allocate_timestamp(), job_id=None)
         cut_ts = frozen_dump(ctx.ledger, step.source).cut_ts
