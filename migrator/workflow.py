@@ -78,14 +78,15 @@ def apply(
 ) -> RunResult:
     """Do what is left of a run, as far as it can be done now; takes up whatever an earlier attempt began.
 
+    The caller holds the plan's local lock (`StateDirectory.exclusive`).
+
     Raises:
         LockHeld: Another run holds a target collection or the dump, and did not let go within `lock_timeout_s`.
     """
     clock = SystemClock(stop)
     options = run.loaded.options
     with ExitStack() as stack:
-        stack.enter_context(state.exclusive(run.plan.name))
-        journal = stack.enter_context(state.journal(run))
+        journal = stack.enter_context(state.journal(run, read_only=False))
         clients = stack.enter_context(connect(run.loaded, patience_s=_RUNNING_PATIENCE_S))
         leases = stack.enter_context(Leases(clients.staging, _lease_folder(run), run_id=run.run_id, clock=clock))
         leases.acquire(_lease_names(run), timeout_s=lock_timeout_s, on_wait=watcher.lock_waits)

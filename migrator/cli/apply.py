@@ -59,19 +59,35 @@ def apply(
     loaded = None
     if plan_file is not None:
         loaded = workflow.load(plan_file, variables=parse_variables(var), clusters=clusters)
-    run = workflow.find_resumable(state, loaded) if resume or dry_run else None
-    if run is not None and dry_run:
-        _print_findings(run, state, output)
+    if dry_run:
+        _dry_run(loaded, state, output, only)
         return
-    if run is None:
-        if loaded is None:
-            typer.echo(f"There is no unfinished run under {state.folder}.")
-            return
-        run = _new_run(loaded, state, output, only=only, dry_run=dry_run, yes=yes, quiet=quiet and yes)
-    elif output is Format.TEXT:
-        typer.echo(f"Resuming run {run.run_id}, begun {run.created_at[:19]} UTC.")
+    unfinished = workflow.find_resumable(state, loaded) if resume else None
+    if unfinished is None and loaded is None:
+        typer.echo(f"There is no unfinished run under {state.folder}.")
+        return
+    name = unfinished.plan.name if unfinished else loaded.name if loaded else ""
+    with state.exclusive(name, timeout_s=lock_timeout_s):
+        run = unfinished
+        if run is None and loaded is not None:
+            run = _new_run(loaded, state, output, only=only, yes=yes, quiet=quiet and yes)
+        elif output is Format.TEXT and run is not None:
+            typer.echo(f"Resuming run {run.run_id}, begun {run.created_at[:19]} UTC.")
+        if run is not None:
+            raise typer.Exit(_execute(run, state, output, parallelism, lock_timeout_s))
+
+
+def _dry_run(loaded: "LoadedPlan | None", state: "StateDirectory", output: Format, only: str | None) -> None:
+    """What `plan` prints, or for an unfinished run what each step would find; writes nothing."""
+    from migrator import workflow  # noqa: PLC0415 - keeps --help fast
+
+    run = workflow.find_resumable(state, loaded)
     if run is not None:
-        raise typer.Exit(_execute(run, state, output, parallelism, lock_timeout_s))
+        _print_findings(run, state, output)
+    elif loaded is not None:
+        _show(workflow.plan(loaded, state, only=only), output, in_full=True)
+    else:
+        typer.echo(f"There is no unfinished run under {state.folder}.")
 
 
 def _new_run(
@@ -80,7 +96,6 @@ def _new_run(
     output: Format,
     *,
     only: str | None,
-    dry_run: bool,
     yes: bool,
     quiet: bool,
 ) -> "Run | None":
@@ -89,8 +104,8 @@ def _new_run(
 
     made = workflow.plan(loaded, state, only=only)
     if not quiet or not made.has_changes:
-        _show(made, output, in_full=dry_run)
-    if dry_run or not made.has_changes:
+        _show(made, output, in_full=False)
+    if not made.has_changes:
         return None
     if not yes and not _is_wanted():
         typer.echo("Nothing was done.")

@@ -67,22 +67,31 @@ class JournalEntry:
 
 
 class Journal:
-    """A run's memory; every method may be called from any thread."""
+    """A run's memory; every method may be called from any thread.
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    With `read_only` it can be opened beside the process that writes it, and refuses to be written.
+    """
+
+    def __init__(self, path: Path, clock: Clock, *, read_only: bool = False) -> None:
         self._path = path
         self._clock = clock
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        if not read_only:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         with self._translated():
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("PRAGMA temp_store=FILE")
-            self._db.executescript(_SCHEMA)
-            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('format_version', ?)", (str(FORMAT_VERSION),))
+            address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+            self._db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None, timeout=30)
+            if not read_only:
+                self._prepare()
         self._require_readable()
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA temp_store=FILE")
+        self._db.executescript(_SCHEMA)
+        self._db.execute("INSERT OR IGNORE INTO meta VALUES ('format_version', ?)", (str(FORMAT_VERSION),))
 
     def close(self) -> None:
         """Let the file go."""

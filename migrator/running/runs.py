@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 _RUN_FILE = "run.json"
 _JOURNAL_FILE = "journal.db"
-_LOCK_FILE = "lock"
+_LOCK_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +96,7 @@ class StateDirectory:
             "document": loaded.frozen(),
             "plan": plan_to_plain(plan),
         }
+        Journal(folder / _JOURNAL_FILE, self._clock).close()
         _write_durably(folder / _RUN_FILE, json.dumps(content, indent=1))
         return Run(run_id=run_id, created_at=now.isoformat(), loaded=loaded, plan=plan, folder=folder)
 
@@ -123,9 +124,9 @@ class StateDirectory:
         return found
 
     @contextmanager
-    def journal(self, run: Run) -> Iterator[Journal]:
+    def journal(self, run: Run, *, read_only: bool = True) -> Iterator[Journal]:
         """The journal of a run, open for as long as the block lasts."""
-        journal = Journal(run.folder / _JOURNAL_FILE, self._clock)
+        journal = Journal(run.folder / _JOURNAL_FILE, self._clock, read_only=read_only)
         try:
             yield journal
         finally:
@@ -149,25 +150,38 @@ class StateDirectory:
             return {key: (state, journal.last_event(key)) for key, state in run.states(journal).items()}
 
     @contextmanager
-    def exclusive(self, plan_name: str) -> Iterator[None]:
-        """Hold the local lock of a plan; the kernel lets it go when the process ends, however it ends."""
+    def exclusive(self, plan_name: str, *, timeout_s: float) -> Iterator[None]:
+        """Hold the local lock of a plan; the kernel lets it go when the process ends, however it ends.
+
+        Raises:
+            LockHeld: Another process on this machine holds it and did not let go within `timeout_s`.
+        """
         folder = self._folder / "locks"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(folder / f"{plan_name}.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-                raise LockHeld(
-                    f"the plan {plan_name} is being applied by {holder or 'another process'}",
-                    hint="wait for it, or watch it with migrator status",
-                ) from None
+            self._wait_for_lock(descriptor, plan_name, timeout_s)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
             yield
         finally:
             os.close(descriptor)
+
+    def _wait_for_lock(self, descriptor: int, plan_name: str, timeout_s: float) -> None:
+        deadline = self._clock.monotonic() + timeout_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if self._clock.monotonic() >= deadline:
+                    holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+                    raise LockHeld(
+                        f"the plan {plan_name} is being applied by {holder or 'another process'}",
+                        hint="wait for it, or watch it with migrator status",
+                    ) from None
+                self._clock.sleep(_LOCK_LOOK_S)
+            else:
+                return
 
     def _read(self, path: Path) -> Run:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
