@@ -23,6 +23,7 @@ from migrator.steps.base import Evidence, StepContext
 from migrator.steps.registry import STEP_KINDS
 from tests.support.builders import (
     BOOKS,
+    HeldLease,
     Pair,
     a_key_schema,
     a_loaded_plan,
@@ -105,6 +106,7 @@ class World:
             source_store=mortal_store(self.pair.store, fate),
             staging=mortal_store(self.pair.store, fate),
             clock=self.pair.clock,
+            lease=HeldLease(),
             workers=workers,
             progress=silent,
         )

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from migrator.errors import MigratorError
+    from migrator.ports.lease import Lease
     from migrator.running.events import Progress
     from migrator.running.executor import RunResult
     from migrator.spec.loaded import LoadedPlan
@@ -296,10 +297,26 @@ def fill(pair: Pair, ref: CollectionRef = BOOKS, *, rows: int = 3, index: bool =
 
 
 @dataclass(slots=True)
+class HeldLease:
+    """A lease that holds until `error` is put into it."""
+
+    error: BaseException | None = None
+
+    def require_held(self, target: CollectionRef) -> None:  # noqa: ARG002 - of the protocol
+        """It is, or is not."""
+        if self.error is not None:
+            raise self.error
+
+
+@dataclass(slots=True)
 class RecordingWatcher:
     """Remembers what it is told."""
 
     told: list[tuple[str, str]] = field(default_factory=list)
+
+    def lock_waits(self, name: str, holder: str) -> None:  # noqa: ARG002 - of the protocol
+        """Note it."""
+        self.told.append(("waits for the lock", name))
 
     def step_started(self, step: Step) -> None:
         """Note it."""
@@ -346,7 +363,12 @@ def a_journal(folder: Path, clock: FakeClock) -> Iterator[Journal]:
 
 @contextmanager
 def a_context(
-    pair: Pair, folder: Path, *, progress: ProgressReport = silent, run_id: str = "run-1"
+    pair: Pair,
+    folder: Path,
+    *,
+    progress: ProgressReport = silent,
+    run_id: str = "run-1",
+    lease: Lease | None = None,
 ) -> Iterator[StepContext]:
     """All that a step needs, on a pair in memory and a journal in `folder`."""
     with a_journal(folder, pair.clock) as journal, ThreadPoolExecutor(2) as workers:
@@ -358,6 +380,7 @@ def a_context(
             source_store=pair.store,
             staging=pair.store,
             clock=pair.clock,
+            lease=lease or HeldLease(),
             workers=workers,
             progress=progress,
         )

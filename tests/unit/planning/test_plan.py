@@ -1,0 +1,132 @@
+"""Plans as JSON, there and back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from migrator.errors import RunError
+from migrator.model.collection import CollectionRef, ConsistencyLevel, DataType, FieldSchema
+from migrator.planning.compatibility import parse_version
+from migrator.planning.plan import digest_of, plan_from_plain, plan_to_plain, step_from_plain, step_to_plain
+from migrator.planning.planner import make_plan
+from migrator.steps.copy_segments import CopySegments, TransferMode
+from migrator.steps.create_collection import CreateCollection
+from migrator.steps.create_database import CreateDatabase
+from migrator.steps.create_index import CreateIndex
+from migrator.steps.dump_meta import DumpMeta
+from migrator.steps.flush import Flush
+from migrator.steps.import_segments import ImportSegments
+from migrator.steps.load_collection import LoadCollection
+from migrator.steps.registry import STEP_KINDS
+from migrator.steps.seal_dump import DumpedCollection, SealDump
+from migrator.steps.switch_alias import SwitchAlias
+from migrator.steps.verify_collection import VerifyCollection
+from tests.support.builders import BOOKS, a_collection, a_loaded_plan, a_schema, an_index, an_observed_state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from migrator.steps.base import Step
+
+BAK = CollectionRef("db1", "books_bak")
+ODD_FIELD = FieldSchema(
+    field_id=103, name="tags", data_type=DataType.ARRAY, element_type=DataType.VARCHAR, default_value_base64="MgNuL2E="
+)
+STEPS: list[Step] = [
+    Flush(collections=(BOOKS, BAK), enabled=False),
+    DumpMeta(needs=("flush",), collection="books_bak", planned=a_collection(), source_root="files_A", may_flush=False),
+    CopySegments(
+        source=BOOKS, collection_id=2**62, dump_prefix="backup/x", mode=TransferMode.STREAM, concurrency=3, part_size=5
+    ),
+    SealDump(
+        follows=("copy_segments:default.books",),
+        dump_prefix="backup/x",
+        name="x",
+        source_version="2.3.5",
+        collections=(DumpedCollection(source=BOOKS, collection_id=1),),
+    ),
+    CreateDatabase(name="db1"),
+    CreateCollection(
+        target=BAK,
+        schema=a_schema(fields=(*a_schema().fields, ODD_FIELD), properties=(("a", "b"),)),
+        shards_num=2,
+        consistency_level=ConsistencyLevel.STRONG,
+        properties=(("collection.ttl.seconds", "0"),),
+        partitions=("_default", "old"),
+    ),
+    ImportSegments(
+        source=BOOKS, target=BAK, collection_id=1, dump_prefix="backup/x", segments_per_job=4, stall_timeout_s=0.5
+    ),
+    CreateIndex(target=BAK, indexes=(an_index(), an_index("title", params=()))),
+    LoadCollection(target=BAK, partitions=("old",), replica_number=2),
+    VerifyCollection(source=BOOKS, target=BAK, collection_id=1, dump_prefix="backup/x"),
+    SwitchAlias(target=BAK, aliases=("library", "shelf")),
+]
+
+
+def through_json(plain: object) -> dict[str, object]:
+    read: dict[str, object] = json.loads(json.dumps(plain))
+    return read
+
+
+@pytest.mark.parametrize("kind", STEP_KINDS)
+def test_every_kind_of_step_is_read_back_as_it_was(kind: str) -> None:
+    found = [step for step in STEPS if step.kind == kind]
+    assert found, f"give STEPS of this file a step of kind {kind}"
+    for step in found:
+        assert step_from_plain(through_json(step_to_plain(step))) == step
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.kind)
+def test_a_step_is_told_with_kind_key_and_description(step: Step) -> None:
+    plain = step_to_plain(step)
+    assert (plain["kind"], plain["key"]) == (step.kind, step.key)
+    assert plain["describe"] == step.describe()
+    assert step.key.split(":")[0] == step.kind
+
+
+def test_kinds_are_registered_under_their_own_names() -> None:
+    assert {kind: step.kind for kind, step in STEP_KINDS.items()} == {kind: kind for kind in STEP_KINDS}
+
+
+def test_a_whole_plan_is_read_back_as_it_was(tmp_path: Path) -> None:
+    loaded = a_loaded_plan(tmp_path, collections="['*']")
+    state = an_observed_state(a_collection("books", aliases=("library",)), a_collection("films", indexes=()))
+    plan = make_plan(loaded, state)
+    assert plan_from_plain(through_json(plan_to_plain(plan))) == plan
+
+
+def test_a_kind_of_a_later_version_is_refused_by_name() -> None:
+    plain = step_to_plain(STEPS[0]) | {"kind": "retire_predecessor"}
+    with pytest.raises(RunError, match="'retire_predecessor', which this version") as caught:
+        step_from_plain(plain)
+    assert "version of migrator that began the run" in caught.value.hint
+
+
+def test_a_plan_of_a_later_format_is_refused(tmp_path: Path) -> None:
+    plan = make_plan(a_loaded_plan(tmp_path), an_observed_state())
+    with pytest.raises(RunError, match="the plan has format 2"):
+        plan_from_plain(plan_to_plain(plan) | {"format_version": 2})
+
+
+def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert digest_of({"a": 1, "b": [1, 2]}) == digest_of({"b": [1, 2], "a": 1})
+    assert digest_of({"b": [2, 1]}) != digest_of({"b": [1, 2]})
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("2.3.5", (2, 3, 5)),
+        ("v2.3.5", (2, 3, 5)),
+        ("2.3.10.1", (2, 3, 10)),
+        ("2.3", None),
+        ("2.3.x", None),
+        ("", None),
+    ],
+)
+def test_versions_are_three_numbers(text: str, version: tuple[int, int, int] | None) -> None:
+    assert parse_version(text) == version
