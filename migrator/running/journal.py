@@ -80,8 +80,9 @@ class Journal:
         if not read_only:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         with self._translated():
-            address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
-            self._db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None, timeout=30)
+            self._db = sqlite3.connect(
+                _address(path, read_only=read_only), uri=True, check_same_thread=False, isolation_level=None, timeout=30
+            )
             if not read_only:
                 self._prepare()
         self._require_readable()
@@ -322,6 +323,14 @@ class Journal:
                 key,
             )
         return tuple(StagedDifference(*row) for row in (*wrong, *strange))
+
+
+def _address(path: Path, *, read_only: bool) -> str:
+    """SQLite's name of the file; read without a trace where no writer has it open."""
+    if not read_only:
+        return f"{path.absolute().as_uri()}?mode=rw"
+    has_writer = path.with_name(f"{path.name}-wal").exists()
+    return f"{path.absolute().as_uri()}?mode=ro" + ("" if has_writer else "&immutable=1")
 
 
 def _binlog_row(binlog: Binlog) -> tuple[object, ...]:

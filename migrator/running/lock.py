@@ -1,9 +1,9 @@
 """Leases: one run at a time per target collection and per dump, across machines, on any object store.
 
-A lease is a create-only object `<folder>/<name>/<number>`; the highest number holds. It points to a heartbeat object
-that its process rewrites every few seconds: a waiter that sees the heartbeat unchanged for long enough, by its own steady
-clock, takes over by creating the next number. No two clocks are ever compared, and nothing is overwritten but the
-process's own heartbeat.
+A lease is a create-only object `<folder>/<name>/<number>`; the highest number holds. It points to a heartbeat
+object that its process rewrites every few seconds: a waiter that sees the heartbeat unchanged for long enough, by its
+own steady clock, takes over by creating the next number. No two clocks are ever compared, and nothing is overwritten
+but the process's own heartbeat.
 """
 
 from __future__ import annotations
