@@ -1,0 +1,454 @@
+"""The source's side: flush, dump_meta, copy_segments, seal_dump."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from migrator.errors import (
+    MigratorError,
+    MilvusRefused,
+    ObjectChanged,
+    ObjectMissing,
+    RunError,
+    SchemaDiffers,
+    SourceBusy,
+    StagedFilesDiffer,
+    StoreRefused,
+)
+from migrator.model.collection import CollectionRef, Partition
+from migrator.model.segment import SegmentState
+from migrator.steps.copy_segments import CopySegments, TransferMode
+from migrator.steps.dump_meta import MAX_LISTINGS, DumpMeta, frozen_dump, require_same_schema
+from migrator.steps.flush import Flush
+from migrator.steps.seal_dump import SealDump
+from tests.support.builders import BOOKS, Pair, a_collection, a_schema, an_index, fill, flush, some_rows
+from tests.support.stage import Stage, a_stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from migrator.model.collection import Collection
+    from migrator.ports.milvus import MilvusSource
+    from migrator.ports.store import ObjectStore
+    from migrator.steps.base import StepContext
+
+FILMS = CollectionRef("default", "films")
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """Books with 3 rows, and nothing done yet."""
+    pair = Pair()
+    fill(pair, rows=3)
+    with a_stage(tmp_path, pair) as stage:
+        yield stage
+
+
+@dataclass
+class Altered:
+    """A port with some of its methods replaced."""
+
+    port: object
+    methods: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the port has
+        return self.methods.get(name) or getattr(self.port, name)
+
+
+def with_source(stage: Stage, **methods: Any) -> StepContext:  # noqa: ANN401 - callables of many shapes
+    return replace(stage.ctx, source=cast("MilvusSource", Altered(stage.pair.source, methods)))
+
+
+# -- what moved since it was planned ----------------------------------------------------------------------------------
+
+FIELDS = a_schema().fields
+OLD = Partition(8, "old")
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (a_collection(collection_id=5), "was dropped and created again since"),
+        (a_collection(schema=a_schema(fields=FIELDS[:2])), "lost a field 'vec' since"),
+        (a_collection(schema=a_schema(fields=(*FIELDS, replace(FIELDS[1], name="x")))), "gained a field 'x' since"),
+        (
+            a_collection(schema=a_schema(fields=(*FIELDS[:2], replace(FIELDS[2], name="v")))),
+            "gained a field 'v' and lost a field 'vec' since",
+        ),
+        (a_collection(schema=a_schema(description="other")), "changed its schema since"),
+        (a_collection(partitions=(Partition(7, "_default"), OLD)), "gained a partition 'old' since"),
+        (a_collection(partitions=(OLD,)), "gained a partition 'old' and lost a partition '_default' since"),
+        (a_collection(partitions=(Partition(9, "_default"),)), "had a partition dropped and created again since"),
+        (a_collection(indexes=()), "changed its indexes since"),
+        (a_collection(indexes=(an_index(name="other"),)), "changed its indexes since"),
+    ],
+)
+def test_what_moved_is_said_in_words(found: Collection, said: str) -> None:
+    with pytest.raises(SchemaDiffers, match=said) as caught:
+        require_same_schema(a_collection(), found)
+    assert caught.value.hint == "plan again"
+
+
+@pytest.mark.parametrize("changes", [{}, {"aliases": ("x",)}, {"loaded_partitions": ()}, {"replica_number": 2}])
+def test_what_may_move_may_move(changes: dict[str, Any]) -> None:
+    require_same_schema(a_collection(), a_collection(**changes))
+
+
+# -- flush ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_flush_lets_the_clock_pass_what_was_written_before(stage: Stage) -> None:
+    stage.pair.source.insert(BOOKS, some_rows(2, start=10))
+    written = stage.pair.source.allocate_timestamp()
+    stage.apply(stage.step(Flush))
+    cuts = cast("dict[str, dict[str, int]]", stage.ctx.ledger.notes("flush")["cuts"])
+    cut_ts = cuts["default.books"]["cut_ts"]
+    assert cut_ts >> 18 > written >> 18
+    states = {segment.state for segment in stage.pair.source.list_segments(BOOKS)}
+    assert states == {SegmentState.FLUSHED}
+
+
+def test_a_collection_that_cannot_be_flushed_fails_by_itself(tmp_path: Path) -> None:
+    pair = Pair()
+    fill(pair, BOOKS)
+    fill(pair, FILMS)
+    with a_stage(tmp_path, pair, collections="['*']") as stage:
+
+        def refuse(refs: Any) -> Any:  # noqa: ANN401 - as the port
+            if FILMS in refs:
+                raise MilvusRefused("PrivilegeFlush: permission deny")
+            return pair.source.flush(refs)
+
+        stage.step(Flush).apply(with_source(stage, flush=refuse), stage.step(Flush).probe(stage.ctx.reading()))
+        books, films = (s for s in stage.plan.steps if isinstance(s, DumpMeta))
+        stage.apply(books)
+        with pytest.raises(RunError, match="films could not be flushed: PrivilegeFlush"):
+            stage.apply(films)
+
+
+def test_a_flush_that_does_not_end_fails(stage: Stage) -> None:
+    ctx = with_source(stage, is_flushed=lambda *_: False)
+    with pytest.raises(RunError, match="did not end within 10 minutes"):
+        stage.step(Flush).apply(ctx, stage.step(Flush).probe(ctx.reading()))
+
+
+def test_without_a_flush_only_the_time_is_noted(stage: Stage) -> None:
+    stage.pair.source.insert(BOOKS, some_rows(2, start=10))
+    stage.apply(stage.step(Flush, enabled=False))
+    assert stage.apply(stage.step(DumpMeta, may_flush=False)).rows == 3
+    assert len(stage.pair.source.list_segments(BOOKS)) == 1
+
+
+# -- dump_meta --------------------------------------------------------------------------------------------------------
+
+
+def test_a_listing_is_frozen_with_its_binlogs(stage: Stage) -> None:
+    stage.apply(stage.step(Flush))
+    outcome = stage.apply(stage.step(DumpMeta))
+    assert (outcome.rows, outcome.objects) == (3, 5)
+    dump = frozen_dump(stage.ctx.ledger, BOOKS)
+    assert dump.rows_at_cut == {"_default": 3}
+    assert {b.field_id for b in stage.ctx.ledger.binlogs(dump.collection.collection_id)} == {0, 1, 100, 101, 102}
+
+
+def test_segments_newer_than_the_cut_move_the_cut(stage: Stage) -> None:
+    stage.apply(stage.step(Flush))
+    before = cast("dict[str, dict[str, int]]", stage.ctx.ledger.notes("flush")["cuts"])["default.books"]["cut_ts"]
+    stage.pair.source.insert(BOOKS, some_rows(2, start=10))
+    flush(stage.pair.source)
+    assert stage.apply(stage.step(DumpMeta)).rows == 5
+    assert frozen_dump(stage.ctx.ledger, BOOKS).cut_ts > before
+
+
+def test_segments_that_were_compacted_are_left_out_though_their_files_are_there(stage: Stage) -> None:
+    stage.pair.source.delete(BOOKS, [0])
+    stage.apply(stage.step(Flush))
+    stage.pair.source.compact(BOOKS)
+    outcome = stage.apply(stage.step(DumpMeta))
+    assert (outcome.rows, outcome.objects) == (2, 5)
+    assert len(stage.pair.keys("files_A/insert_log")) == 10
+
+
+def test_a_source_that_never_holds_still_is_given_up(stage: Stage) -> None:
+    stage.apply(stage.step(Flush))
+    listings = 0
+
+    def busy(ref: CollectionRef) -> Any:  # noqa: ANN401 - as the port
+        nonlocal listings
+        listings += 1
+        stage.pair.source.insert(BOOKS, some_rows(1, start=100 * listings))
+        flush(stage.pair.source)
+        return stage.pair.source.list_segments(ref)
+
+    with pytest.raises(SourceBusy, match=f"did not hold still over {MAX_LISTINGS} listings") as caught:
+        stage.step(DumpMeta).apply(
+            with_source(stage, list_segments=busy), stage.step(DumpMeta).probe(stage.ctx.reading())
+        )
+    last = max(segment.segment_id for segment in stage.pair.source.list_segments(BOOKS))
+    assert str(last) in caught.value.message
+    assert listings == MAX_LISTINGS
+
+
+def test_a_collection_that_changed_since_it_was_planned_is_not_dumped(stage: Stage) -> None:
+    stage.apply(stage.step(Flush))
+    stage.pair.source.create_partition(BOOKS, "old")
+    with pytest.raises(SchemaDiffers, match="gained a partition 'old'"):
+        stage.apply(stage.step(DumpMeta))
+
+
+def test_a_collection_that_is_gone_is_said_so(stage: Stage) -> None:
+    stage.apply(stage.step(Flush))
+    stage.pair.source.drop_collection(BOOKS)
+    with pytest.raises(RunError, match="books is gone from http://milvus_A:19530"):
+        stage.apply(stage.step(DumpMeta))
+
+
+def test_a_root_path_without_the_files_is_named(stage: Stage) -> None:
+    stage.apply(stage.step(Flush))
+    with pytest.raises(ObjectMissing, match="has 3 rows at the source and no binlogs under file/insert_log"):
+        stage.apply(stage.step(DumpMeta, source_root="file"))
+
+
+def test_a_segment_that_lacks_a_field_is_named(stage: Stage) -> None:
+    stage.apply(stage.step(Flush))
+    (lost,) = [key for key in stage.pair.keys("files_A/insert_log") if "/101/" in key]
+    stage.pair.store.delete([lost])
+    with pytest.raises(ObjectMissing, match="has no binlogs of field 101"):
+        stage.apply(stage.step(DumpMeta))
+
+
+def test_a_file_too_many_is_named(stage: Stage) -> None:
+    stage.apply(stage.step(Flush))
+    (one,) = [key for key in stage.pair.keys("files_A/insert_log") if "/101/" in key]
+    stage.pair.store.write(f"{one}7", b"[]")
+    with pytest.raises(RunError, match="unequal numbers of binlogs per field"):
+        stage.apply(stage.step(DumpMeta))
+
+
+def test_a_listing_is_made_anew_after_a_failure(stage: Stage) -> None:
+    stage.apply(stage.step(Flush))
+    with pytest.raises(ObjectMissing):
+        stage.apply(stage.step(DumpMeta, source_root="file"))
+    assert stage.apply(stage.step(DumpMeta)).objects == 5
+
+
+# -- copy_segments ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dumped(stage: Stage) -> Stage:
+    """Books, frozen with a delta log: 6 objects to copy."""
+    stage.pair.source.delete(BOOKS, [0])
+    stage.apply_before(CopySegments)
+    return stage
+
+
+class CountingStore:
+    """A store that counts what is written through it, and says it is another one where `others` is asked for."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a store has
+        if name in {"copy_inside", "write_stream", "write", "delete"}:
+            self.calls.append(name)
+        return getattr(self._store, name)
+
+
+def counting(stage: Stage, **changes: Any) -> tuple[StepContext, CountingStore]:  # noqa: ANN401 - any member
+    store = CountingStore(stage.pair.store)
+    return replace(stage.ctx, staging=cast("ObjectStore", store), **changes), store
+
+
+def copy(ctx: StepContext, step: CopySegments) -> int:
+    return step.apply(ctx, step.probe(ctx.reading())).objects
+
+
+def test_a_dump_has_milvus_backups_layout(dumped: Stage) -> None:
+    step = dumped.step(CopySegments)
+    dumped.apply(step)
+    source = dumped.pair.keys("files_A")
+    expected = {}
+    for binlog in dumped.ctx.ledger.binlogs(step.collection_id):
+        c, p, s = binlog.collection_id, binlog.partition_id, binlog.segment_id
+        last = f"{binlog.log_id}" if binlog.field_id is None else f"{binlog.field_id}/{binlog.log_id}"
+        expected[f"backup/a_to_b/binlogs/{binlog.kind}/{c}/{p}/{s}/{s}/{last}"] = source[binlog.source.key]
+    assert len(expected) == 6
+    assert dumped.pair.keys("backup") == expected
+
+
+def test_one_bucket_copies_inside(dumped: Stage) -> None:
+    ctx, store = counting(dumped)
+    assert copy(ctx, dumped.step(CopySegments)) == 6
+    assert store.calls == ["copy_inside"] * 6
+
+
+def test_another_store_is_streamed_to(dumped: Stage) -> None:
+    ctx, store = counting(dumped)
+    hidden = Altered(store, {"find_object": lambda _: None})
+    assert copy(replace(ctx, staging=cast("ObjectStore", hidden)), dumped.step(CopySegments)) == 6
+    assert store.calls == ["write_stream"] * 6
+
+
+def test_another_store_that_forbids_a_look_is_streamed_to(dumped: Stage) -> None:
+    def forbid(_: str) -> None:
+        raise StoreRefused("forbidden")
+
+    ctx, store = counting(dumped)
+    hidden = Altered(store, {"find_object": forbid})
+    assert copy(replace(ctx, staging=cast("ObjectStore", hidden)), dumped.step(CopySegments)) == 6
+    assert store.calls == ["write_stream"] * 6
+
+
+def test_server_side_is_refused_where_it_cannot_be(dumped: Stage) -> None:
+    hidden = Altered(dumped.pair.store, {"find_object": lambda _: None})
+    ctx = replace(dumped.ctx, staging=cast("ObjectStore", hidden))
+    with pytest.raises(StoreRefused, match="does not hold the source's") as caught:
+        copy(ctx, dumped.step(CopySegments, mode=TransferMode.SERVER_SIDE))
+    assert "options.transfer.mode" in caught.value.hint
+
+
+def test_copying_again_copies_nothing(dumped: Stage) -> None:
+    dumped.apply(dumped.step(CopySegments))
+    ctx, store = counting(dumped)
+    assert copy(ctx, dumped.step(CopySegments)) == 6
+    assert store.calls == []
+
+
+def test_a_copy_that_was_lost_or_changed_is_made_again(dumped: Stage) -> None:
+    dumped.apply(dumped.step(CopySegments))
+    first, second, *_ = dumped.pair.keys("backup")
+    dumped.pair.store.delete([first])
+    dumped.pair.store.write(second, b"[]")
+    ctx, store = counting(dumped)
+    assert copy(ctx, dumped.step(CopySegments)) == 6
+    assert store.calls == ["copy_inside"] * 2
+
+
+def test_a_stranger_in_the_dump_stops_the_copy(dumped: Stage) -> None:
+    collection_id = dumped.step(CopySegments).collection_id
+    dumped.pair.store.write(f"backup/a_to_b/binlogs/insert_log/{collection_id}/1/2/2/100/5", b"[]")
+    with pytest.raises(StagedFilesDiffer, match="which this run did not put there"):
+        dumped.apply(dumped.step(CopySegments))
+
+
+@pytest.mark.parametrize(("action", "error"), [("delete", ObjectMissing), ("change", ObjectChanged)])
+def test_a_source_object_that_moved_is_not_streamed(dumped: Stage, action: str, error: type[MigratorError]) -> None:
+    first = next(iter(dumped.ctx.ledger.binlogs(dumped.step(CopySegments).collection_id))).source.key
+    if action == "delete":
+        dumped.pair.store.delete([first])
+    else:
+        dumped.pair.store.write(first, b"[]")
+    with pytest.raises(error, match="since it was listed"):
+        dumped.apply(dumped.step(CopySegments, mode=TransferMode.STREAM))
+
+
+def test_a_copy_that_fails_leaves_the_others_noted(dumped: Stage) -> None:
+    calls = 0
+
+    def fail_once(source_key: str, key: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise StoreRefused("no space")
+        dumped.pair.store.copy_inside(source_key, key)
+
+    staging = cast("ObjectStore", Altered(dumped.pair.store, {"copy_inside": fail_once}))
+    with pytest.raises(StoreRefused):
+        copy(replace(dumped.ctx, staging=staging), dumped.step(CopySegments))
+    assert dumped.ctx.ledger.totals(dumped.step(CopySegments).collection_id).copied_objects == 3
+    ctx, store = counting(dumped)
+    assert copy(ctx, dumped.step(CopySegments)) == 6
+    assert store.calls == ["copy_inside"] * 3
+
+
+def test_many_at_once_are_bounded(dumped: Stage) -> None:
+    step = dumped.step(CopySegments, concurrency=3)
+    assert copy(dumped.ctx, step) == 6
+
+
+# -- seal_dump --------------------------------------------------------------------------------------------------------
+
+
+def meta(pair: Pair, name: str = "full_meta") -> Any:  # noqa: ANN401 - JSON
+    return json.loads(pair.store.read(f"backup/a_to_b/meta/{name}.json"))
+
+
+def test_a_dump_lists_what_lies_there(dumped: Stage) -> None:
+    for step in dumped.plan.steps:
+        dumped.apply(step)
+    full = meta(dumped.pair)
+    (collection,) = full["collection_backups"]
+    (partition,) = collection["partition_backups"]
+    (segment,) = partition["segment_backups"]
+    assert (full["name"], full["milvus_version"], full["id"]) == ("a_to_b", "v2.3.5", "run-1")
+    assert collection["backup_timestamp"] == frozen_dump(dumped.ctx.ledger, BOOKS).cut_ts
+    assert (segment["num_of_rows"], segment["group_id"]) == (3, segment["segment_id"])
+    assert [len(part["binlogs"]) for part in segment["binlogs"]] == [1] * 5
+    assert len(segment["deltalogs"][0]["binlogs"]) == 1
+    size = sum(len(data) for data in dumped.pair.keys("backup/a_to_b/binlogs").values())
+    assert {entry["size"] for entry in (full, collection, partition, segment)} == {size}
+    assert meta(dumped.pair, "segment_meta") == {"infos": [segment]}
+    partition.pop("segment_backups")
+    assert meta(dumped.pair, "partition_meta") == {"infos": [partition]}
+    assert meta(dumped.pair, "collection_meta") == {"infos": [collection]}
+    del full["collection_backups"], full["database_backups"]
+    assert meta(dumped.pair, "backup_meta") == full
+
+
+def test_only_what_is_fully_copied_is_sealed(tmp_path: Path) -> None:
+    pair = Pair()
+    fill(pair, BOOKS)
+    fill(pair, FILMS)
+    with a_stage(tmp_path, pair, collections="['*']") as stage:
+        for step in stage.plan.steps:
+            if step.kind == "flush" or step.collection == "books":
+                stage.apply(step)
+        with pytest.raises(RunError, match="lists 1 of 2 collections; not copied: films"):
+            stage.apply(stage.step(SealDump))
+        assert [entry["collection_name"] for entry in meta(pair)["collection_backups"]] == ["books"]
+        for step in stage.plan.steps:
+            if step.collection == "films":
+                stage.apply(step)
+        stage.apply(stage.step(SealDump))
+        assert [entry["collection_name"] for entry in meta(pair)["collection_backups"]] == ["books", "films"]
+
+
+def test_what_earlier_runs_sealed_stays(dumped: Stage) -> None:
+    earlier = {"collection_id": 1, "collection_name": "older", "size": 7, "db_name": "db9", "partition_backups": []}
+    dumped.pair.store.write("backup/a_to_b/meta/full_meta.json", json.dumps({"collection_backups": [earlier]}).encode())
+    dumped.apply(dumped.step(CopySegments))
+    dumped.apply(dumped.step(SealDump))
+    full = meta(dumped.pair)
+    assert [entry["collection_name"] for entry in full["collection_backups"]] == ["older", "books"]
+    assert [entry["db_name"] for entry in full["database_backups"]] == ["db9", "default"]
+    assert full["size"] == 7 + full["collection_backups"][1]["size"]
+    first = dict(dumped.pair.keys("backup/a_to_b/meta").items())
+    dumped.apply(dumped.step(SealDump))
+    assert dumped.pair.keys("backup/a_to_b/meta") == first
+
+
+def test_full_meta_is_the_last_to_be_written(dumped: Stage) -> None:
+    dumped.apply(dumped.step(CopySegments))
+    written: list[str] = []
+
+    def write(key: str, parts: Any, **named: Any) -> None:  # noqa: ANN401 - as the port
+        written.append(key.rpartition("/")[2])
+        dumped.pair.store.write_stream(key, parts, **named)
+
+    staging = cast("ObjectStore", Altered(dumped.pair.store, {"write_stream": write}))
+    step = dumped.step(SealDump)
+    step.apply(replace(dumped.ctx, staging=staging), step.probe(dumped.ctx.reading()))
+    assert written == [
+        "backup_meta.json",
+        "collection_meta.json",
+        "partition_meta.json",
+        "segment_meta.json",
+        "full_meta.json",
+    ]
