@@ -52,7 +52,8 @@ class StoreEndpoint:
 
 
 def _client_options(endpoint: StoreEndpoint) -> ClientConfig:
-    options: ClientConfig = {"connect_timeout": "5s", "timeout": "120s"}
+    # A big object may take long; silence is what tells a dead connection.
+    options: ClientConfig = {"connect_timeout": "5s", "read_timeout": "300s", "timeout": "6h"}
     if endpoint.endpoint and endpoint.endpoint.startswith("http://"):
         options["allow_http"] = True
     if endpoint.ca_cert:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from migrator.errors import Complaint, PlanError
 from migrator.model.codec import to_plain
-from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadState
+from migrator.model.collection import DEFAULT_DATABASE, CollectionRef, ConsistencyLevel, LoadState
 from migrator.planning.compatibility import unsupported_source, unsupported_target
 from migrator.planning.plan import Action, Plan, PlannedCollection, Side, digest_of, step_to_plain
 from migrator.planning.selection import Selected, select
@@ -27,7 +27,7 @@ from migrator.steps.verify_collection import VerifyCollection
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from migrator.model.collection import Collection, CollectionRef
+    from migrator.model.collection import Collection
     from migrator.model.observed import MigratedRecord, ObservedCollection, ObservedState, ObservedTarget
     from migrator.spec.document import Cluster
     from migrator.spec.loaded import LoadedPlan
@@ -98,6 +98,7 @@ class _Planner:
         self._only = only
         self._complaints: list[Complaint] = list(observed.findings)
         self._taken = {target.ref: target for target in observed.target_names}
+        self._claimed_names = {*self._taken, *observed.target_aliases}
         self._records = {(record.source, record.target): record for record in observed.migrated}
         self._dump_prefix = loaded.staging.prefix.lstrip("/")
         self._source_root = loaded.source.storage.root_path.strip("/")
@@ -108,6 +109,7 @@ class _Planner:
         selection = select(self._loaded, self._observed.source_names)
         self._complaints += selection.complaints
         found = {item.collection.ref: item for item in self._observed.source}
+        self._claimed_names |= {item.target for item in selection.items}
         items = [
             self._item(selected, found[selected.source])
             for selected in self._kept(selection.items)
@@ -183,13 +185,19 @@ class _Planner:
         record = self._records.get((selected.source, selected.target))
         taken = self._taken.get(selected.target)
         action = self._action(selected, observed, record, taken)
-        free = {ref.name for ref in self._observed.target_aliases if ref.database == selected.target.database}
-        names = {ref.name for ref in self._taken if ref.database == selected.target.database}
-        aliases = tuple(alias for alias in observed.collection.aliases if alias not in free | names)
-        if action is Action.MIGRATE:
-            self._check_dump(selected, observed.collection)
-            self._check_load(selected, observed.collection)
+        if action is not Action.MIGRATE:
+            return _Item(selected=selected, observed=observed, action=action, aliases=())
+        self._check_dump(selected, observed.collection)
+        self._check_load(selected, observed.collection)
+        aliases = self._claim_aliases(selected, observed.collection)
         return _Item(selected=selected, observed=observed, action=action, aliases=aliases)
+
+    def _claim_aliases(self, selected: Selected, collection: Collection) -> tuple[str, ...]:
+        """The aliases that are free at the target, which this mapping then takes: one name, one collection."""
+        wanted = [CollectionRef(selected.target.database, alias) for alias in collection.aliases]
+        free = [ref for ref in wanted if ref not in self._claimed_names]
+        self._claimed_names.update(free)
+        return tuple(ref.name for ref in free)
 
     def _action(
         self,

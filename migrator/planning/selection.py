@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrator.errors import Complaint
+from migrator.model.collection import DEFAULT_DATABASE
 from migrator.spec.fault import Fault
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def _complain(loaded: LoadedPlan, field: str, message: str, hint: str, value: st
 def _nothing_matches(loaded: LoadedPlan, mapping: ResolvedMapping, names: Iterable[CollectionRef]) -> Complaint:
     listed = ", ".join(ref.short for ref in sorted(names)[:8]) or "none at all"
     what = "no collection of the source matches" if mapping.source.is_glob else "the source has no collection"
-    return _complain(loaded, f"{mapping.field}.source", f"{what} {mapping.source}", f"the source holds: {listed}")
+    pattern = str(mapping.source).removeprefix(f"{DEFAULT_DATABASE}.")
+    return _complain(loaded, f"{mapping.field}.source", f"{what} {pattern}", f"the source holds: {listed}")
 
 
 def _two_globs(loaded: LoadedPlan, mapping: ResolvedMapping, other: ResolvedMapping, ref: CollectionRef) -> Complaint:

@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS binlogs (
   collection_id INTEGER, segment_id INTEGER, suffix TEXT, kind TEXT, partition_id INTEGER, field_id INTEGER,
   log_id INTEGER, source_key TEXT, size_bytes INTEGER, source_etag TEXT, copied INTEGER NOT NULL DEFAULT 0,
   staged_etag TEXT, PRIMARY KEY (collection_id, segment_id, suffix)) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS binlogs_by_suffix ON binlogs (collection_id, suffix);
 """
 
 
