@@ -140,7 +140,8 @@ def _sums(plan: Plan) -> Iterator[Line]:
     requests = sum(e.import_requests for e in todo)
     rows = sum(e.rows if e.counted_rows is None else e.counted_rows for e in todo)
     same = len(plan.collections) - len(todo)
-    yield Line(f"{count(len(todo), 'collection')} to migrate, {same:,} with nothing to do.", Style.TITLE)
+    rest = f", {same:,} with nothing to do" if same else ""
+    yield Line(f"{count(len(todo), 'collection')} to migrate{rest}.", Style.TITLE)
     yield Line(
         f"{count(rows, 'row')}, {count(objects, 'object')}, {size(size_bytes)}; {count(requests, 'import request')}; "
         f"{size(size_bytes)} of space for the dump; {_time_range(objects, size_bytes, rows, requests, len(todo))}."

@@ -93,7 +93,10 @@ class Executor:
                         flying.add(pool.submit(self._attend, step))
                 if not flying:
                     return self._result
-                flying -= wait(flying, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done
+                landed = wait(flying, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done
+                flying -= landed
+                for future in landed:
+                    future.result()  # what is not even an Exception ends the attempt
 
     # -- order ------------------------------------------------------------------------------------------------------
 

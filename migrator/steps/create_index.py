@@ -10,6 +10,7 @@ from migrator.model.collection import CollectionRef, Index
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.create_collection import require_own
 from migrator.steps.import_segments import imported_rows
+from migrator.steps.waiting import Look, wait_until_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from migrator.model.collection import IndexProgress
     from migrator.steps.base import ReadContext, StepContext
 
-_POLL_S = 0.5
+_SHRUNK_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,19 +68,19 @@ class CreateIndex(Step):
         return Outcome(rows=rows, detail=f"{len(self.indexes)} index{'' if len(self.indexes) == 1 else 'es'}")
 
     def _wait(self, ctx: StepContext) -> int:
+        """Until all imported rows are in; fewer are right once compaction has dropped some (TTL) and nothing moves."""
         expected = imported_rows(ctx.ledger, self.target)
-        while True:
+
+        def look(still_s: float) -> Look:
             found = ctx.target.index_progress(self.target)
-            failure = next((p for p in found if p.failure), None)
-            if failure is not None:
-                raise RunError(
-                    f"the index {failure.index.name!r} of {self.target.short} cannot be built: {failure.failure}"
-                )
-            if self._are_built(found, expected):
-                return expected
+            if failed := next((p for p in found if p.failure), None):
+                raise RunError(f"the index {failed.index.name!r} of {self.target.short} failed: {failed.failure}")
+            wanted = expected if still_s < _SHRUNK_S else 0
             done = min((p.indexed_rows for p in found), default=0)
-            ctx.progress("target builds indexes", done=done, total=expected, unit="rows")
-            ctx.clock.sleep(_POLL_S)
+            return Look(is_over=self._are_built(found, wanted), done=done, total=expected, unit="rows")
+
+        wait_until_over(ctx, look, doing="target builds indexes")
+        return expected
 
     def _are_built(self, found: Iterable[IndexProgress], expected: int) -> bool:
         return all(p.is_built and p.total_rows >= expected for p in found)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from migrator.model.collection import CollectionRef, LoadState
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.create_collection import require_own
+from migrator.steps.waiting import Look, wait_until_over
 
 if TYPE_CHECKING:
     from migrator.steps.base import ReadContext, StepContext
-
-_POLL_S = 0.5
 
 
 def load_and_wait(
@@ -20,9 +19,13 @@ def load_and_wait(
 ) -> None:
     """Load and return once the query nodes hold it."""
     ctx.target.load(target, partitions=partitions, replica_number=replica_number)
-    while ctx.target.load_state(target) is not LoadState.LOADED:
-        ctx.progress("target loads", done=ctx.target.load_progress(target), total=100, unit="%")
-        ctx.clock.sleep(_POLL_S)
+
+    def look(_: float) -> Look:
+        if ctx.target.load_state(target) is LoadState.LOADED:
+            return Look(is_over=True, done=100, total=100, unit="%")
+        return Look(is_over=False, done=ctx.target.load_progress(target), total=100, unit="%")
+
+    wait_until_over(ctx, look, doing="target loads")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
