@@ -60,7 +60,26 @@ class Bench:
 
     def bucket_keys(self, prefix: str = "") -> dict[str, StoredObject]:
         """Return every object under `prefix` by its key: equal before and after if nothing was touched."""
-        store = S3Store(
+        return {
+            meta["path"]: StoredObject(meta["size"], meta["e_tag"])
+            for chunk in obstore.list(self._store(), prefix=prefix or None)
+            for meta in chunk
+        }
+
+    def read_object(self, key: str) -> bytes:
+        """Return an object's content."""
+        return bytes(obstore.get(self._store(), key).bytes())
+
+    def write_object(self, key: str, content: bytes) -> None:
+        """Put an object there, or another content in its place."""
+        obstore.put(self._store(), key, content)
+
+    def delete_object(self, key: str) -> None:
+        """Remove an object, as somebody does who should not."""
+        obstore.delete(self._store(), key)
+
+    def _store(self) -> S3Store:
+        return S3Store(
             self.state.bucket,
             endpoint=self.state.s3_endpoint,
             access_key_id=self.state.access_key_id,
@@ -68,11 +87,6 @@ class Bench:
             region="us-east-1",
             client_options={"allow_http": True},
         )
-        return {
-            meta["path"]: StoredObject(meta["size"], meta["e_tag"])
-            for chunk in obstore.list(store, prefix=prefix or None)
-            for meta in chunk
-        }
 
 
 def skip_unless_possible(error: LabUnavailable) -> None:

@@ -1,0 +1,301 @@
+"""Runs that are stopped, killed, or fail in part, and go on: every row exactly once."""
+
+from __future__ import annotations
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from migrator.adapters.milvus import GrpcMilvus, MilvusEndpoint
+from migrator.model.collection import CollectionRef
+from tests.support import sources
+from tests.support.cli import SECRET, Running, Shell
+from tests.support.portraits import connected, portray
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.bench import Bench
+
+NAMES = ("halted_one", "halted_two", "halted_three")
+
+
+@pytest.fixture(scope="module")
+def filled(bench: Bench) -> Bench:
+    """Three collections at the source, each with deletes after the flush; read by all tests, changed by none."""
+    with ThreadPoolExecutor() as pool:
+        fill = partial(sources.fill_small, bench.a.uri, rows=200, shards=2, deleted=11)
+        for job in [pool.submit(fill, name) for name in NAMES]:
+            job.result()
+    return bench
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A plan of its own, with targets of its own."""
+
+    bench: Bench
+    shell: Shell
+    name: str
+
+    def target(self, source: str) -> str:
+        """Where a collection goes."""
+        return f"{source}_{self.name}"
+
+    def start(self, *arguments: str) -> Running:
+        """Apply the plan, told as JSON lines."""
+        return self.shell.start("apply", "plan.yaml", *arguments, "--format", "json")
+
+    def assert_all_arrived(self, names: tuple[str, ...] = NAMES) -> None:
+        """Counted and compared key by key: nothing lost, nothing twice."""
+        for name in names:
+            left, right = portray(self.bench.a.uri, name), portray(self.bench.b.uri, self.target(name))
+            assert right.count == left.count == 189
+            assert right.rows == left.rows
+            assert right.indexes == left.indexes
+            assert right.is_loaded
+
+    def prefix(self, source: str) -> str:
+        """Where the dump keeps the collection's insert logs."""
+        with connected(self.bench.a.uri) as client:
+            collection_id = client.describe_collection(source)["collection_id"]
+        return f"backup/{self.name}/binlogs/insert_log/{collection_id}"
+
+
+@pytest.fixture
+def move(filled: Bench, tmp_path: Path, request: pytest.FixtureRequest) -> Move:
+    """A plan that moves the three, not applied yet."""
+    name = request.node.name.removeprefix("test_").partition("[")[0][:40]
+    shell = Shell(tmp_path, filled.environment | {"S3_SECRET_ACCESS_KEY": SECRET})
+    shell.write(
+        "plan.yaml",
+        f"version: 1\nname: {name.replace('_', '-')}\nclusters: {filled.clusters_file}\nsource: a\ntarget: b\n"
+        f"staging: {{root_path: backup, backup_name: {name}}}\n"
+        f'collections: [{{source: "halted_*", target: "{{{{ collection }}}}_{name}"}}]\n',
+    )
+    return Move(filled, shell, name)
+
+
+def wait_until(happens: Callable[[], bool], within_s: float = 60) -> None:
+    """Look until it has happened."""
+    ends_at = time.monotonic() + within_s
+    while not happens():
+        assert time.monotonic() < ends_at, "it did not happen"
+        time.sleep(0.02)
+
+
+def wait_for_import(move: Move) -> None:
+    """Wait until the target knows of an import request of this move, however far it is."""
+    target = GrpcMilvus(MilvusEndpoint(uri=move.bench.b.uri, plan_field="target.milvus"))
+    any_name = CollectionRef("default", move.target("halted_one"))
+    folder = f"backup/{move.name}/"
+    wait_until(lambda: any(job.paths[0].startswith(folder) for job in target.list_import_jobs(any_name)))
+    target.close()
+
+
+def test_killed_at_every_stage(move: Move) -> None:
+    """Killed in copying, right after an import request, in indexing; resumed with the plan and without."""
+    running = move.start("--yes")
+    running.wait_for_event("step_started", "copy_segments")
+    assert running.send(signal.SIGKILL).code == -signal.SIGKILL
+
+    running = move.start("--resume")
+    running.wait_for_event("step_started", "import_segments")
+    wait_for_import(move)
+    assert running.send(signal.SIGKILL).code == -signal.SIGKILL
+
+    running = move.shell.start("apply", "--resume", "--format", "json")
+    running.wait_for_event("step_started", "create_index")
+    assert running.send(signal.SIGKILL).code == -signal.SIGKILL
+
+    answer = move.shell.run("apply", "--resume")
+    assert "is done" in answer.out
+    move.assert_all_arrived()
+    assert "Nothing to do" in move.shell.run("apply", "plan.yaml", "--yes").out
+
+
+def test_killed_again_and_again(move: Move) -> None:
+    """At arbitrary moments, until it is through."""
+    running = move.start("--yes")
+    running.wait_for_event("run_started")
+    kills = 0
+    for pause_s in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0):
+        time.sleep(pause_s)
+        if running.process.poll() is not None:
+            break
+        running.send(signal.SIGKILL)
+        kills += 1
+        running = move.start("--resume")
+    assert running.finish().code == 0
+    assert kills >= 3
+    move.assert_all_arrived()
+
+
+def test_interrupted_and_resumed(move: Move) -> None:
+    """Ctrl-C in copying, then in importing: said with the way on, and done in the end."""
+    running = move.shell.start("apply", "plan.yaml", "--yes")
+    running.wait_for(lambda line: "dump_meta:" in line)
+    answer = running.send(signal.SIGINT)
+    assert answer.code == 130
+    assert "migrator apply --resume" in answer.out
+    assert "was stopped" in answer.out
+
+    running = move.start("--resume")
+    running.wait_for_event("step_started", "import_segments")
+    wait_for_import(move)
+    answer = running.send(signal.SIGINT)
+    assert answer.code == 130
+    assert answer.events[-1]["exit_code"] == 130
+
+    unfinished = move.shell.run("apply", "plan.yaml", "--yes", code=20)
+    assert "apply plan.yaml --resume" in unfinished.err
+    assert "give it up" in unfinished.err
+    assert "unfinished" in move.shell.run("plan", "plan.yaml", code=20).err
+    files, objects = move.shell.files(), move.bench.bucket_keys(f"backup/{move.name}")
+    found = move.shell.run("apply", "--dry-run", "plan.yaml")
+    assert "import_segments" in found.out
+    assert "unfinished" in move.shell.run("status").out
+    assert move.bench.bucket_keys(f"backup/{move.name}") == objects
+    assert {k: v for k, v in move.shell.files().items() if not k.endswith("-shm")} == {
+        k: v for k, v in files.items() if not k.endswith("-shm")
+    }
+
+    plan = (move.shell.folder / "plan.yaml").read_text(encoding="utf-8")
+    move.shell.write("plan.yaml", plan + "# edited since\n")
+    assert "plan.yaml" in move.shell.run("apply", "plan.yaml", "--resume", code=12).err
+    assert "plan.yaml" in move.shell.run("apply", "--resume", code=12).err
+    move.shell.write("plan.yaml", plan)
+
+    answer = move.shell.run("apply", "plan.yaml", "--resume")
+    assert "done" in answer.out
+    move.assert_all_arrived()
+    assert "no unfinished run" in move.shell.run("apply", "--resume").out
+
+
+def test_two_at_once(move: Move) -> None:
+    """The same run from a second terminal is refused, and the first one goes on."""
+    first = move.start("--yes")
+    first.wait_for_event("step_started", "flush")
+    second = move.shell.run("apply", "--resume", "--lock-timeout", "1s", code=21)
+    assert "being applied by process" in second.err
+    third = move.shell.run("apply", "plan.yaml", "--yes", "--lock-timeout", "1s", code=21)
+    assert "being applied by process" in third.err
+    assert "unfinished" in move.shell.run("status").out
+    assert first.finish().code == 0
+    move.assert_all_arrived()
+
+
+def test_two_begun_at_once(move: Move) -> None:
+    """One of two begins; the other waits, finds all done, and leaves nothing behind."""
+    both = [move.start("--yes"), move.start("--yes")]
+    codes = sorted(running.finish().code for running in both)
+    assert codes[0] == 0
+    assert codes[1] in {0, 21}
+    move.assert_all_arrived()
+    assert "Nothing to do" in move.shell.run("apply", "plan.yaml", "--yes").out
+    assert "no unfinished run" in move.shell.run("apply", "--resume").out
+
+
+def test_two_folders_at_once(move: Move, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Somebody else's run onto the same targets is refused, wherever its state lies."""
+    first = move.start("--yes")
+    first.wait_for_event("step_started", "flush")
+    elsewhere = Shell(tmp_path_factory.mktemp("elsewhere"), move.shell.environment)
+    plan = (move.shell.folder / "plan.yaml").read_text(encoding="utf-8")
+    elsewhere.write(
+        "plan.yaml", plan.replace("name: two", "name: other-two").replace("backup_name: t", "backup_name: o")
+    )
+    second = elsewhere.start("apply", "plan.yaml", "--yes", "--lock-timeout", "1s").finish()
+    assert second.code in {11, 21}
+    assert first.finish().code == 0
+    move.assert_all_arrived()
+
+
+# -- in part ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_source_object_that_is_gone(move: Move) -> None:
+    """One collection cannot be read: the others arrive, and it does too once that is mended."""
+    with connected(move.bench.a.uri) as client:
+        collection_id = client.describe_collection("halted_two")["collection_id"]
+    key = min(move.bench.bucket_keys(f"files_A/insert_log/{collection_id}"))
+    content = move.bench.read_object(key)
+    move.bench.delete_object(key)
+    try:
+        answer = move.shell.run("apply", "plan.yaml", "--yes", code=20)
+    finally:
+        move.bench.write_object(key, content)
+    assert f"halted_one → {move.target('halted_one')}  189 rows  done" in answer.out
+    assert f"halted_three → {move.target('halted_three')}  189 rows  done" in answer.out
+    assert f"halted_two → {move.target('halted_two')}  failed" in answer.out
+    assert "migrator apply --resume" in answer.out
+    move.assert_all_arrived(("halted_one", "halted_three"))
+    assert "failed" in move.shell.run("runs").out
+
+    move.shell.run("apply", "--resume")
+    move.assert_all_arrived()
+
+
+def test_a_staged_object_that_is_gone(move: Move) -> None:
+    """Copied objects are looked at again before they are imported."""
+    running = move.shell.start("apply", "plan.yaml", "--yes", "--parallelism", "1", "--format", "json")
+    running.wait_for_event("step_finished", "copy_segments:default.halted_one")
+    running.send(signal.SIGKILL)
+    key = min(move.bench.bucket_keys(move.prefix("halted_one")))
+    content = move.bench.read_object(key)
+    move.bench.delete_object(key)
+
+    answer = move.shell.run("apply", "--resume", code=20)
+    assert key.rpartition("/")[2] in answer.out
+    assert "is missing" in answer.out
+    move.assert_all_arrived(("halted_two", "halted_three"))
+    with connected(move.bench.b.uri) as client:
+        assert not client.get_collection_stats(move.target("halted_one"))["row_count"]
+
+    move.bench.write_object(key, content)
+    move.shell.run("apply", "--resume")
+    move.assert_all_arrived()
+
+
+def test_a_foreign_object_in_the_dump(move: Move) -> None:
+    """What the run did not put there is never imported."""
+    running = move.shell.start("apply", "plan.yaml", "--yes", "--parallelism", "1", "--format", "json")
+    running.wait_for_event("step_finished", "copy_segments:default.halted_one")
+    running.send(signal.SIGKILL)
+    keys = move.bench.bucket_keys(move.prefix("halted_one"))
+    some = min(keys)
+    parts = some.split("/")
+    stranger = "/".join((*parts[:-2], parts[-2], f"{int(parts[-1]) + 1}"))
+    move.bench.write_object(stranger, move.bench.read_object(some))
+
+    answer = move.shell.run("apply", "--resume", code=20)
+    assert stranger in answer.out
+
+    move.bench.delete_object(stranger)
+    move.shell.run("apply", "--resume")
+    move.assert_all_arrived()
+
+
+def test_a_target_that_somebody_else_made(move: Move) -> None:
+    """A collection that appeared since it was planned is left alone."""
+    running = move.start("--yes")
+    running.wait_for_event("step_started", "flush")
+    running.send(signal.SIGKILL)
+    target = move.target("halted_two")
+    sources.fill_small(move.bench.b.uri, target, rows=5, deleted=0)
+
+    answer = move.shell.run("apply", "--resume", code=20)
+    assert f"halted_two → {target}  failed" in answer.out
+    move.assert_all_arrived(("halted_one", "halted_three"))
+    assert portray(move.bench.b.uri, target).count == 5
+
+    with connected(move.bench.b.uri) as client:
+        client.drop_collection(target)
+    move.shell.run("apply", "--resume")
+    move.assert_all_arrived()
