@@ -127,10 +127,12 @@ def look(run: Run, state: StateDirectory) -> dict[str, Evidence | None]:
 def summary(run: Run, state: StateDirectory) -> RunSummary:
     """A run as its journal tells it now; works beside a process that runs it."""
     entries = state.last_entries(run)
+    is_alive = state.is_held(run.plan.name)
 
     def entry_of(key: str) -> tuple[str, str, Mapping[str, object]]:
         step_state, entry = entries.get(key, (StepState.WAITING, None))
-        return (step_state, entry.at, entry.data) if entry else (step_state, "", {})
+        word = "interrupted" if step_state is StepState.RUNNING and not is_alive else str(step_state)
+        return (word, entry.at, entry.data) if entry else (word, "", {})
 
     return summarize(run.plan, run_id=run.run_id, created_at=run.created_at, entry_of=entry_of)
 
@@ -175,13 +177,16 @@ def _require_no_unfinished(state: StateDirectory, loaded: LoadedPlan) -> None:
 
 def _require_unedited(run: Run, loaded: LoadedPlan | None) -> None:
     """A run goes on with what was frozen at its start: an edit since would be ignored, so it is refused."""
-    frozen = dict(run.loaded.file_digests)
-    now = dict(loaded.file_digests) if loaded else {path: file_digest(path) for path in frozen}
-    edited = [path for path, digest in frozen.items() if now.get(path) not in (digest, None)]
+    frozen = run.loaded.file_digests
+    if loaded is None:
+        now = [file_digest(path) or digest for path, digest in frozen]  # a file that is gone was not edited
+    else:
+        now = [digest for _, digest in loaded.file_digests]
+    edited = [path for (path, digest), today in zip(frozen, now, strict=False) if digest != today]
+    if len(frozen) != len(now):
+        edited.append("--clusters")
     if loaded is not None and loaded.variables != run.loaded.variables:
         edited.append("--var")
-    if loaded is not None and loaded.clusters_path != run.loaded.clusters_path:
-        edited.append("--clusters")
     if edited:
         raise StalePlan(
             f"{', '.join(edited)} changed since run {run.run_id} began, and the run goes on with what it was then",
@@ -280,6 +285,7 @@ def _open_store(storage: Storage, field: str, patience_s: float) -> ObstoreStore
             secret_access_key=secret(static.secret_access_key, "secret_access_key") if static else None,
             session_token=secret(static.session_token, "session_token") if static else None,
             anonymous=keys is not None and keys.type == "none",
+            ambient=keys is None or keys.type == "default",
             patience_s=patience_s,
         )
     )

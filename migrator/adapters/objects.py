@@ -6,8 +6,9 @@ absolute paths without the leading slash.
 
 from __future__ import annotations
 
+import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -48,6 +49,8 @@ class StoreEndpoint:
     secret_access_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
     anonymous: bool = False
+    ambient: bool = False
+    """Whether credentials come from where the AWS tools look: environment, web identity, instance metadata."""
     patience_s: float = 10.0
 
 
@@ -92,7 +95,20 @@ def _open(endpoint: StoreEndpoint) -> S3Store | LocalStore:
         "skip_signature": endpoint.anonymous or None,
     }
     config = {name: value for name, value in wanted.items() if value is not None}
-    return S3Store(endpoint.bucket, client_options=_client_options(endpoint), retry_config=_retry(endpoint), **config)
+    with nullcontext() if endpoint.ambient else _without_ambient_settings():
+        return S3Store(
+            endpoint.bucket, client_options=_client_options(endpoint), retry_config=_retry(endpoint), **config
+        )
+
+
+@contextmanager
+def _without_ambient_settings() -> Iterator[None]:
+    """Hide `AWS_…` variables, which obstore adds to what it is given: another side's token shall not come along."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.upper().startswith("AWS_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _sentence(error: BaseException) -> str:

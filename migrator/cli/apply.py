@@ -22,7 +22,7 @@ from migrator.cli.options import (
     parse_variables,
     state_directory,
 )
-from migrator.errors import Interrupted
+from migrator.errors import Interrupted, MigratorError
 
 if TYPE_CHECKING:
     from migrator.planning.plan import Plan
@@ -52,8 +52,9 @@ def apply(
     """Do what the plan says, step by step; Ctrl-C stops it at a point it can be resumed from."""
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
 
-    if plan_file is None and not resume:
-        raise typer.BadParameter("name a plan file, or use --resume", param_hint="PLAN")
+    _require_sensible(plan_file, resume=resume, belongs_to_plan=bool(clusters or var), only=only)
+    if output is Format.JSON and not (yes or dry_run or resume):
+        raise typer.BadParameter("JSON output cannot ask: add --yes to apply the plan", param_hint="--yes")
     lock_timeout_s = _parse_lock_timeout(lock_timeout)
     state = state_directory(state_dir)
     loaded = None
@@ -64,7 +65,7 @@ def apply(
         return
     unfinished = workflow.find_resumable(state, loaded) if resume else None
     if unfinished is None and loaded is None:
-        typer.echo(f"There is no unfinished run under {state.folder}.")
+        _say_nothing_to_resume(state, output)
         return
     name = unfinished.plan.name if unfinished else loaded.name if loaded else ""
     with state.exclusive(name, timeout_s=lock_timeout_s):
@@ -77,6 +78,15 @@ def apply(
             raise typer.Exit(_execute(run, state, output, parallelism, lock_timeout_s))
 
 
+def _require_sensible(plan_file: Path | None, *, resume: bool, belongs_to_plan: bool, only: str | None) -> None:
+    if plan_file is None and not resume:
+        raise typer.BadParameter("name a plan file, or use --resume", param_hint="PLAN")
+    if plan_file is None and belongs_to_plan:
+        raise typer.BadParameter("they belong to a plan file, and none is named", param_hint="--clusters, --var")
+    if resume and only:
+        raise typer.BadParameter("a run goes on with what it began; --only is for a new one", param_hint="--only")
+
+
 def _dry_run(loaded: "LoadedPlan | None", state: "StateDirectory", output: Format, only: str | None) -> None:
     """What `plan` prints, or for an unfinished run what each step would find; writes nothing."""
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
@@ -86,6 +96,15 @@ def _dry_run(loaded: "LoadedPlan | None", state: "StateDirectory", output: Forma
         _print_findings(run, state, output)
     elif loaded is not None:
         _show(workflow.plan(loaded, state, only=only), output, in_full=True)
+    else:
+        _say_nothing_to_resume(state, output)
+
+
+def _say_nothing_to_resume(state: "StateDirectory", output: Format) -> None:
+    from migrator.cli.watching import JsonWatcher  # noqa: PLC0415 - keeps --help fast
+
+    if output is Format.JSON:
+        JsonWatcher().nothing_to_do()
     else:
         typer.echo(f"There is no unfinished run under {state.folder}.")
 
@@ -126,13 +145,17 @@ def _show(made: "Plan", output: Format, *, in_full: bool) -> None:
     elif not made.has_changes:
         from migrator.cli.watching import JsonWatcher  # noqa: PLC0415 - as above
 
-        JsonWatcher().plan_is_empty(made)
+        JsonWatcher().nothing_to_do(made)
 
 
 def _is_wanted() -> bool:
     if not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask on: add --yes to apply the plan", param_hint="--yes")
-    return typer.confirm("\nApply this plan?")
+    try:
+        return typer.confirm("\nApply this plan?")
+    except typer.Abort:  # the end of input is no consent
+        typer.echo()
+        return False
 
 
 def _print_findings(run: "Run", state: "StateDirectory", output: Format) -> None:
@@ -176,9 +199,13 @@ def _execute(run: "Run", state: "StateDirectory", output: Format, parallelism: i
         watcher = TerminalWatcher() if sys.stdout.isatty() else PlainWatcher()
     with watcher:
         watcher.run_started(run)
-        result = workflow.apply(
-            run, state, watcher=watcher, stop=stop, parallelism=parallelism, lock_timeout_s=lock_timeout_s
-        )
+        try:
+            result = workflow.apply(
+                run, state, watcher=watcher, stop=stop, parallelism=parallelism, lock_timeout_s=lock_timeout_s
+            )
+        except MigratorError:
+            state.discard_unstarted(run)
+            raise
     for bug in result.bugs:
         traceback.print_exception(bug)
     watcher.run_ended(run, state, result)

@@ -28,7 +28,7 @@ def up(
     _print_servers(lab.status())
     typer.echo("\nNext:")
     typer.echo(f"  source {folder / 'env.sh'}")
-    typer.echo(f"  migrator plan plans/a_to_b.yaml --clusters {folder / 'clusters.yaml'}")
+    typer.echo(f"  migrator plan YOUR_PLAN.yaml --clusters {folder / 'clusters.yaml'}   # with source: a, target: b")
 
 
 @app.command()

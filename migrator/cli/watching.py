@@ -200,9 +200,10 @@ class JsonWatcher:
         with self._guard:
             print(json.dumps(entry, ensure_ascii=False), flush=True)
 
-    def plan_is_empty(self, plan: "Plan") -> None:
-        """There is nothing to do."""
-        self._emit("nothing_to_do", format_version=EVENT_FORMAT_VERSION, plan=plan.name, digest=plan.digest)
+    def nothing_to_do(self, plan: "Plan | None" = None) -> None:
+        """The plan has no steps, or there is no run to go on with."""
+        name = {} if plan is None else {"plan": plan.name, "digest": plan.digest}
+        self._emit("nothing_to_do", format_version=EVENT_FORMAT_VERSION, **name)
 
     def run_started(self, run: "Run") -> None:
         """Which run, of which plan."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
+
+from migrator.errors import RunError
 
 T = TypeVar("T")
 
@@ -26,5 +28,12 @@ def to_plain(value: object) -> Any:  # noqa: ANN401 - plain JSON has no better t
 
 def from_plain(kind: type[T], plain: object) -> T:
     """The value of type `kind` that `to_plain` made `plain` of."""
-    value: T = _adapter(kind).validate_python(plain)
+    try:
+        value: T = _adapter(kind).validate_python(plain)
+    except ValidationError as error:
+        places = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()})[:5])
+        raise RunError(
+            f"what was written down as {kind} cannot be read by this version of migrator ({places})",
+            hint="use the version that began the run",
+        ) from None
     return value

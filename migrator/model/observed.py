@@ -54,6 +54,10 @@ class MigratedRecord:
     source_fingerprint: str
     rows_at_cut: tuple[tuple[str, int], ...]
     """The source's `count(*)` by partition right after the cut; empty where it was not loaded."""
+    held_still: bool
+    """Whether those are surely the rows at the cut."""
+    verified: bool
+    """Whether its verification was asked for, and passed."""
     rows: int
     """What the import jobs brought."""
     run_id: str

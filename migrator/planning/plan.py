@@ -53,6 +53,8 @@ class PlannedCollection:
     changed: tuple[str, ...] = ()
     not_carried: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+    reason: str = ""
+    """Why there is nothing to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -274,6 +274,7 @@ class _Planner:
             changed=self._changed(item) if item.action is Action.MIGRATE else (),
             not_carried=self._not_carried(item) if item.action is Action.MIGRATE else (),
             notices=self._collection_notices(item),
+            reason=self._reason(item),
         )
 
     def _carried(self, item: _Item) -> tuple[str, ...]:
@@ -312,10 +313,16 @@ class _Planner:
             lost.append("load state: load: never")
         return tuple(lost)
 
-    def _collection_notices(self, item: _Item) -> tuple[str, ...]:
+    def _reason(self, item: _Item) -> str:
         record = self._records.get((item.source, item.target))
         if item.action is Action.SKIP:
-            return (f"{item.target.short} exists at the target and is left alone (if_exists: skip)",)
+            return "exists at the target and is left alone (if_exists: skip)"
+        if item.action is Action.DONE and record is not None:
+            return f"migrated {'and verified ' if record.verified else ''}before, nothing to do"
+        return ""
+
+    def _collection_notices(self, item: _Item) -> tuple[str, ...]:
+        record = self._records.get((item.source, item.target))
         if item.action is Action.DONE and record and record.source_fingerprint != item.observed.estimate.fingerprint:
             return (f"the source has changed since run {record.run_id} migrated it",)
         return ()

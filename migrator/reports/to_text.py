@@ -99,7 +99,7 @@ def _collections(plan: Plan, *, verbose: bool) -> Iterator[Line]:
     if not verbose and len(todo) > _FEW:
         yield Line(f"  + … and {len(todo) - _FEW:,} more collections (-v lists them)", Style.FAINT)
     for collection in rest if verbose else rest[:_FEW]:
-        yield Line(f"  = {_arrow(collection)}  {_why_nothing(collection)}", Style.SAME)
+        yield Line(f"  = {_arrow(collection)}  {clean(collection.reason)}", Style.SAME)
         yield from (Line(f"      note: {clean(notice)}", Style.CHANGED) for notice in collection.notices)
     if not verbose and len(rest) > _FEW:
         yield Line(f"  = … and {len(rest) - _FEW:,} more with nothing to do (-v lists them)", Style.FAINT)
@@ -108,12 +108,6 @@ def _collections(plan: Plan, *, verbose: bool) -> Iterator[Line]:
 
 def _arrow(collection: PlannedCollection) -> str:
     return f"{clean(collection.source.short)} → {clean(collection.target.short)}"
-
-
-def _why_nothing(collection: PlannedCollection) -> str:
-    if collection.action is Action.SKIP:
-        return "exists, left alone"
-    return "migrated and verified before, nothing to do"
 
 
 def _migrated(collection: PlannedCollection, create: CreateCollection, *, loaded: bool) -> Iterator[Line]:

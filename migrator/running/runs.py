@@ -7,8 +7,9 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from migrator.spec.loaded import LoadedPlan
 from migrator.steps.create_collection import noted_id
 from migrator.steps.dump_meta import frozen_dump
 from migrator.steps.import_segments import imported_rows
+from migrator.steps.verify_collection import VerifyCollection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +90,6 @@ class StateDirectory:
         now = self._clock.now()
         run_id = f"{loaded.name}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         folder = self._folder / "runs" / run_id
-        folder.mkdir(parents=True, mode=0o700)
         content = {
             "format_version": FORMAT_VERSION,
             "run_id": run_id,
@@ -96,9 +97,21 @@ class StateDirectory:
             "document": loaded.frozen(),
             "plan": plan_to_plain(plan),
         }
-        Journal(folder / _JOURNAL_FILE, self._clock).close()
-        _write_durably(folder / _RUN_FILE, json.dumps(content, indent=1))
+        with self._writing():
+            folder.mkdir(parents=True, mode=0o700)
+            Journal(folder / _JOURNAL_FILE, self._clock).close()
+            _write_durably(folder / _RUN_FILE, json.dumps(content, indent=1))
         return Run(run_id=run_id, created_at=now.isoformat(), loaded=loaded, plan=plan, folder=folder)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"the state directory {self._folder} cannot be written: {error.strerror}",
+                hint="name another one with --state-dir or MIGRATOR_STATE_DIR",
+            ) from error
 
     def runs(self) -> Iterator[Run]:
         """All runs, the oldest first; a folder without its run file belongs to a run that never began."""
@@ -149,20 +162,40 @@ class StateDirectory:
         with self.journal(run) as journal:
             return {key: (state, journal.last_event(key)) for key, state in run.states(journal).items()}
 
+    def is_held(self, plan_name: str) -> bool:
+        """Whether a process on this machine applies the plan right now."""
+        try:
+            with self.exclusive(plan_name, timeout_s=0, create=False):
+                return False
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except LockHeld:
+            return True
+
+    def discard_unstarted(self, run: Run) -> None:
+        """Remove a run of which no step was ever started."""
+        with self.journal(run) as journal:
+            started = any(journal.was_started(step.key) for step in run.plan.steps)
+        if not started:
+            shutil.rmtree(run.folder)
+
     @contextmanager
-    def exclusive(self, plan_name: str, *, timeout_s: float) -> Iterator[None]:
+    def exclusive(self, plan_name: str, *, timeout_s: float, create: bool = True) -> Iterator[None]:
         """Hold the local lock of a plan; the kernel lets it go when the process ends, however it ends.
 
         Raises:
             LockHeld: Another process on this machine holds it and did not let go within `timeout_s`.
         """
         folder = self._folder / "locks"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(folder / f"{plan_name}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        with self._writing() if create else nullcontext():
+            if create:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(folder / f"{plan_name}.lock", os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
         try:
             self._wait_for_lock(descriptor, plan_name, timeout_s)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+            if create:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
             yield
         finally:
             os.close(descriptor)
@@ -244,6 +277,8 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         target_collection_id=created,
         source_fingerprint=dump.fingerprint,
         rows_at_cut=tuple(sorted(dump.rows_at_cut.items())),
+        held_still=dump.held_still,
+        verified=any(key.startswith(f"{VerifyCollection.kind}:") for key in run.steps_of(planned)),
         rows=imported_rows(journal, planned.target),
         run_id=run.run_id,
     )

@@ -397,7 +397,8 @@ class Transfer(SpecModel):
         64 * 1024**2, description="Size of one part of a large object."
     )
     multipart_threshold: Annotated[Size, Field(ge=MIN_PART, le=MAX_PART)] = Field(
-        512 * 1024**2, description="Objects above this are copied in parts."
+        512 * 1024**2,
+        description="Objects from this size on are written in parts, where they stream through this machine.",
     )
 
 
@@ -417,7 +418,10 @@ class ImportOptions(SpecModel):
     """How the target's import jobs are fed."""
 
     max_jobs: int = Field(8, ge=1, le=1024, description="Import jobs under way at a time.")
-    segments_per_job: SegmentsPerJob = Field("auto", description="Segments in one import job.")
+    segments_per_job: SegmentsPerJob = Field(
+        "auto",
+        description="Partitions of more segments than this are imported segment by segment; auto: as sizes allow.",
+    )
     stall_timeout: Duration = Field(
         1800.0, description="A job without progress for so long ends the run, which can be resumed."
     )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotations of LoadedPlan when it runs
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from migrator.errors import Complaint, Position, SpecError
-from migrator.spec.document import BackupSource, Cluster, Options  # noqa: TC001 - read by pydantic
-from migrator.spec.rules_mappings import ResolvedMapping  # noqa: TC001 - read by pydantic
-from migrator.spec.rules_staging import ResolvedStaging  # noqa: TC001 - read by pydantic
+from migrator.spec.document import BackupSource, Cluster, Options
+from migrator.spec.rules_mappings import ResolvedMapping
+from migrator.spec.rules_staging import ResolvedStaging
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from migrator.spec.document import Provider, StagingStorage, Storage
 
 S3_FAMILY = frozenset({"minio", "s3", "aws"})
+_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MILVUS_PORTS = {"http": 19530, "https": 443}
 
@@ -58,4 +59,5 @@ def is_within(inner: str, outer: str) -> bool:
 
 def _host_port(address: str, ports: dict[str, int]) -> tuple[str, int]:
     url = urlsplit(address)
-    return (url.hostname or "", url.port or ports.get(url.scheme, 0))
+    host = url.hostname or ""
+    return ("localhost" if host in _THIS_MACHINE else host, url.port or ports.get(url.scheme, 0))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from migrator.model.collection import CollectionRef
 from migrator.spec.document import (
     Aliases,
-    Cluster,
     CollectionMapping,
     CreateOverrides,
     IfExists,
@@ -19,7 +18,6 @@ from migrator.spec.document import (
 from migrator.spec.fault import Fault
 from migrator.spec.names import NamePattern, parse_alias, parse_name, parse_pattern
 from migrator.spec.parts import Parts, setting_path
-from migrator.spec.places import is_same_milvus
 from migrator.spec.render import TARGET_NAMES, VARS_ONLY, check_template, render_name, render_vars
 
 if TYPE_CHECKING:
@@ -135,14 +133,6 @@ def _check_target(mapping: ResolvedMapping, parts: Parts, report: Report) -> Col
     except Fault as fault:
         report.add_fault(path, fault, needs=[_VARS])
         return None
-    if _is_clone(parts) and (target == mapping.source.exact or mapping.target is None):
-        message = "source and target are one Milvus, and the mapping goes onto itself"
-        needs: list[Path] = [
-            ("source", "milvus", "uri"),
-            ("target", "milvus", "uri"),
-            ("collections", mapping.index, "source"),
-        ]
-        report.add(path, message, 'give a target, as "{{ collection }}_bak"', needs=needs)
     return target if mapping.source.exact else None
 
 
@@ -150,13 +140,6 @@ def _sample(pattern: str) -> str:
     """A name that `pattern` could match, made of several words as names are; an exact name is its own."""
     text = re.sub(r"\[!?(.)[^\]]*\]", r"\1", pattern)
     return text.replace("*", "some_name").replace("?", "x")
-
-
-def _is_clone(parts: Parts) -> bool:
-    source, target = parts.source, parts.target
-    if not isinstance(source, Cluster) or target is None:
-        return False
-    return is_same_milvus(source.milvus.uri, target.milvus.uri)
 
 
 def _check_sources(mappings: tuple[ResolvedMapping, ...], report: Report) -> None:

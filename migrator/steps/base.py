@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from migrator.ports.store import ObjectReader, ObjectStore
 
 
+GIVE_UP = "if it is not right, drop what the run created, remove the run's folder, and plan again"
+"""The way out of a run that cannot go on, for hints."""
+
+
 class Evidence(StrEnum):
     """What a look at the world says of a step that may have been started before."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from migrator.ports.store import ObjectReader
     from migrator.steps.base import ReadContext, StepContext
 
-_NOTE_EVERY = 256
+_NOTE_EVERY_S = 0.1
 _LARGEST_SERVER_SIDE_COPY = 5 * 1024**3
 """Bytes; S3 copies no larger object by one request."""
 
@@ -141,8 +141,13 @@ class CopySegments(Step):
     def _copy_inside(self, ctx: StepContext, binlog: Binlog) -> None:
         if binlog.source.size_bytes > _LARGEST_SERVER_SIDE_COPY:
             self._stream(ctx, binlog)
-        else:
+            return
+        try:
             ctx.staging.copy_inside(binlog.source.key, staged_key(self.dump_prefix, binlog))
+        except StoreRefused:  # for want of a permission, or between two file systems
+            if self.mode is TransferMode.SERVER_SIDE:
+                raise
+            self._stream(ctx, binlog)
 
     def _stream(self, ctx: StepContext, binlog: Binlog) -> None:
         found = ctx.source_store.find_object(binlog.source.key)
@@ -166,6 +171,7 @@ class CopySegments(Step):
         todo = ctx.ledger.uncopied(self.collection_id)
         flying: dict[Future[None], Binlog] = {}
         landed: list[Binlog] = []
+        noted_at = ctx.clock.monotonic()
         try:
             while True:
                 for binlog in islice(todo, self.concurrency - len(flying)):
@@ -177,8 +183,9 @@ class CopySegments(Step):
                     future.result()
                     landed.append(binlog)
                     done, size_bytes = done + 1, size_bytes + binlog.source.size_bytes
-                if len(landed) >= _NOTE_EVERY:
+                if len(landed) >= self.concurrency or ctx.clock.monotonic() - noted_at >= _NOTE_EVERY_S:
                     self._note_landed(ctx, landed)
+                    noted_at = ctx.clock.monotonic()
                 ctx.progress("copying", done=done, total=totals.objects, unit="objects", size_bytes=size_bytes)
                 ctx.clock.sleep(0)  # where a person's wish to stop is heard
         finally:

@@ -26,6 +26,12 @@ def count_partitions(milvus: MilvusReader, collection: Collection) -> dict[str, 
     return {name: milvus.count_rows(collection.ref, name) for name in collection.loaded_partitions}
 
 
+def count_named(milvus: MilvusReader, ref: CollectionRef) -> dict[str, int]:
+    """The same by name; empty for a collection that is gone."""
+    found = milvus.find_collection(ref)
+    return {} if found is None else count_partitions(milvus, found)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionCount:
     """Rows of one partition at both sides; None where a side could not be asked."""

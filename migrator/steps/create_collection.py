@@ -95,7 +95,7 @@ class CreateCollection(Step):
         if found is None or not isinstance(absent_ts, int):
             raise StepInDoubt(
                 f"collection {self.target.short} is at the target, and this run did not create it",
-                hint=f"drop {self.target.short}, or give the mapping another target; then plan again",
+                hint=f"see whose {self.target.short} is; drop it and resume, or remove the run's folder and plan anew",
             )
         self._require_ours(ctx, found, absent_ts)
         self.note(ctx, collection_id=found.collection_id)

@@ -11,14 +11,14 @@ from migrator.model.collection import Collection, CollectionRef
 from migrator.model.segment import LogKind, Segment, SegmentState, parse_binlog
 from migrator.ports.milvus import FlushResult
 from migrator.steps.base import Evidence, Outcome, Step
-from migrator.steps.counting import count_partitions, fingerprint
+from migrator.steps.counting import count_named, count_partitions, fingerprint
 from migrator.steps.flush import FLUSH_KEY, cut_note, flush_and_wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from migrator.model.segment import Binlog
-    from migrator.ports.ledger import LedgerReader
+    from migrator.ports.ledger import JsonValue, LedgerReader
     from migrator.steps.base import ReadContext, StepContext
 
 MAX_LISTINGS = 12
@@ -34,6 +34,8 @@ class FrozenDump:
     cut_ts: int
     rows_at_cut: dict[str, int]
     """`count(*)` right after the cut, by partition where the source is loaded; see `counting.count_partitions`."""
+    held_still: bool
+    """Whether `count(*)` was the same before the flush: if not, the count may be of a later moment than the cut."""
     fingerprint: str
     """By which a later look tells whether the source has changed since."""
 
@@ -53,7 +55,7 @@ def require_same_schema(planned: Collection, found: Collection) -> None:
     if found.collection_id != planned.collection_id:
         raise SchemaDiffers(
             f"collection {planned.ref.short} was dropped and created again since it was planned",
-            hint="plan again",
+            hint="give this run up: drop what it created, remove its folder, and plan again",
         )
     names, planned_names = ({f.name for f in c.schema.fields} for c in (found, planned))
     moved = [f"gained a field {name!r}" for name in sorted(names - planned_names)]
@@ -69,7 +71,8 @@ def require_same_schema(planned: Collection, found: Collection) -> None:
         moved.append("changed its indexes")
     if moved:
         raise SchemaDiffers(
-            f"collection {planned.ref.short} {' and '.join(moved)} since it was planned", hint="plan again"
+            f"collection {planned.ref.short} {' and '.join(moved)} since it was planned",
+            hint="give this run up: drop what it created, remove its folder, and plan again",
         )
 
 
@@ -100,7 +103,10 @@ class DumpMeta(Step):
         ref = self.planned.ref
         found = ctx.source.find_collection(ref)
         if found is None:
-            raise RunError(f"collection {ref.short} is gone from {ctx.source.uri}", hint="plan again")
+            raise RunError(
+                f"collection {ref.short} is gone from {ctx.source.uri}",
+                hint="give this run up: drop what it created, remove its folder, and plan again",
+            )
         require_same_schema(self.planned, found)
         cut, segments = self._settled_listing(ctx)
         rows_at_cut = count_partitions(ctx.source, found)
@@ -111,6 +117,7 @@ class DumpMeta(Step):
             collection=found,
             cut_ts=cut.cut_ts,
             rows_at_cut=rows_at_cut,
+            held_still=rows_at_cut == self._counts_before(ctx),
             fingerprint=fingerprint(live, rows_at_cut),
         )
         self.note(ctx, frozen=to_plain(frozen))
@@ -136,6 +143,7 @@ class DumpMeta(Step):
             ctx.clock.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             if self.may_flush:
+                self.note(ctx, counts_before=dict(count_named(ctx.source, self.planned.ref)))
                 cut = flush_and_wait(ctx.source, [self.planned.ref], ctx.clock)[self.planned.ref]
                 self.note(ctx, cut=cut_note(cut))
         raise SourceBusy(
@@ -143,6 +151,12 @@ class DumpMeta(Step):
             f"segments that moved last: {', '.join(map(str, strangers[:5]))}",
             hint="pause compaction or heavy writes at the source, then run migrator apply --resume",
         )
+
+    def _counts_before(self, ctx: StepContext) -> JsonValue:
+        """What was counted just before the flush whose cut this is."""
+        own = self.notes(ctx).get("counts_before")
+        run = ctx.ledger.notes(FLUSH_KEY).get("counts_before")
+        return own or (run.get(str(self.planned.ref)) if isinstance(run, dict) else None)
 
     def _noted_cut(self, ctx: StepContext) -> FlushResult:
         own, run = self.notes(ctx), ctx.ledger.notes(FLUSH_KEY)

@@ -11,6 +11,7 @@ from migrator.model.collection import CollectionRef
 from migrator.model.timestamps import physical_ms
 from migrator.ports.milvus import FlushResult
 from migrator.steps.base import Evidence, Outcome, Step
+from migrator.steps.counting import count_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,6 +85,7 @@ class Flush(Step):
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Flush database by database; a collection that cannot be flushed is noted and fails later, by itself."""
+        self.note(ctx, counts_before={str(ref): dict(count_named(ctx.source, ref)) for ref in self.collections})
         cuts: dict[str, JsonValue] = {}
         faults: dict[str, JsonValue] = {}
         for _, group in groupby(sorted(self.collections), key=lambda ref: ref.database):

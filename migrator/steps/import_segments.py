@@ -19,7 +19,7 @@ from migrator.model.collection import CollectionRef
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
 from migrator.model.segment import LogKind, SegmentBatch
 from migrator.model.timestamps import physical_ms
-from migrator.steps.base import Evidence, Outcome, Step
+from migrator.steps.base import GIVE_UP, Evidence, Outcome, Step
 from migrator.steps.copy_segments import require_staged_exactly
 from migrator.steps.create_collection import require_own
 from migrator.steps.dump_meta import frozen_dump
@@ -243,7 +243,7 @@ class _Imports:
                 raise StepInDoubt(
                     f"the target no longer remembers the import of {self._step.target.short} that was requested as "
                     f"{self._step.batch_key(batch)}, attempt {notes.attempt}",
-                    hint=f"compare count(*) of {self._step.target.short} with the source, then roll the run back",
+                    hint=f"compare count(*) of {self._step.target.short} with the source; {GIVE_UP}",
                 )
             if age_s >= SETTLE_S:
                 return None
@@ -314,7 +314,7 @@ class _Imports:
                 f"{batch.rows:,} rows",
                 hint="see that target.storage.bucket is the bucket the target Milvus itself uses: it found no files"
                 if missing
-                else f"look at {self._step.target.short} and roll the run back",
+                else f"look at {self._step.target.short}; {GIVE_UP}",
             )
         self._note(batch, rows=job.rows)
         done = self._total - len(self._waiting) - len(self._under_way)

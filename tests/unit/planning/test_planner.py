@@ -44,6 +44,8 @@ RECORD = MigratedRecord(
     target_collection_id=TAKEN.collection_id,
     source_fingerprint="rows-3",
     rows_at_cut=(("_default", 3),),
+    held_still=True,
+    verified=True,
     rows=3,
     run_id="run-0",
 )

@@ -27,9 +27,7 @@ SOURCE = f"{{milvus: {{uri: http://milvus_A:19530}}, storage: {storage('files_A'
 TARGET = f"{{milvus: {{uri: http://milvus_B:19530}}, storage: {storage('files_B')}}}"
 
 
-def plan_text(
-    *, source: str = SOURCE, target: str = TARGET, collections: str = "[coll]", more: str = ""
-) -> str:
+def plan_text(*, source: str = SOURCE, target: str = TARGET, collections: str = "[coll]", more: str = "") -> str:
     """A plan file; `more` is appended as it is. Source stands in line 3, target in 4, collections in 5."""
     return f"version: 1\nname: a-to-b\nsource: {source}\ntarget: {target}\ncollections: {collections}\n{more}"
 

@@ -22,9 +22,7 @@ def write(folder: Path, text: str, name: str = "clusters.yaml") -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "text", [BARE, WRAPPED, f"version: 1\n{BARE}", f"clusters: {{a: {SOURCE}, b: {TARGET}}}\n"]
-)
+@pytest.mark.parametrize("text", [BARE, WRAPPED, f"version: 1\n{BARE}", f"clusters: {{a: {SOURCE}, b: {TARGET}}}\n"])
 def test_a_clusters_file_may_be_bare_or_wrapped(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, text)
     plan = load_text(tmp_path, by_name())
@@ -123,9 +121,7 @@ def test_a_syntax_error_in_a_clusters_file_hides_nothing_in_the_plan(tmp_path: P
 
 def test_one_mistake_in_a_cluster_used_twice_is_told_once(tmp_path: Path) -> None:
     write(tmp_path, BARE.replace("19530}", "19530, username: u}"))
-    text = plan_text(
-        source="a", target="a", collections="[{source: x, target: y}]", more="clusters: clusters.yaml\n"
-    )
+    text = plan_text(source="a", target="a", collections="[{source: x, target: y}]", more="clusters: clusters.yaml\n")
     assert complaints_of(tmp_path, text).keys() == {"source.milvus.username"}
 
 

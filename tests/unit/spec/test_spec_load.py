@@ -144,9 +144,7 @@ def test_a_mapping_overrides_the_defaults_key_by_key(tmp_path: Path) -> None:
 
 
 def test_units_become_numbers(tmp_path: Path) -> None:
-    options = (
-        "options: {transfer: {part_size: 8MiB, multipart_threshold: 5242880}, retry: {max_backoff: 1m30s}}\n"
-    )
+    options = "options: {transfer: {part_size: 8MiB, multipart_threshold: 5242880}, retry: {max_backoff: 1m30s}}\n"
     plan = load_text(tmp_path, plan_text(more=options))
     assert plan.options.transfer.part_size == 8 * 1024**2
     assert plan.options.transfer.multipart_threshold == 5242880
@@ -167,9 +165,7 @@ def test_vars_are_overridden_and_only_known_ones(tmp_path: Path) -> None:
 
 
 def test_names_in_the_staging_folder_may_use_vars(tmp_path: Path) -> None:
-    more = (
-        'vars: {day: "0612"}\nstaging: {root_path: "backup/{{ vars.day }}", backup_name: "b{{ vars.day }}"}\n'
-    )
+    more = 'vars: {day: "0612"}\nstaging: {root_path: "backup/{{ vars.day }}", backup_name: "b{{ vars.day }}"}\n'
     assert load_text(tmp_path, plan_text(more=more)).staging.prefix == "backup/0612/b0612"
 
 
@@ -241,9 +237,7 @@ def test_a_key_nobody_knows_gets_a_hint(tmp_path: Path) -> None:
 
 
 def test_a_key_in_the_wrong_place_gets_a_hint(tmp_path: Path) -> None:
-    complaint = only_complaint(
-        tmp_path, plan_text(target=TARGET.replace("root_path", "container: x, root_path"))
-    )
+    complaint = only_complaint(tmp_path, plan_text(target=TARGET.replace("root_path", "container: x, root_path")))
     assert complaint.hint == "the name of an azure container goes into bucket"
 
 
@@ -439,9 +433,7 @@ def test_a_milvus_address_is_host_and_port(tmp_path: Path, uri: str, message: st
     assert message in complaint.message
 
 
-@pytest.mark.parametrize(
-    "uri", ["http://[::1]:19530", "https://in01-x.api.example.com", "http://localhost:19530/"]
-)
+@pytest.mark.parametrize("uri", ["http://[::1]:19530", "https://in01-x.api.example.com", "http://localhost:19530/"])
 def test_good_addresses_pass(tmp_path: Path, uri: str) -> None:
     plan = load_text(tmp_path, plan_text(source=SOURCE.replace("http://milvus_A:19530", f"'{uri}'")))
     assert plan.source.milvus.uri == uri.rstrip("/")

@@ -57,9 +57,7 @@ def test_all_complaints_come_together_in_the_order_of_the_file(tmp_path: Path) -
         (", tls: {}", "uri", "tls is server, and the address says http"),
     ],
 )
-def test_a_connection_to_milvus_is_of_one_piece(
-    tmp_path: Path, milvus: str, field: str, message: str
-) -> None:
+def test_a_connection_to_milvus_is_of_one_piece(tmp_path: Path, milvus: str, field: str, message: str) -> None:
     source = cluster("http://milvus_A:19530", storage("files_A"), milvus=milvus)
     complaint = only_complaint(tmp_path, plan_text(source=source))
     assert complaint.field == f"source.milvus.{field}"
@@ -78,9 +76,7 @@ def test_a_connection_to_milvus_is_of_one_piece(
 )
 def test_certificates_fit_the_mode(tmp_path: Path, tls: str, fields: set[str]) -> None:
     source = cluster("https://milvus_A:19530", storage("files_A"), milvus=f", tls: {tls}")
-    assert set(complaints_of(tmp_path, plan_text(source=source))) == {
-        f"source.milvus.tls.{key}" for key in fields
-    }
+    assert set(complaints_of(tmp_path, plan_text(source=source))) == {f"source.milvus.tls.{key}" for key in fields}
 
 
 @pytest.mark.parametrize(
@@ -114,10 +110,7 @@ def test_certificates_fit_the_mode(tmp_path: Path, tls: str, fields: set[str]) -
             "secret_access_key is missing",
         ),
         (
-            (
-                "{provider: aws, bucket: b, root_path: f,"
-                " credentials: {type: static, secret_access_key: {env: S}}}"
-            ),
+            ("{provider: aws, bucket: b, root_path: f, credentials: {type: static, secret_access_key: {env: S}}}"),
             "credentials.access_key_id",
             "access_key_id is missing",
         ),
@@ -165,9 +158,7 @@ def test_credentials_fit_the_provider(tmp_path: Path) -> None:
 
 
 def test_azure_needs_an_account(tmp_path: Path) -> None:
-    store = (
-        "{provider: azure, bucket: c, root_path: f, credentials: {type: shared_key, account_key: {env: K}}}"
-    )
+    store = "{provider: azure, bucket: c, root_path: f, credentials: {type: shared_key, account_key: {env: K}}}"
     found = complaints_of(tmp_path, plan_text(source=cluster("http://milvus_A:19530", store)))
     assert "needs account" in found["source.storage.account"].message
 
@@ -183,9 +174,7 @@ def test_a_bucket_may_be_called_anything_a_server_accepts(tmp_path: Path, bucket
     [("files", "files"), ("files", "files/b"), ("files/a", "files"), ("''", "files"), ("f/", "f")],
 )
 def test_two_instances_do_not_share_a_folder(tmp_path: Path, one: str, other: str) -> None:
-    text = plan_text(
-        source=cluster("http://a:19530", storage(one)), target=cluster("http://b:19530", storage(other))
-    )
+    text = plan_text(source=cluster("http://a:19530", storage(one)), target=cluster("http://b:19530", storage(other)))
     found = complaints_of(tmp_path, text)
     assert "two Milvus instances share a folder" in found["target.storage.root_path"].message
 
@@ -209,9 +198,7 @@ def test_equal_folders_behind_different_endpoints_are_left_to_the_planner(tmp_pa
 @pytest.mark.parametrize("address", ["http://ONE:9000", "http://one:9000/"])
 def test_one_endpoint_can_be_written_in_several_ways(tmp_path: Path, address: str) -> None:
     other = storage("files").replace("http://one:9000", address)
-    text = plan_text(
-        source=cluster("http://a:19530", storage("files")), target=cluster("http://b:19530", other)
-    )
+    text = plan_text(source=cluster("http://a:19530", storage("files")), target=cluster("http://b:19530", other))
     assert "target.storage.root_path" in complaints_of(tmp_path, text)
 
 
@@ -221,20 +208,10 @@ def test_a_clone_inside_one_instance_is_fine_under_another_name(tmp_path: Path) 
     load_text(tmp_path, plan_text(source=one, target=same, collections="[{source: x, target: y}]"))
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [
-        "x",
-        "'*'",
-        "{source: x, target: default.x}",
-        "{source: db.x, target: '{{ database }}.{{ collection }}'}",
-    ],
-)
-def test_a_clone_onto_itself_is_refused(tmp_path: Path, entry: str) -> None:
+def test_a_mapping_onto_itself_is_left_to_the_planner(tmp_path: Path) -> None:
+    """Whether two addresses are one Milvus is proven by what it holds, not by names; that needs the servers."""
     one = cluster("http://a:19530", storage("files"))
-    complaint = only_complaint(tmp_path, plan_text(source=one, target=one, collections=f"[{entry}]"))
-    assert complaint.field == "collections[0].target"
-    assert "goes onto itself" in complaint.message
+    load_text(tmp_path, plan_text(source=one, target=one, collections="[x]"))
 
 
 @pytest.mark.parametrize(
@@ -277,9 +254,7 @@ def test_no_index_and_always_loaded_contradict_each_other(tmp_path: Path) -> Non
         ("{source: x, exclude: ['{{ vars.y }}']}", "exclude[0]", "there is: suffix"),
     ],
 )
-def test_a_template_is_checked_before_anything_runs(
-    tmp_path: Path, entry: str, field: str, hint: str
-) -> None:
+def test_a_template_is_checked_before_anything_runs(tmp_path: Path, entry: str, field: str, hint: str) -> None:
     complaint = only_complaint(tmp_path, plan_text(collections=f"[{entry}]", more="vars: {suffix: _bak}\n"))
     assert complaint.field == f"collections[0].{field}"
     assert hint in complaint.hint
@@ -323,8 +298,6 @@ def test_a_local_staging_folder_is_absolute(tmp_path: Path) -> None:
 
 
 def test_a_broken_value_causes_no_second_complaint(tmp_path: Path) -> None:
-    source = SOURCE.replace("root_path: files_A", "root_path: 5").replace(
-        "19530}", "19530, username: u, password: x}"
-    )
+    source = SOURCE.replace("root_path: files_A", "root_path: 5").replace("19530}", "19530, username: u, password: x}")
     found = complaints_of(tmp_path, plan_text(source=source, target=TARGET.replace("files_B", "files_A")))
     assert found.keys() == {"source.milvus.password", "source.storage.root_path"}

@@ -26,9 +26,7 @@ def test_a_secret_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("content", "secret"), [(b"s\n", "s"), (b"s", "s"), (b"s\r\n", "s"), (b"s\n\n", "s\n"), (b" s ", " s ")]
 )
-def test_a_secret_comes_from_a_file_without_its_last_newline(
-    tmp_path: Path, content: bytes, secret: str
-) -> None:
+def test_a_secret_comes_from_a_file_without_its_last_newline(tmp_path: Path, content: bytes, secret: str) -> None:
     assert resolve_secret(in_file(tmp_path / "secret", content)) == secret
 
 

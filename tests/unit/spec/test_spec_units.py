@@ -26,9 +26,7 @@ def test_a_duration_is_read_as_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize(
-    "text", ["", "30", "m", "5 minutes", "1m1h", "-1s", "1e3s", "30M", "1d", " 1s", "1s\n", "٣s"]
-)
+@pytest.mark.parametrize("text", ["", "30", "m", "5 minutes", "1m1h", "-1s", "1e3s", "30M", "1d", " 1s", "1s\n", "٣s"])
 def test_other_texts_are_no_durations(text: str) -> None:
     with pytest.raises(Fault, match="not a duration") as caught:
         parse_duration(text)
@@ -48,9 +46,7 @@ def test_a_size_is_read_as_bytes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize(
-    "text", ["", "64", "64M", "64mb", "-1MiB", "1PiB", "MiB", "1.1B", "0.3KiB", "1  MB", "1MB\n"]
-)
+@pytest.mark.parametrize("text", ["", "64", "64M", "64mb", "-1MiB", "1PiB", "MiB", "1.1B", "0.3KiB", "1  MB", "1MB\n"])
 def test_other_texts_are_no_sizes(text: str) -> None:
     with pytest.raises(Fault, match="is not a"):
         parse_size(text)
@@ -66,9 +62,7 @@ def test_a_size_survives_being_written_and_read(size: int) -> None:
     assert parse_size(format_size(size)) == size
 
 
-@pytest.mark.parametrize(
-    ("size", "text"), [(67108864, "64MiB"), (1000, "1000B"), (0, "0B"), (1024**4, "1TiB")]
-)
+@pytest.mark.parametrize(("size", "text"), [(67108864, "64MiB"), (1000, "1000B"), (0, "0B"), (1024**4, "1TiB")])
 def test_a_size_is_written_in_its_largest_unit(size: int, text: str) -> None:
     assert format_size(size) == text
 

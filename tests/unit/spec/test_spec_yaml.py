@@ -63,9 +63,7 @@ def test_a_file_that_cannot_be_read_says_where_and_why(
     assert complaint.position.file == str(tmp_path / "plan.yaml")
 
 
-@pytest.mark.parametrize(
-    "raw", [b"password: *hunter2\n", b"password: !hunter2!x y\n", b"password: !hunter2 x\n"]
-)
+@pytest.mark.parametrize("raw", [b"password: *hunter2\n", b"password: !hunter2!x y\n", b"password: !hunter2 x\n"])
 def test_a_secret_with_a_special_first_letter_is_not_repeated(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "plan.yaml"
     path.write_bytes(raw)
