@@ -54,6 +54,8 @@ _UNREACHABLE = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.CANCELLED,  # this and the next: the connection was cut while the call ran
+    grpc.StatusCode.ABORTED,
 }
 _REFUSED = {
     grpc.StatusCode.UNAUTHENTICATED: "the login was refused",

@@ -78,15 +78,17 @@ class Journal:
         self._clock = clock
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
-        if not read_only:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         with self._translated():
+            if not read_only:
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._db = sqlite3.connect(
                 _address(path, read_only=read_only), uri=True, check_same_thread=False, isolation_level=None, timeout=30
             )
-            if not read_only:
+        if read_only or self._rows("SELECT 1 FROM sqlite_master WHERE name = 'meta'"):
+            self._require_readable()  # before anything is touched
+        if not read_only:
+            with self._translated():
                 self._prepare()
-        self._require_readable()
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -104,7 +106,7 @@ class Journal:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise RunError(
                 f"the journal {self._path} cannot be used: {error}",
                 hint="see that its disk has room and the file is whole, then run migrator apply --resume",

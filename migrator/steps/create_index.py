@@ -74,7 +74,9 @@ class CreateIndex(Step):
         def look(still_s: float) -> Look:
             found = ctx.target.index_progress(self.target)
             if failed := next((p for p in found if p.failure), None):
-                raise RunError(f"the index {failed.index.name!r} of {self.target.short} failed: {failed.failure}")
+                raise RunError(
+                    f"the index {failed.index.name!r} of {self.target.short} cannot be built: {failed.failure}"
+                )
             wanted = expected if still_s < _SHRUNK_S else 0
             done = min((p.indexed_rows for p in found), default=0)
             return Look(is_over=self._are_built(found, wanted), done=done, total=expected, unit="rows")

@@ -125,7 +125,6 @@ def test_one_mistake_in_a_cluster_used_twice_is_told_once(tmp_path: Path) -> Non
     assert complaints_of(tmp_path, text).keys() == {"source.milvus.username"}
 
 
-def test_a_name_twice_and_two_clusters_with_one_address(tmp_path: Path) -> None:
+def test_two_clusters_with_one_address_are_one_milvus(tmp_path: Path) -> None:
     write(tmp_path, BARE.replace("milvus_B:19530", "milvus_A:19530"))
-    found = complaints_of(tmp_path, by_name())
-    assert found.keys() == {"collections[0].target"}
+    load_text(tmp_path, by_name())  # one Milvus: whether anything is mapped onto itself is the planner's to prove
