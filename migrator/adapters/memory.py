@@ -60,6 +60,7 @@ class MemoryStore:
     def __init__(self, bucket: str = "bucket_A") -> None:
         self._bucket = bucket
         self._objects: dict[str, bytes] = {}
+        self._lock = threading.Lock()
 
     @property
     def place(self) -> str:
@@ -98,10 +99,11 @@ class MemoryStore:
 
     def write(self, key: str, data: bytes, *, create_only: bool = False) -> bool:
         """Put an object; with `create_only` False comes back where the key is taken already."""
-        if not create_only:
+        with self._lock:
+            if create_only and key in self._objects:
+                return False
             self._objects[key] = data
             return True
-        return self._objects.setdefault(key, data) is data
 
     def write_stream(
         self,

@@ -1,0 +1,498 @@
+"""What a Milvus 2.3.5 does, in memory and on a real server: all that the steps rely on."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from migrator.adapters.memory import MemoryMilvus, MemoryStore
+from migrator.adapters.milvus import GrpcMilvus, MilvusEndpoint
+from migrator.adapters.objects import ObstoreStore, StoreEndpoint
+from migrator.errors import MilvusRefused
+from migrator.model.collection import (
+    Collection,
+    CollectionRef,
+    CollectionSchema,
+    ConsistencyLevel,
+    Index,
+    LoadState,
+)
+from migrator.model.import_job import ImportJob, ImportState, ImportTag
+from migrator.model.segment import LogKind, Segment, SegmentBatch, SegmentState, parse_binlog
+from migrator.running.clock import SystemClock
+from migrator.steps.flush import flush_and_wait
+from tests.support.builders import FakeClock, a_key_schema, a_schema, an_index, some_rows
+from tests.support.portraits import connected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from migrator.model.segment import Binlog
+    from migrator.ports.milvus import FlushResult
+    from tests.support.bench import Bench
+
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One Milvus with its store, and rows written the way an application does."""
+
+    milvus: MemoryMilvus | GrpcMilvus
+    store: MemoryStore | ObstoreStore
+    root: str
+    clock: FakeClock | SystemClock
+
+    def insert(self, ref: CollectionRef, rows: list[dict[str, object]], partition: str | None = None) -> None:
+        """Rows that grow."""
+        if isinstance(self.milvus, MemoryMilvus):
+            self.milvus.insert(ref, rows, partition)
+            return
+        with connected(self.milvus.uri, ref.database) as client:
+            client.insert(ref.name, rows, partition_name=partition or "")
+
+    def delete(self, ref: CollectionRef, ids: Iterable[int]) -> None:
+        """Rows that go."""
+        if isinstance(self.milvus, MemoryMilvus):
+            self.milvus.delete(ref, ids)
+            return
+        with connected(self.milvus.uri, ref.database) as client:
+            client.delete(ref.name, ids=list(ids))
+
+    def create(self, schema: CollectionSchema | None = None, *, num_partitions: int | None = None) -> CollectionRef:
+        """A collection of a name nobody has used."""
+        ref = CollectionRef("default", f"c_{secrets.token_hex(6)}")
+        self.request(ref, schema or a_schema(), num_partitions=num_partitions)
+        return ref
+
+    def request(self, ref: CollectionRef, schema: CollectionSchema, *, num_partitions: int | None = None) -> None:
+        """Ask for a collection."""
+        self.milvus.create_collection(
+            ref,
+            schema,
+            shards_num=1,
+            num_partitions=num_partitions,
+            consistency_level=ConsistencyLevel.BOUNDED,
+            properties=(("collection.ttl.seconds", "0"),),
+        )
+
+    def flush(self, ref: CollectionRef) -> FlushResult:
+        """Flush to the end."""
+        return flush_and_wait(self.milvus, [ref], self.clock)[ref]
+
+    def load(self, ref: CollectionRef, *partitions: str) -> None:
+        """Load to the end."""
+        self.milvus.load(ref, partitions=partitions, replica_number=1)
+        self.until(lambda: self.milvus.load_state(ref) is LoadState.LOADED)
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait for what has to become so."""
+        deadline = self.clock.monotonic() + PATIENCE_S
+        while not is_so():
+            assert self.clock.monotonic() < deadline
+            self.clock.sleep(0.3)
+
+    def find(self, ref: CollectionRef) -> Collection:
+        """What has to be there."""
+        found = self.milvus.find_collection(ref)
+        assert found is not None
+        return found
+
+    def binlogs(self, ref: CollectionRef) -> list[Binlog]:
+        """What lies of a collection below the root path."""
+        collection_id = self.find(ref).collection_id
+        objects = (o for k in LogKind for o in self.store.list_objects(f"{self.root}/{k}/{collection_id}"))
+        return [binlog for found in objects if (binlog := parse_binlog(found, self.root)) is not None]
+
+    def batch(self, ref: CollectionRef, **changes: Any) -> SegmentBatch:  # noqa: ANN401 - any member
+        """A request for all that the first partition of `ref` holds, straight from where it lies."""
+        found = self.find(ref)
+        segments = self.milvus.list_segments(ref)
+        folder = f"{found.collection_id}/{found.partitions[0].partition_id}/"
+        batch = SegmentBatch(
+            number=1,
+            partition_id=found.partitions[0].partition_id,
+            partition_name="_default",
+            segment_ids=tuple(segment.segment_id for segment in segments),
+            rows=sum(segment.num_rows for segment in segments),
+            objects=0,
+            delta_objects=0,
+            size_bytes=0,
+            insert_prefix=f"{self.root}/{LogKind.INSERT}/{folder}",
+            delta_prefix=f"{self.root}/{LogKind.DELTA}/{folder}",
+        )
+        return replace(batch, **changes)
+
+    def bring(self, ref: CollectionRef, batch: SegmentBatch, *, end_ts: int | None = None) -> ImportJob:
+        """Import to the end."""
+        bound = self.milvus.allocate_timestamp() if end_ts is None else end_ts
+        tag = ImportTag(run_id="run-1", batch_key="contract", attempt=1)
+        job_id = self.milvus.start_import(ref, batch, end_ts=bound, tag=tag)
+        over = {ImportState.COMPLETED, ImportState.FAILED}
+        self.until(lambda: self.get_job(job_id).state in over)
+        return self.get_job(job_id)
+
+    def get_job(self, job_id: int) -> ImportJob:
+        """What has to be there."""
+        job = self.milvus.find_import_job(job_id)
+        assert job is not None
+        return job
+
+    def count(self, ref: CollectionRef) -> int:
+        """Index, load and count."""
+        self.milvus.create_index(ref, an_index())
+        self.load(ref)
+        return self.milvus.count_rows(ref)
+
+
+@pytest.fixture(params=["memory", "server"])
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    if request.param == "memory":
+        clock, store = FakeClock(), MemoryStore()
+        yield Subject(MemoryMilvus("memory", store, "files_A", clock), store, "files_A", clock)
+        return
+    bench: Bench = request.getfixturevalue("bench")
+    store_of_server = ObstoreStore(
+        StoreEndpoint(
+            plan_field="source.storage",
+            bucket=bench.state.bucket,
+            endpoint=bench.state.s3_endpoint,
+            access_key_id=bench.state.access_key_id,
+            secret_access_key=bench.state.secret_access_key,
+        )
+    )
+    milvus = GrpcMilvus(MilvusEndpoint(uri=bench.a.uri, plan_field="source.milvus"))
+    yield Subject(milvus, store_of_server, bench.a.root_path, SystemClock())
+    milvus.close()
+
+
+# -- collections ------------------------------------------------------------------------------------------------------
+
+
+def test_it_tells_its_version(subject: Subject) -> None:
+    assert subject.milvus.version() == "2.3.5"
+    assert "default" in subject.milvus.list_databases()
+
+
+def test_time_goes_on(subject: Subject) -> None:
+    stamps = [subject.milvus.allocate_timestamp() for _ in range(20)]
+    assert stamps == sorted(set(stamps))
+    before = subject.milvus.allocate_timestamp() >> 18
+    subject.clock.sleep(0.05)
+    assert 40 <= (subject.milvus.allocate_timestamp() >> 18) - before < 60_000
+
+
+def test_a_collection_is_described_as_it_was_asked_for(subject: Subject) -> None:
+    before = subject.milvus.allocate_timestamp()
+    ref = subject.create(a_schema(enable_dynamic_field=True))
+    found = subject.find(ref)
+    assert found.schema == a_schema(enable_dynamic_field=True)
+    assert found.ref == ref
+    assert before < found.created_ts < subject.milvus.allocate_timestamp()
+    assert (found.shards_num, found.consistency_level) == (1, ConsistencyLevel.BOUNDED)
+    assert found.properties == (("collection.ttl.seconds", "0"),)
+    assert [partition.name for partition in found.partitions] == ["_default"]
+    assert (found.indexes, found.aliases) == ((), ())
+    assert (found.load_state, found.loaded_partitions, found.replica_number) == (LoadState.NOT_LOADED, (), 0)
+    assert ref.name in subject.milvus.list_collections("default")
+
+
+def test_fields_are_numbered_in_their_order_whatever_was_asked_for(subject: Subject) -> None:
+    fields = tuple(replace(field, field_id=field.field_id + 50) for field in a_schema().fields)
+    assert subject.find(subject.create(a_schema(fields=fields))).schema == a_schema()
+
+
+def test_what_is_not_there_is_none(subject: Subject) -> None:
+    assert subject.milvus.find_collection(CollectionRef("default", "nowhere")) is None
+
+
+def test_creating_twice_is_refused_though_nothing_differs(subject: Subject) -> None:
+    ref = subject.create()
+    with pytest.raises(MilvusRefused):
+        subject.request(ref, a_schema())
+
+
+def test_a_database_is_made_once(subject: Subject) -> None:
+    name = f"db_{secrets.token_hex(4)}"
+    subject.milvus.create_database(name)
+    assert name in subject.milvus.list_databases()
+    assert subject.milvus.list_collections(name) == ()
+    with pytest.raises(MilvusRefused):
+        subject.milvus.create_database(name)
+    ref = CollectionRef(name, "c")
+    subject.request(ref, a_schema())
+    assert subject.find(ref).ref == ref
+    assert subject.milvus.list_collections(name) == ("c",)
+
+
+def test_a_partition_is_made_once_and_again_without_harm(subject: Subject) -> None:
+    ref = subject.create()
+    subject.milvus.create_partition(ref, "old")
+    subject.milvus.create_partition(ref, "old")
+    assert [partition.name for partition in subject.milvus.list_partitions(ref)] == ["_default", "old"]
+
+
+def test_a_partition_key_makes_physical_partitions(subject: Subject) -> None:
+    ref = subject.create(a_key_schema(), num_partitions=3)
+    found = subject.find(ref)
+    assert [partition.name for partition in found.partitions] == ["_default_0", "_default_1", "_default_2"]
+    assert found.num_partitions == 3
+    with pytest.raises(MilvusRefused):
+        subject.milvus.create_partition(ref, "old")
+
+
+def test_a_number_of_partitions_needs_a_key(subject: Subject) -> None:
+    with pytest.raises(MilvusRefused):
+        subject.create(num_partitions=3)
+
+
+# -- segments ---------------------------------------------------------------------------------------------------------
+
+
+def test_growing_rows_are_in_no_segment_until_a_flush(subject: Subject) -> None:
+    ref = subject.create(a_schema(enable_dynamic_field=True))
+    subject.insert(ref, some_rows(5))
+    assert subject.milvus.list_segments(ref) == ()
+    before = subject.milvus.allocate_timestamp()
+    flushed = subject.flush(ref)
+    assert flushed.cut_ts > before
+    (segment,) = subject.milvus.list_segments(ref)
+    partition_id = subject.find(ref).partitions[0].partition_id
+    assert segment == Segment(flushed.segment_ids[0], partition_id, 5, SegmentState.FLUSHED)
+    binlogs = subject.binlogs(ref)
+    assert {binlog.segment_id for binlog in binlogs} == {segment.segment_id}
+    assert {binlog.field_id for binlog in binlogs} == subject.find(ref).schema.stored_field_ids
+
+
+def test_a_flush_names_what_was_flushed_before_too(subject: Subject) -> None:
+    ref = subject.create()
+    subject.insert(ref, some_rows(2))
+    first = subject.flush(ref)
+    subject.insert(ref, some_rows(2, start=10))
+    second = subject.flush(ref)
+    assert set(first.segment_ids) < set(second.segment_ids)
+    assert {s.segment_id for s in subject.milvus.list_segments(ref)} == set(second.segment_ids)
+    assert subject.flush(ref).segment_ids == second.segment_ids
+
+
+def test_a_flush_writes_deletes_of_flushed_rows(subject: Subject) -> None:
+    ref = subject.create()
+    subject.insert(ref, some_rows(5))
+    subject.flush(ref)
+    subject.delete(ref, [0, 1])
+    assert all(binlog.kind is LogKind.INSERT for binlog in subject.binlogs(ref))
+    subject.flush(ref)
+    assert [binlog.kind for binlog in subject.binlogs(ref)].count(LogKind.DELTA) == 1
+    assert [segment.num_rows for segment in subject.milvus.list_segments(ref)] == [5]
+
+
+def test_several_collections_are_flushed_at_one_cut(subject: Subject) -> None:
+    refs = [subject.create(), subject.create()]
+    for ref in refs:
+        subject.insert(ref, some_rows(2))
+    results = flush_and_wait(subject.milvus, refs, subject.clock)
+    assert len({result.cut_ts for result in results.values()}) == 1
+    assert [len(results[ref].segment_ids) for ref in refs] == [1, 1]
+
+
+# -- indexes, loading, counting ---------------------------------------------------------------------------------------
+
+
+def test_an_index_is_built_when_nothing_is_pending(subject: Subject) -> None:
+    ref = subject.create()
+    subject.insert(ref, some_rows(5))
+    subject.flush(ref)
+    subject.milvus.create_index(ref, an_index())
+    subject.until(lambda: all(p.is_built and p.total_rows == 5 for p in subject.milvus.index_progress(ref)))
+    (index,) = subject.find(ref).indexes
+    assert (index.field_name, index.name, sorted(index.params)) == ("vec", "vec_idx", sorted(an_index().params))
+
+
+def test_an_equal_index_is_left_alone_and_another_refused(subject: Subject) -> None:
+    ref = subject.create()
+    subject.milvus.create_index(ref, an_index())
+    subject.milvus.create_index(ref, an_index())
+    flat = Index(field_name="vec", name="vec_idx", params=(("index_type", "FLAT"), ("metric_type", "L2")))
+    with pytest.raises(MilvusRefused):
+        subject.milvus.create_index(ref, flat)
+    assert len(subject.milvus.index_progress(ref)) == 1
+
+
+def test_without_an_index_nothing_is_loaded_or_counted(subject: Subject) -> None:
+    ref = subject.create()
+    with pytest.raises(MilvusRefused):
+        subject.milvus.load(ref, partitions=(), replica_number=1)
+    with pytest.raises(MilvusRefused):
+        subject.milvus.count_rows(ref)
+    assert subject.milvus.load_state(ref) is LoadState.NOT_LOADED
+    assert subject.milvus.load_progress(ref) == 0
+    assert subject.milvus.index_progress(ref) == ()
+
+
+def test_a_loaded_collection_is_counted_growing_rows_and_deletes_too(subject: Subject) -> None:
+    ref = subject.create()
+    subject.milvus.create_partition(ref, "old")
+    subject.insert(ref, some_rows(5))
+    subject.insert(ref, some_rows(3, start=10), "old")
+    subject.flush(ref)
+    assert subject.count(ref) == 8
+    subject.insert(ref, some_rows(2, start=20))
+    subject.delete(ref, [0])
+    assert subject.milvus.count_rows(ref) == 9
+    assert subject.milvus.count_rows(ref, "_default") == 6
+    assert subject.milvus.count_rows(ref, "old") == 3
+    found = subject.find(ref)
+    assert (found.load_state, found.loaded_partitions) == (LoadState.LOADED, ("_default", "old"))
+    assert found.replica_number == 1
+    assert subject.milvus.load_progress(ref) == 100
+    subject.milvus.release(ref)
+    subject.until(lambda: subject.milvus.load_state(ref) is LoadState.NOT_LOADED)
+
+
+def test_a_partition_is_loaded_by_itself(subject: Subject) -> None:
+    ref = subject.create()
+    subject.milvus.create_partition(ref, "old")
+    subject.insert(ref, some_rows(3), "old")
+    subject.milvus.create_index(ref, an_index())
+    subject.load(ref, "old")
+    assert subject.find(ref).loaded_partitions == ("old",)
+    assert subject.milvus.count_rows(ref, "old") == 3
+    assert subject.milvus.count_rows(ref) == 3
+    with pytest.raises(MilvusRefused):
+        subject.milvus.count_rows(ref, "_default")
+
+
+def test_a_partition_key_is_counted_as_a_whole_only(subject: Subject) -> None:
+    ref = subject.create(a_key_schema(), num_partitions=2)
+    subject.milvus.create_index(ref, an_index())
+    subject.load(ref)
+    assert subject.milvus.count_rows(ref) == 0
+    with pytest.raises(MilvusRefused):
+        subject.milvus.count_rows(ref, "_default_0")
+
+
+# -- aliases ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_alias_is_no_name_of_a_collection(subject: Subject) -> None:
+    ref, alias = subject.create(), f"a_{secrets.token_hex(4)}"
+    subject.milvus.create_alias(ref, alias)
+    assert subject.find(ref).aliases == (alias,)
+    assert alias in subject.milvus.list_aliases("default")
+    assert alias not in subject.milvus.list_collections("default")
+    assert subject.milvus.find_collection(CollectionRef("default", alias)) is None
+
+
+def test_a_name_is_given_once(subject: Subject) -> None:
+    ref, other, alias = subject.create(), subject.create(), f"a_{secrets.token_hex(4)}"
+    subject.milvus.create_alias(ref, alias)
+    for name in (alias, other.name):
+        with pytest.raises(MilvusRefused):
+            subject.milvus.create_alias(other, name)
+    with pytest.raises(MilvusRefused):
+        subject.request(CollectionRef("default", alias), a_schema())
+
+
+# -- imports ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def filled(subject: Subject) -> CollectionRef:
+    """Five rows in two segments, one of them deleted."""
+    ref = subject.create()
+    subject.insert(ref, some_rows(3))
+    subject.flush(ref)
+    subject.insert(ref, some_rows(2, start=10))
+    subject.delete(ref, [0])
+    subject.flush(ref)
+    return ref
+
+
+def test_an_import_brings_rows_without_deleted_ones(subject: Subject, filled: CollectionRef) -> None:
+    ref = subject.create()
+    job = subject.bring(ref, subject.batch(filled))
+    assert (job.state, job.rows, job.failure) == (ImportState.COMPLETED, 4, "")
+    assert sum(segment.num_rows for segment in subject.milvus.list_segments(ref)) == 4
+    assert subject.count(ref) == 4
+
+
+def test_a_job_carries_its_tag_and_is_listed(subject: Subject, filled: CollectionRef) -> None:
+    ref, batch = subject.create(), subject.batch(filled)
+    bound = subject.milvus.allocate_timestamp()
+    job = subject.bring(ref, batch, end_ts=bound)
+    assert job.has_tag(ImportTag(run_id="run-1", batch_key="contract", attempt=1))
+    assert not job.has_tag(ImportTag(run_id="run-1", batch_key="contract", attempt=2))
+    assert dict(job.tags)["end_ts"] == str(bound >> 18)
+    assert job.paths == (batch.insert_prefix, batch.delta_prefix)
+    assert job in subject.milvus.list_import_jobs(ref)
+
+
+def test_a_request_sent_twice_doubles_the_rows(subject: Subject, filled: CollectionRef) -> None:
+    ref = subject.create()
+    for _ in range(2):
+        assert subject.bring(ref, subject.batch(filled)).rows == 4
+    assert subject.count(ref) == 8
+
+
+def test_a_prefix_that_is_not_there_completes_with_no_rows(subject: Subject, filled: CollectionRef) -> None:
+    ref = subject.create()
+    job = subject.bring(ref, subject.batch(filled, insert_prefix="nowhere/insert_log/1/2/", delta_prefix=None))
+    assert (job.state, job.rows, job.failure) == (ImportState.COMPLETED, 0, "")
+
+
+@pytest.mark.parametrize("delta_prefix", [None, "nowhere/delta_log/1/2/"])
+def test_without_their_deltas_deleted_rows_come_back(
+    subject: Subject, filled: CollectionRef, delta_prefix: str | None
+) -> None:
+    assert subject.bring(subject.create(), subject.batch(filled, delta_prefix=delta_prefix)).rows == 5
+
+
+def test_one_segment_is_brought_by_its_own_folder(subject: Subject, filled: CollectionRef) -> None:
+    batch = subject.batch(filled)
+    last = max(batch.segment_ids)
+    own = subject.batch(filled, insert_prefix=f"{batch.insert_prefix}{last}/", delta_prefix=None)
+    assert subject.bring(subject.create(), own).rows == 2
+
+
+def test_nothing_newer_than_the_bound_is_brought(subject: Subject) -> None:
+    ref = subject.create()
+    subject.insert(ref, some_rows(3))
+    bound = subject.flush(ref).cut_ts
+    subject.clock.sleep(0.01)
+    subject.insert(ref, some_rows(2, start=10))
+    subject.delete(ref, [0])
+    subject.flush(ref)
+    assert subject.bring(subject.create(), subject.batch(ref), end_ts=bound).rows == 3
+    assert subject.bring(subject.create(), subject.batch(ref)).rows == 4
+
+
+def test_what_does_not_fit_the_schema_fails_in_the_job(subject: Subject, filled: CollectionRef) -> None:
+    job = subject.bring(subject.create(a_schema(enable_dynamic_field=True)), subject.batch(filled))
+    assert (job.state, job.rows) == (ImportState.FAILED, 0)
+    assert "the field 103 has no binlog file" in job.failure
+    assert not job.is_lost_to_restart
+
+
+def test_a_request_that_cannot_be_is_refused_at_once(subject: Subject, filled: CollectionRef) -> None:
+    batch, tag = subject.batch(filled), ImportTag(run_id="r", batch_key="b", attempt=1)
+    by_key = subject.create(a_key_schema(), num_partitions=2)
+    for ref, request in (
+        (subject.create(), replace(batch, partition_name="nowhere")),
+        (by_key, replace(batch, partition_name="")),
+    ):
+        with pytest.raises(MilvusRefused):
+            subject.milvus.start_import(ref, request, end_ts=1 << 18, tag=tag)
+
+
+def test_a_job_nobody_sent_is_none(subject: Subject) -> None:
+    assert subject.milvus.find_import_job(4711) is None
+
+
+def test_imported_rows_are_in_the_index_in_the_end(subject: Subject, filled: CollectionRef) -> None:
+    ref = subject.create()
+    subject.milvus.create_index(ref, an_index())
+    subject.bring(ref, subject.batch(filled))
+    subject.until(lambda: all(p.is_built and p.total_rows == 4 for p in subject.milvus.index_progress(ref)))
