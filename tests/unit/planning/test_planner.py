@@ -307,6 +307,7 @@ def test_a_mapping_that_was_migrated_is_left_alone(tmp_path: Path) -> None:
     plan = planned(tmp_path, target_names=(TAKEN,), migrated=(RECORD,))
     assert plan.collections[0].action is Action.DONE
     assert plan.collections[0].notices == ()
+    assert "before, nothing to do" in plan.collections[0].reason
     assert not plan.has_changes
     assert plan.notices == ()
 
@@ -335,7 +336,7 @@ def test_a_target_that_was_dropped_since_is_migrated_again(tmp_path: Path) -> No
 def test_skip_leaves_what_exists_alone(tmp_path: Path) -> None:
     plan = planned(tmp_path, text="[{source: books, if_exists: skip}]", target_names=(TAKEN,))
     assert plan.collections[0].action is Action.SKIP
-    assert "is left alone" in plan.collections[0].notices[0]
+    assert "is left alone" in plan.collections[0].reason
     assert not plan.has_changes
 
 
@@ -482,8 +483,8 @@ def test_versions_are_held_against_what_is_supported(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[magazines]", "the source has no collection default.magazines"),
-        ("['mag*']", "no collection of the source matches default.mag*"),
+        ("[magazines]", "the source has no collection magazines"),
+        ("['mag*']", "no collection of the source matches mag*"),
     ],
 )
 def test_a_mapping_that_finds_nothing_is_told_what_there_is(tmp_path: Path, text: str, said: str) -> None:

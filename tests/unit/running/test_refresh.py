@@ -1,0 +1,143 @@
+"""Reading both sides: what a plan is made from, and what only shows online."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from migrator.errors import Complaint, PlanError
+from migrator.model.collection import CollectionRef, LoadState
+from migrator.planning.planner import make_plan
+from migrator.running.refresh import refresh
+from tests.support.builders import BOOKS, Pair, a_loaded_plan, create, fill, flush, some_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from migrator.model.observed import ObservedState
+
+
+@pytest.fixture
+def pair() -> Pair:
+    pair = Pair()
+    fill(pair)
+    return pair
+
+
+def observed(folder: Path, pair: Pair, *, collections: str = "[books]", more: str = "") -> ObservedState:
+    return refresh(a_loaded_plan(folder, collections=collections, more=more), pair.readers(), ())
+
+
+def only_finding(state: ObservedState) -> Complaint:
+    assert len(state.findings) == 1, state.findings
+    assert state.findings[0].hint
+    assert state.findings[0].position is not None
+    return state.findings[0]
+
+
+def test_what_is_there_is_observed_and_nothing_is_changed(tmp_path: Path, pair: Pair) -> None:
+    files, source = pair.keys(""), pair.source.find_collection(BOOKS)
+    state = observed(tmp_path, pair)
+    assert state.findings == ()
+    assert state.source_names == (BOOKS,)
+    (books,) = state.source
+    assert books.collection == source
+    assert (books.estimate.segments, books.estimate.rows, books.estimate.objects) == (1, 3, 5)
+    assert books.estimate.counted_rows == 3
+    assert books.estimate.import_requests == 1
+    assert books.estimate.size_bytes == sum(len(data) for data in pair.keys("files_A").values())
+    assert (state.target_names, state.target_aliases, state.same_milvus) == ((), (), False)
+    assert pair.keys("") == files
+    assert pair.target.list_collections("default") == ()
+
+
+def test_an_unloaded_collection_is_not_loaded_to_be_counted(tmp_path: Path) -> None:
+    pair = Pair()
+    fill(pair, loaded=False)
+    assert observed(tmp_path, pair).source[0].estimate.counted_rows is None
+    assert pair.source.load_state(BOOKS) is LoadState.NOT_LOADED
+
+
+def test_a_fingerprint_changes_with_rows_and_with_nothing_else(tmp_path: Path, pair: Pair) -> None:
+    first = observed(tmp_path, pair).source[0].estimate.fingerprint
+    assert observed(tmp_path, pair).source[0].estimate.fingerprint == first
+    pair.source.delete(BOOKS, [0])
+    second = observed(tmp_path, pair).source[0].estimate.fingerprint
+    assert second != first
+
+
+def test_leftovers_of_a_compaction_are_not_counted(tmp_path: Path, pair: Pair) -> None:
+    pair.source.insert(BOOKS, some_rows(2, start=10))
+    flush(pair.source)
+    pair.source.compact(BOOKS)
+    estimate = observed(tmp_path, pair).source[0].estimate
+    assert (estimate.segments, estimate.rows, estimate.objects) == (1, 5, 5)
+
+
+def test_one_milvus_on_both_sides_is_known_by_its_collections(tmp_path: Path, pair: Pair) -> None:
+    twice = Pair(clock=pair.clock, store=pair.store)
+    twice.source = twice.target = pair.source
+    state = observed(tmp_path, twice, collections="[{source: books, target: books_bak}]")
+    assert state.same_milvus
+    assert state.findings == ()
+
+
+def test_a_wrong_root_path_is_told_with_the_likely_one(tmp_path: Path, pair: Pair) -> None:
+    for key, data in pair.keys("files_A").items():
+        pair.store.write(f"deep/{key}", data)
+    pair.store.delete(pair.keys("files_A"))
+    found = only_finding(observed(tmp_path, pair))
+    assert (found.field, found.value) == ("source.storage.root_path", "files_A")
+    assert "has 1 segments at the source, and none of their files lies under files_A/insert_log/" in found.message
+    assert found.hint == "set it to deep/files_A, where they lie"
+
+
+def test_a_bucket_without_the_files_is_told(tmp_path: Path, pair: Pair) -> None:
+    pair.store.delete(pair.keys("files_A"))
+    assert "milvus.yaml" in only_finding(observed(tmp_path, pair)).hint
+
+
+def test_two_servers_in_one_place_are_told(tmp_path: Path, pair: Pair) -> None:
+    for key, data in pair.keys("files_A").items():
+        pair.store.write(key.replace("files_A", "files_B", 1), data)
+    assert only_finding(observed(tmp_path, pair)).field == "target.storage.root_path"
+
+
+def test_a_dump_of_others_is_told(tmp_path: Path, pair: Pair) -> None:
+    pair.store.write("backup/a_to_b/meta/full_meta.json", b"{}")
+    found = only_finding(observed(tmp_path, pair))
+    assert found.field == "staging.backup_name"
+    assert "backup/a_to_b/meta/full_meta.json" in found.message
+
+
+def test_findings_keep_a_plan_from_being_made(tmp_path: Path, pair: Pair) -> None:
+    pair.store.write("backup/a_to_b/x", b"")
+    loaded = a_loaded_plan(tmp_path)
+    with pytest.raises(PlanError) as caught:
+        make_plan(loaded, refresh(loaded, pair.readers(), ()))
+    assert caught.value.exit_code == 11
+
+
+def test_names_that_are_taken_at_the_target_are_observed(tmp_path: Path, pair: Pair) -> None:
+    create(pair.target)
+    pair.target.create_alias(BOOKS, "library")
+    state = observed(tmp_path, pair)
+    assert [target.ref for target in state.target_names] == [BOOKS]
+    assert state.target_aliases == (CollectionRef("default", "library"),)
+
+
+def test_an_alias_that_is_a_collection_at_the_target_is_not_carried(tmp_path: Path, pair: Pair) -> None:
+    """No mapping aims at it, and it is in the way all the same."""
+    pair.source.create_alias(BOOKS, "library")
+    create(pair.target, CollectionRef("default", "library"))
+    loaded = a_loaded_plan(tmp_path)
+    plan = make_plan(loaded, refresh(loaded, pair.readers(), ()))
+    assert not [step for step in plan.steps if step.kind == "switch_alias"]
+    assert "alias library: taken at the target" in plan.collections[0].not_carried
+
+
+def test_a_database_the_target_lacks_is_no_fault(tmp_path: Path, pair: Pair) -> None:
+    state = observed(tmp_path, pair, collections="[{source: books, target: db1.books}]")
+    assert state.target_databases == ("default",)
+    assert state.findings == ()
