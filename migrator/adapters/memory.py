@@ -422,17 +422,15 @@ class MemoryMilvus:
     # -- writing ----------------------------------------------------------------------------------------------------
 
     def flush(self, refs: Sequence[CollectionRef]) -> Mapping[CollectionRef, FlushResult]:
-        """Seal what is growing; one cut for all."""
-        collections = {ref: self._get(ref) for ref in refs}
-        for held in collections.values():
+        """Seal what is growing; each collection has a cut of its own."""
+        results = {}
+        for ref, held in {ref: self._get(ref) for ref in refs}.items():
             for segment in held.segments:
                 if segment.state is SegmentState.GROWING:
                     segment.state = SegmentState.SEALED
-        cut_ts = self.allocate_timestamp()
-        return {
-            ref: FlushResult(cut_ts=cut_ts, segment_ids=tuple(sorted(s.segment_id for s in held.persistent())))
-            for ref, held in collections.items()
-        }
+            ids = tuple(sorted(segment.segment_id for segment in held.persistent()))
+            results[ref] = FlushResult(cut_ts=self.allocate_timestamp(), segment_ids=ids)
+        return results
 
     def create_database(self, name: str) -> None:
         """Create it; refused where it exists."""
@@ -450,11 +448,9 @@ class MemoryMilvus:
         consistency_level: ConsistencyLevel,
         properties: KeyValues,
     ) -> None:
-        """Create it, fields numbered anew from 100; refused where it exists, even when nothing differs."""
+        """Create it, fields numbered anew from 100; an equal one that exists is left alone, another refused."""
         with self._lock:
             names = self._names(ref.database)
-            if ref.name in names:
-                raise self._refuse(f"create duplicate collection with different parameters, collection: {ref.name}")
             if ref.name in self.list_aliases(ref.database):
                 raise self._refuse(f"collection name {ref.name} conflicts with an existing alias")
             if num_partitions and not schema.has_partition_key:
@@ -479,6 +475,11 @@ class MemoryMilvus:
             count = num_partitions or _DEFAULT_KEY_PARTITIONS
             physical = [f"{_DEFAULT_PARTITION}_{number}" for number in range(count)]
             partitions = physical if schema.has_partition_key else [_DEFAULT_PARTITION]
+            if ref.name in names:
+                there = names[ref.name].base
+                if base != replace(there, collection_id=base.collection_id, created_ts=base.created_ts):
+                    raise self._refuse(f"create duplicate collection with different parameters, collection: {ref.name}")
+                return
             names[ref.name] = _Held(base, [Partition(self.allocate_timestamp(), name) for name in partitions])
 
     def create_partition(self, ref: CollectionRef, name: str) -> None:

@@ -209,10 +209,19 @@ def test_what_is_not_there_is_none(subject: Subject) -> None:
     assert subject.milvus.find_collection(CollectionRef("default", "nowhere")) is None
 
 
-def test_creating_twice_is_refused_though_nothing_differs(subject: Subject) -> None:
+def test_creating_twice_is_refused_where_something_differs(subject: Subject) -> None:
     ref = subject.create()
     with pytest.raises(MilvusRefused):
-        subject.request(ref, a_schema())
+        subject.request(ref, a_schema(fields=a_schema().fields[::2]))
+    assert subject.find(ref).schema == a_schema()
+
+
+def test_creating_twice_leaves_an_equal_collection_as_it_is(subject: Subject) -> None:
+    """No refusal tells that somebody was quicker: only id and time do."""
+    ref = subject.create()
+    before = subject.find(ref)
+    subject.request(ref, a_schema())
+    assert subject.find(ref) == before
 
 
 def test_a_database_is_made_once(subject: Subject) -> None:
@@ -289,12 +298,13 @@ def test_a_flush_writes_deletes_of_flushed_rows(subject: Subject) -> None:
     assert [segment.num_rows for segment in subject.milvus.list_segments(ref)] == [5]
 
 
-def test_several_collections_are_flushed_at_one_cut(subject: Subject) -> None:
+def test_several_collections_are_flushed_by_one_request_each_with_a_cut(subject: Subject) -> None:
     refs = [subject.create(), subject.create()]
     for ref in refs:
         subject.insert(ref, some_rows(2))
+    before = subject.milvus.allocate_timestamp()
     results = flush_and_wait(subject.milvus, refs, subject.clock)
-    assert len({result.cut_ts for result in results.values()}) == 1
+    assert all(before < results[ref].cut_ts < subject.milvus.allocate_timestamp() for ref in refs)
     assert [len(results[ref].segment_ids) for ref in refs] == [1, 1]
 
 
