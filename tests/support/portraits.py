@@ -51,7 +51,7 @@ def collections_of(uri: str, *, token: str = "") -> dict[str, list[str]]:
         with connected(uri, database, token=token) as client:
             found[database] = [
                 f"{name} {client.get_load_state(name)['state'].name} {client.list_partitions(name)}"
-                f" {client.list_indexes(name)} {sorted(client.describe_collection(name)['aliases'])}"
+                f" {sorted(client.list_indexes(name))} {sorted(client.describe_collection(name)['aliases'])}"
                 for name in sorted(client.list_collections())
             ]
     return found
