@@ -390,7 +390,10 @@ class GrpcMilvus:
         consistency_level: ConsistencyLevel,
         properties: KeyValues,
     ) -> None:
-        """Create it; refused where it exists, even when nothing differs."""
+        """Create it; refused where another one has the name.
+
+        Milvus 2.3 says yes, and does nothing, where an equal one has it: look before, and compare afterwards.
+        """
         request = milvus_pb2.CreateCollectionRequest(
             db_name=ref.database,
             collection_name=ref.name,

@@ -22,8 +22,6 @@ class Estimate:
     largest_partition_bytes: int
     import_requests: int
     counted_rows: int | None
-    fingerprint: str
-    """Changes whenever segments, their rows or the count change: whether the source has moved since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +49,8 @@ class MigratedRecord:
     target: CollectionRef
     source_collection_id: int
     target_collection_id: int
-    source_fingerprint: str
+    raw_rows: int
+    """Rows of the frozen segments as inserted, deletes not subtracted."""
     rows_at_cut: tuple[tuple[str, int], ...]
     """The source's `count(*)` by partition right after the cut; empty where it was not loaded."""
     held_still: bool
@@ -67,8 +66,8 @@ class MigratedRecord:
 class ObservedState:
     """Both sides at one moment.
 
-    `target_names` are all collections of the target's databases that some mapping aims at; `target_aliases` are the
-    aliases of those databases. `findings` are faults that only show online, each with its field of the plan file.
+    `target_names` are the collections some mapping aims at that exist; `target_aliases` are the aliases of the
+    databases that mappings aim at. `findings` are faults that only show online, each with its field of the plan file.
     """
 
     source_version: str
@@ -78,6 +77,8 @@ class ObservedState:
     target_databases: tuple[str, ...]
     target_names: tuple[ObservedTarget, ...]
     target_aliases: tuple[CollectionRef, ...]
+    target_taken: tuple[CollectionRef, ...]
+    """All collections of the databases that some mapping aims at: names no alias can have."""
     same_milvus: bool
     dump_collections: tuple[tuple[int, str], ...]
     """What a finished dump of this plan's earlier runs lists under `backup_name`: collection ids and names."""

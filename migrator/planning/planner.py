@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from migrator.model.collection import Collection
-    from migrator.model.observed import MigratedRecord, ObservedCollection, ObservedState, ObservedTarget
+    from migrator.model.observed import Estimate, MigratedRecord, ObservedCollection, ObservedState, ObservedTarget
     from migrator.spec.document import Cluster
     from migrator.spec.loaded import LoadedPlan
     from migrator.steps.base import Step
@@ -98,7 +98,7 @@ class _Planner:
         self._only = only
         self._complaints: list[Complaint] = list(observed.findings)
         self._taken = {target.ref: target for target in observed.target_names}
-        self._claimed_names = {*self._taken, *observed.target_aliases}
+        self._claimed_names = {*observed.target_taken, *observed.target_aliases}
         self._records = {(record.source, record.target): record for record in observed.migrated}
         self._dump_prefix = loaded.staging.prefix.lstrip("/")
         self._source_root = loaded.source.storage.root_path.strip("/")
@@ -323,7 +323,7 @@ class _Planner:
 
     def _collection_notices(self, item: _Item) -> tuple[str, ...]:
         record = self._records.get((item.source, item.target))
-        if item.action is Action.DONE and record and record.source_fingerprint != item.observed.estimate.fingerprint:
+        if item.action is Action.DONE and record and _has_moved(record, item.observed.estimate):
             return (f"the source has changed since run {record.run_id} migrated it",)
         return ()
 
@@ -467,6 +467,15 @@ class _Planner:
             partitions=() if is_whole else collection.loaded_partitions,
             replica_number=max(1, collection.replica_number),
         )
+
+
+def _has_moved(record: MigratedRecord, estimate: Estimate) -> bool:
+    """Whether the source has other rows than when it was migrated; a compaction alone is no movement."""
+    if estimate.rows > record.raw_rows:
+        return True
+    if estimate.counted_rows is None or not record.rows_at_cut:
+        return estimate.rows != record.raw_rows
+    return estimate.counted_rows != sum(rows for _, rows in record.rows_at_cut)
 
 
 def _matches(pattern: str, ref: CollectionRef) -> bool:

@@ -79,7 +79,11 @@ class Executor:
         self._guard = threading.Lock()
 
     def run(self) -> RunResult:
-        """Until nothing more can be done; errors are in the result, not raised."""
+        """Until nothing more can be done; what steps fail of is in the result.
+
+        Raises:
+            RunError: The journal cannot be written: nothing may go on without it.
+        """
         states = self._result.states
         for key in self._steps:
             states[key] = StepState.FINISHED if self._journal.is_finished(key) else StepState.WAITING

@@ -12,7 +12,7 @@ from migrator.model.collection import CollectionRef
 from migrator.model.observed import Estimate, ObservedCollection, ObservedState, ObservedTarget
 from migrator.model.segment import LogKind, SegmentState, parse_binlog
 from migrator.planning.selection import Selection, select
-from migrator.steps.counting import count_partitions, fingerprint
+from migrator.steps.counting import count_partitions
 from migrator.steps.import_segments import PARTITION_REQUEST_BYTES
 from migrator.steps.seal_dump import full_meta_key
 
@@ -86,7 +86,10 @@ class _Refresh:
         self._check_roots(collections, same_milvus=same_milvus)
         databases = readers.target.list_databases()
         wanted = sorted({item.target.database for item in selection.items} & set(databases))
-        targets = self._target_names(selection, wanted)
+        taken = tuple(
+            CollectionRef(database, name) for database in wanted for name in readers.target.list_collections(database)
+        )
+        targets = self._target_names(selection, taken)
         dumped = self._dumped()
         return ObservedState(
             source_version=readers.source.version(),
@@ -96,6 +99,7 @@ class _Refresh:
             target_databases=databases,
             target_names=targets,
             target_aliases=self._target_aliases(wanted),
+            target_taken=taken,
             same_milvus=same_milvus,
             dump_collections=dumped,
             migrated=self._migrated,
@@ -133,7 +137,6 @@ class _Refresh:
             largest_partition_bytes=max(sizes, default=0),
             import_requests=self._requests(segments, by_partition),
             counted_rows=sum(counts.values()) if counts else None,
-            fingerprint=fingerprint(flushed, counts),
         )
 
     def _inventory(self, collection: Collection, segments: Iterable[Segment]) -> dict[int, _Inventory]:
@@ -244,15 +247,10 @@ class _Refresh:
             )
         return False
 
-    def _target_names(self, selection: Selection, databases: Iterable[str]) -> tuple[ObservedTarget, ...]:
+    def _target_names(self, selection: Selection, taken: Sequence[CollectionRef]) -> tuple[ObservedTarget, ...]:
         """Of the names some mapping aims at, those that are taken."""
-        taken = {
-            CollectionRef(database, name)
-            for database in databases
-            for name in self._readers.target.list_collections(database)
-        }
         found = []
-        for ref in sorted({item.target for item in selection.items} & taken):
+        for ref in sorted({item.target for item in selection.items} & set(taken)):
             collection = self._readers.target.find_collection(ref)
             if collection is not None:
                 found.append(

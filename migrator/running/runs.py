@@ -275,7 +275,7 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         target=planned.target,
         source_collection_id=dump.collection.collection_id,
         target_collection_id=created,
-        source_fingerprint=dump.fingerprint,
+        raw_rows=dump.raw_rows,
         rows_at_cut=tuple(sorted(dump.rows_at_cut.items())),
         held_still=dump.held_still,
         verified=any(key.startswith(f"{VerifyCollection.kind}:") for key in run.steps_of(planned)),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from migrator.model.collection import Collection, CollectionRef
-    from migrator.model.segment import Segment
     from migrator.ports.milvus import MilvusReader
 
 WHOLE = "*"
@@ -64,10 +62,3 @@ def difference(counts: tuple[PartitionCount, ...], source: CollectionRef, target
                 f"{count.target_rows:,} at the target"
             )
     return ""
-
-
-def fingerprint(segments: Iterable[Segment], counts: Mapping[str, int]) -> str:
-    """Changes whenever the live segments, their rows or the counts change; equal for an untouched collection."""
-    lines = [f"{s.segment_id} {s.num_rows}" for s in sorted(segments)]
-    lines += [f"{name} {rows}" for name, rows in sorted(counts.items())]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -11,7 +11,7 @@ from migrator.model.collection import Collection, CollectionRef
 from migrator.model.segment import LogKind, Segment, SegmentState, parse_binlog
 from migrator.ports.milvus import FlushResult
 from migrator.steps.base import Evidence, Outcome, Step
-from migrator.steps.counting import count_named, count_partitions, fingerprint
+from migrator.steps.counting import count_named, count_partitions
 from migrator.steps.flush import FLUSH_KEY, cut_note, flush_and_wait
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class FrozenDump:
     """`count(*)` right after the cut, by partition where the source is loaded; see `counting.count_partitions`."""
     held_still: bool
     """Whether `count(*)` was the same before the flush: if not, the count may be of a later moment than the cut."""
-    fingerprint: str
-    """By which a later look tells whether the source has changed since."""
+    raw_rows: int
+    """Rows of the frozen segments as inserted, deletes not subtracted."""
 
 
 def dump_key(source: CollectionRef) -> str:
@@ -118,7 +118,7 @@ class DumpMeta(Step):
             cut_ts=cut.cut_ts,
             rows_at_cut=rows_at_cut,
             held_still=rows_at_cut == self._counts_before(ctx),
-            fingerprint=fingerprint(live, rows_at_cut),
+            raw_rows=sum(segment.num_rows for segment in live),
         )
         self.note(ctx, frozen=to_plain(frozen))
         totals = ctx.ledger.totals(found.collection_id)

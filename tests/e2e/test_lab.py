@@ -120,9 +120,7 @@ def test_fill_demo_leaves_what_it_says(bench: Bench, demo: DemoSummary) -> None:
     assert rows[1]["shelf"] == "H1"
     assert rows[1]["rating"] == 0.1
     assert "rating" not in rows[2]
-    assert all_rows(bench.a.uri, "books", partitions=PARTITIONS[:1]).keys() == {
-        pk for pk in rows if pk % 3 == 0
-    }
+    assert all_rows(bench.a.uri, "books", partitions=PARTITIONS[:1]).keys() == {pk for pk in rows if pk % 3 == 0}
     assert any("/insert_log/" in key for key in bench.bucket_keys("files_A/"))
     assert all(key.startswith(("files_A/", "files_B/")) for key in bench.bucket_keys())
 
@@ -285,9 +283,7 @@ def test_another_platform_is_told_what_to_do_instead(lab: Lab, monkeypatch: pyte
 
 
 def test_a_missing_extra_is_told_by_name(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "migrator.lab.wheel._version", lambda name: None if name == "flask" else MILVUS_VERSION
-    )
+    monkeypatch.setattr("migrator.lab.wheel._version", lambda name: None if name == "flask" else MILVUS_VERSION)
 
     with pytest.raises(LabUnavailable, match="not installed: flask") as caught:
         lab.up()

@@ -119,7 +119,5 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield Bench(lab, state)
     finally:
         lab.down()
-        for (
-            instance
-        ) in state.instances:  # pytest keeps the folders of three sessions: logs are enough of that
+        for instance in state.instances:  # pytest keeps the folders of three sessions: logs are enough of that
             shutil.rmtree(lab.folder / "servers" / instance.name / "data", ignore_errors=True)

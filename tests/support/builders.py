@@ -134,7 +134,6 @@ def an_estimate(*, rows: int = 3, **changes: Any) -> Estimate:  # noqa: ANN401 -
         largest_partition_bytes=100 * rows,
         import_requests=1,
         counted_rows=rows,
-        fingerprint=f"rows-{rows}",
     )
     return replace(estimate, **changes)
 
@@ -150,6 +149,7 @@ def an_observed_state(*collections: Collection, rows: int = 3, **changes: Any) -
         target_databases=("default",),
         target_names=(),
         target_aliases=(),
+        target_taken=(),
         same_milvus=False,
         dump_collections=(),
     )

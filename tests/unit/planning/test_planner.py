@@ -42,7 +42,7 @@ RECORD = MigratedRecord(
     target=BOOKS,
     source_collection_id=a_collection().collection_id,
     target_collection_id=TAKEN.collection_id,
-    source_fingerprint="rows-3",
+    raw_rows=3,
     rows_at_cut=(("_default", 3),),
     held_still=True,
     verified=True,
@@ -222,7 +222,7 @@ def test_what_comes_along_is_listed(tmp_path: Path) -> None:
     "state",
     [
         {"target_aliases": (CollectionRef("default", "library"),)},
-        {"target_names": (ObservedTarget(ref=CollectionRef("default", "library"), collection_id=1, created_ts=1),)},
+        {"target_taken": (CollectionRef("default", "library"),)},
     ],
     ids=["by an alias", "by a collection"],
 )
@@ -354,7 +354,7 @@ def test_the_digest_does_not_change_with_estimates_or_places(tmp_path: Path) -> 
     elsewhere.mkdir()
     assert planned(elsewhere, rows=5000).digest == first.digest
     state = an_observed_state()
-    moved = replace(state, source=(replace(state.source[0], estimate=an_estimate(fingerprint="other", segments=9)),))
+    moved = replace(state, source=(replace(state.source[0], estimate=an_estimate(objects=45, segments=9)),))
     assert make_plan(a_loaded_plan(tmp_path), moved).digest == first.digest
 
 

@@ -59,14 +59,6 @@ def test_an_unloaded_collection_is_not_loaded_to_be_counted(tmp_path: Path) -> N
     assert pair.source.load_state(BOOKS) is LoadState.NOT_LOADED
 
 
-def test_a_fingerprint_changes_with_rows_and_with_nothing_else(tmp_path: Path, pair: Pair) -> None:
-    first = observed(tmp_path, pair).source[0].estimate.fingerprint
-    assert observed(tmp_path, pair).source[0].estimate.fingerprint == first
-    pair.source.delete(BOOKS, [0])
-    second = observed(tmp_path, pair).source[0].estimate.fingerprint
-    assert second != first
-
-
 def test_leftovers_of_a_compaction_are_not_counted(tmp_path: Path, pair: Pair) -> None:
     pair.source.insert(BOOKS, some_rows(2, start=10))
     flush(pair.source)

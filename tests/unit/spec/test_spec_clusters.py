@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from spec_cases import SOURCE, TARGET, complaints_of, load_text, place, plan_text
+
+from tests.support.spec_cases import SOURCE, TARGET, complaints_of, load_text, place, plan_text
 
 BARE = f"a: {SOURCE}\nb: {TARGET}\n"
 WRAPPED = f"version: 1\nclusters:\n  a: {SOURCE}\n  b: {TARGET}\n"

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spec_cases import (
+
+from migrator.errors import Complaint, SpecError
+from migrator.model.collection import CollectionRef
+from migrator.spec.document import CreateOverrides, Options, SecretRef, StaticCredentials
+from migrator.spec.load import LoadedPlan, load_plan
+from tests.support.spec_cases import (
+    EVERYTHING,
     KEYS,
     SOURCE,
     TARGET,
@@ -23,73 +29,7 @@ from spec_cases import (
     storage,
 )
 
-from migrator.errors import Complaint, SpecError
-from migrator.model.collection import CollectionRef
-from migrator.spec.document import CreateOverrides, Options, SecretRef, StaticCredentials
-from migrator.spec.load import LoadedPlan, load_plan
-
 PLANS = Path(__file__).resolve().parents[3] / "plans"
-
-EVERYTHING = """\
-# yaml-language-server: $schema=../schemas/plan.schema.json
-version: 1
-name: a-to-b
-description: Move coll from milvus_A to milvus_B inside one bucket.
-vars: {suffix: _bak}
-
-source:
-  protected: false
-  milvus:
-    uri: http://milvus_A:19530
-    username: root
-    password: {env: MILVUS_A_PASSWORD}
-  storage:
-    provider: minio
-    endpoint: http://milvus_A:9000
-    bucket: bucket_A
-    root_path: files_A
-    credentials:
-      type: static
-      access_key_id: {env: S3_ACCESS_KEY_ID}
-      secret_access_key: {env: S3_SECRET_ACCESS_KEY}
-
-target:
-  milvus: {uri: http://milvus_B:19530}
-  storage: {provider: minio, endpoint: http://milvus_B:9000, bucket: bucket_A, root_path: files_B,
-            credentials: {type: static, access_key_id: {env: S3_ACCESS_KEY_ID}, secret_access_key: {env: S}}}
-
-staging:
-  storage: {bucket: bucket_A}
-  root_path: backup
-  backup_name: my_backup
-  keep: true
-
-defaults: {if_exists: fail}
-collections:
-  - source: coll
-    target: "coll{{ vars.suffix }}"
-  - source: "db1.*"
-    exclude: ["db1.tmp_*"]
-    target: "{{ database }}.{{ collection }}_bak"
-    partitions: ["*"]
-    if_exists: fail
-    create: {shards_num: 2, consistency_level: Bounded, description: "...",
-             properties: {collection.ttl.seconds: 0}}
-    indexes: rebuild
-    load: as_source
-    aliases: copy
-
-options:
-  flush: auto
-  transfer: {mode: auto, concurrency: 64, limit_bytes_per_s: null, part_size: 64MiB,
-             multipart_threshold: 512MiB}
-  import: {max_jobs: 8, segments_per_job: auto, stall_timeout: 30m}
-  verify: {level: counts, sample: 10000, seed: 7, load_source: false}
-  retry: {max_elapsed: 30m, max_backoff: 30s}
-  pause_gc: auto
-  state: local
-  rbac: false
-"""
 
 
 def test_everything_the_contract_shows_loads(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from spec_cases import (
+
+from migrator.spec.document import StaticCredentials
+from tests.support.spec_cases import (
     KEYS,
     SOURCE,
     TARGET,
@@ -16,8 +18,6 @@ from spec_cases import (
     plan_text,
     storage,
 )
-
-from migrator.spec.document import StaticCredentials
 
 if TYPE_CHECKING:
     from pathlib import Path

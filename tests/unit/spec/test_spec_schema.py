@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
-from test_spec_load import EVERYTHING
 
 from migrator.spec.document import PlanDocument
 from migrator.spec.schema import clusters_schema, plan_schema, schema_texts
+from tests.support.spec_cases import EVERYTHING
 
 ROOT = Path(__file__).resolve().parents[3]
 PLANS = sorted(path for path in (ROOT / "plans").glob("*.yaml") if "cluster" not in path.name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from spec_cases import KEYS, SOURCE, TARGET, complaints_of, load_text, plan_text, storage
+
+from tests.support.spec_cases import KEYS, SOURCE, TARGET, complaints_of, load_text, plan_text, storage
 
 if TYPE_CHECKING:
     from pathlib import Path

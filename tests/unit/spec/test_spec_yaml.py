@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spec_cases import complaints_of, load_text, only_complaint, place, plan_text
 
 from migrator.errors import Complaint, SpecError
 from migrator.spec.load import load_plan
+from tests.support.spec_cases import complaints_of, load_text, only_complaint, place, plan_text
 
 if TYPE_CHECKING:
     from pathlib import Path

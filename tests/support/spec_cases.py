@@ -62,3 +62,65 @@ def place(complaint: Complaint) -> tuple[int, int]:
     """Line and column of a complaint."""
     assert complaint.position is not None
     return complaint.position.line, complaint.position.column
+
+
+EVERYTHING = """\
+# yaml-language-server: $schema=../schemas/plan.schema.json
+version: 1
+name: a-to-b
+description: Move coll from milvus_A to milvus_B inside one bucket.
+vars: {suffix: _bak}
+
+source:
+  protected: false
+  milvus:
+    uri: http://milvus_A:19530
+    username: root
+    password: {env: MILVUS_A_PASSWORD}
+  storage:
+    provider: minio
+    endpoint: http://milvus_A:9000
+    bucket: bucket_A
+    root_path: files_A
+    credentials:
+      type: static
+      access_key_id: {env: S3_ACCESS_KEY_ID}
+      secret_access_key: {env: S3_SECRET_ACCESS_KEY}
+
+target:
+  milvus: {uri: http://milvus_B:19530}
+  storage: {provider: minio, endpoint: http://milvus_B:9000, bucket: bucket_A, root_path: files_B,
+            credentials: {type: static, access_key_id: {env: S3_ACCESS_KEY_ID}, secret_access_key: {env: S}}}
+
+staging:
+  storage: {bucket: bucket_A}
+  root_path: backup
+  backup_name: my_backup
+  keep: true
+
+defaults: {if_exists: fail}
+collections:
+  - source: coll
+    target: "coll{{ vars.suffix }}"
+  - source: "db1.*"
+    exclude: ["db1.tmp_*"]
+    target: "{{ database }}.{{ collection }}_bak"
+    partitions: ["*"]
+    if_exists: fail
+    create: {shards_num: 2, consistency_level: Bounded, description: "...",
+             properties: {collection.ttl.seconds: 0}}
+    indexes: rebuild
+    load: as_source
+    aliases: copy
+
+options:
+  flush: auto
+  transfer: {mode: auto, concurrency: 64, limit_bytes_per_s: null, part_size: 64MiB,
+             multipart_threshold: 512MiB}
+  import: {max_jobs: 8, segments_per_job: auto, stall_timeout: 30m}
+  verify: {level: counts, sample: 10000, seed: 7, load_source: false}
+  retry: {max_elapsed: 30m, max_backoff: 30s}
+  pause_gc: auto
+  state: local
+  rbac: false
+"""
