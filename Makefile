@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 # The first Python that is new enough.
 PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Tests of servers mostly wait; each worker starts a pair of its own (about 1 GB).
+WORKERS ?= 3
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test check unit contract e2e schemas lock clean
@@ -32,16 +34,16 @@ check: $(STAMP)  ## Format, lint, types, import direction
 	$(BIN)/lint-imports
 
 test: check  ## Everything CI runs: the checks, then all tests, on servers started for them
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 unit: $(STAMP)  ## Tests that need no server, in seconds
 	$(BIN)/pytest tests/unit
 
 contract: $(STAMP)  ## One suite per port, on every adapter
-	$(BIN)/pytest tests/contract
+	$(BIN)/pytest tests/contract -n $(WORKERS) --dist loadfile
 
 e2e: $(STAMP)  ## Whole commands on two real Milvus servers and an S3 server
-	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest tests/e2e -n $(WORKERS) --dist loadfile
 
 schemas: $(STAMP)  ## Write schemas/ anew from the models
 	$(BIN)/python -m migrator.spec.schema
