@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migrator.errors import MilvusRefused, RunError, StalePlan, StoreRefused
+from migrator.errors import MilvusError, MilvusRefused, RunError, StalePlan, StoreError, StoreRefused
 from migrator.planning.plan import Action
 from migrator.planning.planner import make_plan, mapped_pairs
 from migrator.reports.summary import summarize
@@ -87,7 +87,7 @@ def apply(
     options = run.loaded.options
     with ExitStack() as stack:
         journal = stack.enter_context(state.journal(run, read_only=False))
-        clients = stack.enter_context(connect(run.loaded, patience_s=_RUNNING_PATIENCE_S))
+        clients = _connect_run(run, journal, stack)
         leases = stack.enter_context(Leases(clients.staging, _lease_folder(run), run_id=run.run_id, clock=clock))
         leases.acquire(_lease_names(run), timeout_s=lock_timeout_s, on_wait=watcher.lock_waits)
         workers = stack.enter_context(ThreadPoolExecutor(options.transfer.concurrency, thread_name_prefix="worker"))
@@ -105,6 +105,16 @@ def apply(
         result = executor.run()
         journal.add("", StepEvent.FINISHED, {"exit_code": result.exit_code})
     return result
+
+
+def _connect_run(run: Run, journal: Journal, stack: ExitStack) -> Clients:
+    """Connect; once a run has begun, a side that is down is an unfinished run and no refusal to begin."""
+    try:
+        return stack.enter_context(connect(run.loaded, patience_s=_RUNNING_PATIENCE_S))
+    except (MilvusError, StoreError) as error:
+        if any(journal.was_started(step.key) for step in run.plan.steps):
+            raise RunError(error.message, hint=error.hint or "run migrator apply --resume once it is up") from error
+        raise
 
 
 def look(run: Run, state: StateDirectory) -> dict[str, Evidence | None]:
@@ -293,9 +303,12 @@ def _open_store(storage: Storage, field: str, patience_s: float) -> ObstoreStore
 
 def _secret(ref: SecretRef | str, field: str, error: type[MilvusRefused | StoreRefused]) -> str:
     try:
-        return resolve_secret(ref)
+        text = resolve_secret(ref)
     except LookupError as reason:
         raise error(f"{field} cannot be read: {reason.args[0]}", hint="set it, and run the command again") from None
+    if not text.isprintable():
+        raise error(f"{field} holds a line break or another control character", hint="put the value alone on one line")
+    return text
 
 
 def _lease_folder(run: Run) -> str:

@@ -120,6 +120,9 @@ class MemoryStore:
         """Copy an object."""
         self._objects[key] = self.read(source_key)
 
+    def sweep(self, prefix: str) -> None:
+        """Nothing is ever left behind here."""
+
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects; one that is not there counts as removed."""
         for key in keys:

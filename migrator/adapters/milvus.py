@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 CALL_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
+IMPORT_CALL_TIMEOUT_S = 60.0
+"""2.3 itself tries for about 50 s; what is heard of later is waited for by the step, see its settle time."""
 SLOW_CALL_TIMEOUT_S = 120.0
 """For calls that wait for other nodes: flush, create, load."""
 
@@ -50,6 +53,8 @@ _INDEX_NOT_FOUND = {25, 700}
 _SEGMENT_NOT_FOUND = {600}
 _IMPORT_JOB_NOT_FOUND = {1000}
 _NOT_LOADED = {101, 103}
+_LISTING_TRIES = 20
+_LISTING_PAUSE_S = 0.25
 _UNREACHABLE = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -128,7 +133,8 @@ def _channel(endpoint: MilvusEndpoint) -> grpc.Channel:
     ]
     if endpoint.server_name:
         options.append(("grpc.ssl_target_name_override", endpoint.server_name))
-    target = f"{address.hostname}:{address.port or (443 if address.scheme == 'https' else 19530)}"
+    host = f"[{address.hostname}]" if ":" in (address.hostname or "") else address.hostname
+    target = f"{host}:{address.port or (443 if address.scheme == 'https' else 19530)}"
     if address.scheme == "https":
         return grpc.secure_channel(target, _credentials(endpoint), options)
     return grpc.insecure_channel(target, options)
@@ -292,10 +298,12 @@ class GrpcMilvus:
         While compaction ends, 2.3 answers code 600 "segment not found"; that passes, so it is worth another try.
         """
         request = milvus_pb2.GetPersistentSegmentInfoRequest(dbName=ref.database, collectionName=ref.name)
-        reply = self._call_unless(_SEGMENT_NOT_FOUND, "GetPersistentSegmentInfo", request, ref.short)
-        if reply is None:
-            raise MilvusUnavailable(f"the segments of {ref.short} are changing at {self.uri} (compaction)")
-        return tuple(sorted(values.segment_from(info) for info in reply.infos))
+        for _ in range(_LISTING_TRIES):
+            reply = self._call_unless(_SEGMENT_NOT_FOUND, "GetPersistentSegmentInfo", request, ref.short)
+            if reply is not None:
+                return tuple(sorted(values.segment_from(info) for info in reply.infos))
+            time.sleep(_LISTING_PAUSE_S)
+        raise MilvusUnavailable(f"the segments of {ref.short} are changing at {self.uri} (compaction)")
 
     def index_progress(self, ref: CollectionRef) -> tuple[IndexProgress, ...]:
         """All indexes by name, with how far they are."""
@@ -420,7 +428,7 @@ class GrpcMilvus:
             files=[batch.insert_prefix, batch.delta_prefix or ""],
             options=values.pair_messages(options.items()),
         )
-        return int(self._call("Import", request, ref.short, SLOW_CALL_TIMEOUT_S).tasks[0])
+        return int(self._call("Import", request, ref.short, IMPORT_CALL_TIMEOUT_S).tasks[0])
 
     def create_index(self, ref: CollectionRef, index: Index) -> None:
         """Create it with the parameters as they were described."""

@@ -122,12 +122,28 @@ def _sentence(error: BaseException) -> str:
     return text.split("\n", maxsplit=1)[0].split(" Debug source", maxsplit=1)[0][:200]
 
 
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.hardlink_to(source)
+    except FileExistsError:
+        if not target.samefile(source):
+            target.unlink()
+            target.hardlink_to(source)
+
+
 class ObstoreStore:
     """One bucket, or the local file system: reader and writer in one."""
 
     def __init__(self, endpoint: StoreEndpoint) -> None:
         self._endpoint = endpoint
-        self._store = _open(endpoint)
+        try:
+            self._store = _open(endpoint)
+        except (ValueError, foreign.BaseError) as error:
+            raise StoreRefused(
+                f"the store {self.place} cannot be opened: {_sentence(error)}",
+                hint=f"correct {endpoint.plan_field}.endpoint or {endpoint.plan_field}.ca_cert",
+            ) from error
 
     @property
     def place(self) -> str:
@@ -176,6 +192,8 @@ class ObstoreStore:
     def _from_generic(self, what: str, error: BaseException) -> StoreError:
         """Obstore gives one class for most faults of a listing, so the status in the text has to tell."""
         text = str(error)
+        if self._endpoint.bucket is None:
+            return StoreRefused(f"{what} failed in {self.place}: {_sentence(error)}")
         status = _STATUS.search(text)
         number = int(status[1]) if status else 0
         if "NoSuchBucket" in text:
@@ -241,12 +259,26 @@ class ObstoreStore:
     def write_stream(self, key: str, parts: Iterable[bytes], *, multipart: bool, part_size: int) -> None:
         """Put an object of any size, part by part."""
         with self._translated(f"writing {key}"):
-            obstore.put(self._store, key, iter(parts), use_multipart=multipart, chunk_size=part_size)
+            obstore.put(self._store, key, iter(parts), use_multipart=multipart, chunk_size=part_size, max_concurrency=1)
 
     def copy_inside(self, source_key: str, key: str) -> None:
-        """Let the service copy the object."""
+        """Let the service copy the object; on the local file system that is a hard link.
+
+        The link is made by hand: obstore's copy leaves `key#0` beside a key that is a link to the source already, hides
+        it from its listings, and Milvus would read it.
+        """
         with self._translated(f"copying {source_key}"):
-            obstore.copy(self._store, source_key, key)
+            if self._endpoint.bucket is None:
+                _link(Path("/", source_key), Path("/", key))
+            else:
+                obstore.copy(self._store, source_key, key)
+
+    def sweep(self, prefix: str) -> None:
+        """Remove what writes that were killed left below the folder: on the local file system `name#<number>`."""
+        if self._endpoint.bucket is None:
+            for path in Path("/", prefix).rglob("*#*"):
+                if path.name.rpartition("#")[2].isdigit() and path.is_file():
+                    path.unlink()
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects; one that is not there counts as removed."""

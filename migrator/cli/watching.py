@@ -1,9 +1,12 @@
 """Watching a run: a live display on a terminal, plain lines on a pipe, one JSON object per event."""
 
 import json
+import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +33,15 @@ _QUIET_S = 10.0
 """Plain output repeats a step's progress no more often than this."""
 
 
+@contextmanager
+def surviving_a_closed_pipe() -> Iterator[None]:
+    """A run goes on when nobody reads its output any more (`| head`)."""
+    try:
+        yield
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for as long as the process lives
+
+
 class PlainWatcher:
     """A line when a step ends, waits or fails, and now and then while it runs."""
 
@@ -46,7 +58,7 @@ class PlainWatcher:
         pass
 
     def _say(self, text: str, style: Style = Style.PLAIN) -> None:
-        with self._guard:
+        with self._guard, surviving_a_closed_pipe():
             print_lines([Line(clean(text), style)])
             sys.stdout.flush()
 
@@ -94,7 +106,8 @@ class PlainWatcher:
 
     def run_ended(self, run: "Run", state: "StateDirectory", result: "RunResult") -> None:
         """Per collection what became of it, and how to go on."""
-        print_lines(ending_lines(run, state, result))
+        with surviving_a_closed_pipe():
+            print_lines(ending_lines(run, state, result))
 
 
 class TerminalWatcher(PlainWatcher):
@@ -197,7 +210,7 @@ class JsonWatcher:
 
     def _emit(self, event: str, **values: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         entry = {"event": event, "at": datetime.now(tz=UTC).isoformat(), **values}
-        with self._guard:
+        with self._guard, surviving_a_closed_pipe():
             print(json.dumps(entry, ensure_ascii=False), flush=True)
 
     def nothing_to_do(self, plan: "Plan | None" = None) -> None:

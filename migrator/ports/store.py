@@ -48,5 +48,8 @@ class ObjectStore(ObjectReader, Protocol):
     def copy_inside(self, source_key: str, key: str) -> None:
         """Let the service copy the object; nothing passes through here."""
 
+    def sweep(self, prefix: str) -> None:
+        """Remove what killed writes of ours left below the folder, where a store leaves such things."""
+
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects; one that is not there counts as removed."""

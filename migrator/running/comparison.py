@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migrator.errors import SourceMoved, VerificationFailed
+from migrator.errors import RunError, SourceMoved, VerificationFailed
 from migrator.model.collection import LoadState
 from migrator.steps.counting import PartitionCount, compare_counts, count_partitions, difference
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from migrator.ports.milvus import MilvusReader, MilvusTarget
 
 _POLL_S = 0.5
+_LOAD_PATIENCE_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +67,12 @@ def _without_difference(
     if not at_target:
         return _compared(pair, counts, "the target is not loaded, so nothing could be compared", SourceMoved.exit_code)
     rows = sum(at_target.values())
-    if all(count.source_rows is not None for count in counts):
+    compared = [count for count in counts if None not in (count.source_rows, count.target_rows)]
+    if compared == list(counts):
         return _compared(pair, counts, f"equal: {rows:,} rows at both sides", 0)
+    if compared:
+        verdict = f"equal in {len(compared)} of {len(counts)} partitions; the others are not loaded at both sides"
+        return _compared(pair, counts, verdict, SourceMoved.exit_code)
     if record is None:
         verdict = "the source is not loaded, so its rows could not be counted"
         return _compared(pair, counts, verdict, SourceMoved.exit_code)
@@ -93,7 +98,10 @@ def _count_target(target: MilvusTarget, found: Collection, clock: Clock, *, may_
         return {}
     try:
         target.load(found.ref, partitions=(), replica_number=1)
+        deadline = clock.monotonic() + _LOAD_PATIENCE_S
         while target.load_state(found.ref) is not LoadState.LOADED:
+            if clock.monotonic() > deadline:
+                raise RunError(f"{found.ref.short} did not load within {_LOAD_PATIENCE_S / 60:.0f} minutes")
             clock.sleep(_POLL_S)
         loaded = target.find_collection(found.ref)
         return count_partitions(target, loaded) if loaded else {}

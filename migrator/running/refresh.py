@@ -115,12 +115,12 @@ class _Refresh:
     def _collection(self, ref: CollectionRef) -> ObservedCollection | None:
         try:
             collection = self._readers.source.find_collection(ref)
+            if collection is None:
+                return None
+            return ObservedCollection(collection=collection, estimate=self._estimate(collection))
         except MilvusRefused as error:
             self._find("source", error.message, error.hint)
             return None
-        if collection is None:
-            return None
-        return ObservedCollection(collection=collection, estimate=self._estimate(collection))
 
     def _estimate(self, collection: Collection) -> Estimate:
         segments = [s for s in self._readers.source.list_segments(collection.ref) if s.num_rows > 0]
@@ -198,6 +198,9 @@ class _Refresh:
 
     def _check_roots(self, collections: Sequence[ObservedCollection], *, same_milvus: bool) -> None:
         """Two instances that share a root path overwrite one another: seen by the source's files under the target's."""
+        storage, staging = self._loaded.source.storage, self._loaded.staging.storage
+        if storage.bucket == staging.bucket and all(observed.estimate.objects == 0 for observed in collections):
+            self._refuse_staging_inside()  # nothing is stored yet that could prove that the places differ
         for observed in collections:
             if observed.estimate.objects == 0:
                 continue
@@ -221,10 +224,12 @@ class _Refresh:
 
     def _check_staging(self, collection: Collection) -> None:
         """A dump below the source's root path would be written into the source: seen by its files through staging."""
-        if not f"{self._dump_prefix}/".startswith(f"{self._source_root}/"):
-            return
         folder = f"{self._source_root}/{LogKind.INSERT}/{collection.collection_id}".lstrip("/")
         if next(iter(self._readers.staging.list_objects(folder)), None) is not None:
+            self._refuse_staging_inside()
+
+    def _refuse_staging_inside(self) -> None:
+        if f"{self._dump_prefix}/".startswith(f"{self._source_root}/"):
             self._find(
                 "staging.root_path",
                 f"the dump would lie in {self._source_root}/, which is the source Milvus's own root path",

@@ -115,8 +115,8 @@ class StateDirectory:
 
     def runs(self) -> Iterator[Run]:
         """All runs, the oldest first; a folder without its run file belongs to a run that never began."""
-        for path in sorted((self._folder / "runs").glob(f"*/{_RUN_FILE}"), key=_created_at):
-            yield self._read(path)
+        found = [self._read(path) for path in (self._folder / "runs").glob(f"*/{_RUN_FILE}")]
+        yield from sorted(found, key=lambda run: (run.created_at, run.run_id))
 
     def get_run(self, run_id: str) -> Run:
         """One run by its id, or by a beginning of it that fits no other."""
@@ -217,7 +217,11 @@ class StateDirectory:
                 return
 
     def _read(self, path: Path) -> Run:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not whole"
+            raise RunError(f"{path} cannot be read: {reason}", hint="restore it, or remove the run's folder") from None
         if content["format_version"] > FORMAT_VERSION:
             raise RunError(
                 f"{path} has format {content['format_version']}, and this version of migrator reads up to "
@@ -239,11 +243,6 @@ def file_digest(path: str) -> str | None:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError:
         return None
-
-
-def _created_at(path: Path) -> str:
-    created_at: str = json.loads(path.read_text(encoding="utf-8"))["created_at"]
-    return created_at
 
 
 def _write_durably(path: Path, text: str) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from migrator.steps.base import ReadContext, StepContext
 
 _NOTE_EVERY_S = 0.1
+_READ_BYTES = 1024**2
 _LARGEST_SERVER_SIDE_COPY = 5 * 1024**3
 """Bytes; S3 copies no larger object by one request."""
 
@@ -103,6 +104,8 @@ class CopySegments(Step):
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Copy what is not noted as copied, then hold the dump's listing against the frozen one."""
+        for kind in LogKind:
+            ctx.staging.sweep(f"{self.dump_prefix}/binlogs/{kind}/{self.collection_id}")
         staged = _staged_objects(ctx.staging, self.dump_prefix, self.collection_id, None)
         ctx.ledger.compare_staged(self.collection_id, staged, forget_missing=True)
         self._copy_all(ctx, self._way(ctx))
@@ -157,8 +160,8 @@ class CopySegments(Step):
             raise ObjectChanged(f"the source's {binlog.source.key} has changed since it was listed")
         ctx.staging.write_stream(
             staged_key(self.dump_prefix, binlog),
-            ctx.source_store.stream(binlog.source.key, part_size=self.part_size),
-            multipart=binlog.source.size_bytes >= self.multipart_threshold,
+            ctx.source_store.stream(binlog.source.key, part_size=_READ_BYTES),
+            multipart=binlog.source.size_bytes >= min(self.multipart_threshold, self.part_size),
             part_size=self.part_size,
         )
 

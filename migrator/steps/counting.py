@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from migrator.errors import MilvusRefused
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -25,9 +27,12 @@ def count_partitions(milvus: MilvusReader, collection: Collection) -> dict[str, 
 
 
 def count_named(milvus: MilvusReader, ref: CollectionRef) -> dict[str, int]:
-    """The same by name; empty for a collection that is gone."""
-    found = milvus.find_collection(ref)
-    return {} if found is None else count_partitions(milvus, found)
+    """The same by name; empty for a collection that is gone, or refuses to be counted."""
+    try:
+        found = milvus.find_collection(ref)
+        return {} if found is None else count_partitions(milvus, found)
+    except MilvusRefused:
+        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,8 +88,9 @@ class CreateCollection(Step):
         absent_ts = self.notes(ctx).get("absent_ts")
         if found is None:
             ctx.lease.require_held(self.target)
-            absent_ts = ctx.target.allocate_timestamp()
-            self.note(ctx, absent_ts=absent_ts)
+            if not isinstance(absent_ts, int):  # the earliest bounds them all: a lost request may come about late
+                absent_ts = ctx.target.allocate_timestamp()
+                self.note(ctx, absent_ts=absent_ts)
             self._request(ctx)
             found = ctx.target.find_collection(self.target)
         if found is None or not isinstance(absent_ts, int):

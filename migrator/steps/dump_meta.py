@@ -33,7 +33,7 @@ class FrozenDump:
     collection: Collection
     cut_ts: int
     rows_at_cut: dict[str, int]
-    """`count(*)` right after the cut, by partition where the source is loaded; see `counting.count_partitions`."""
+    """`count(*)` right after the cut, by partition; empty where the source is not loaded, or was not flushed."""
     held_still: bool
     """Whether `count(*)` was the same before the flush: if not, the count may be of a later moment than the cut."""
     raw_rows: int
@@ -100,16 +100,10 @@ class DumpMeta(Step):
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """List until a listing holds still, freeze it with its binlogs, and note the description last."""
-        ref = self.planned.ref
-        found = ctx.source.find_collection(ref)
-        if found is None:
-            raise RunError(
-                f"collection {ref.short} is gone from {ctx.source.uri}",
-                hint="give this run up: drop what it created, remove its folder, and plan again",
-            )
-        require_same_schema(self.planned, found)
+        self._describe(ctx)
         cut, segments = self._settled_listing(ctx)
-        rows_at_cut = count_partitions(ctx.source, found)
+        found = self._describe(ctx)  # once more: a partition may have come with the last flush
+        rows_at_cut = count_partitions(ctx.source, found) if self.may_flush else {}
         live = [segment for segment in segments if segment.num_rows > 0]
         ctx.ledger.freeze(found.collection_id, live, self._binlogs(ctx, {s.segment_id for s in live}))
         self._require_complete(ctx)
@@ -123,6 +117,17 @@ class DumpMeta(Step):
         self.note(ctx, frozen=to_plain(frozen))
         totals = ctx.ledger.totals(found.collection_id)
         return Outcome(rows=totals.rows, objects=totals.objects, size_bytes=totals.size_bytes)
+
+    def _describe(self, ctx: StepContext) -> Collection:
+        ref = self.planned.ref
+        found = ctx.source.find_collection(ref)
+        if found is None:
+            raise RunError(
+                f"collection {ref.short} is gone from {ctx.source.uri}",
+                hint="give this run up: drop what it created, remove its folder, and plan again",
+            )
+        require_same_schema(self.planned, found)
+        return found
 
     # -- a listing that holds still ---------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
-from migrator.errors import ImportIncomplete, ImportJobFailed, ImportStalled, StepInDoubt
+from migrator.errors import ImportIncomplete, ImportJobFailed, ImportStalled, SchemaDiffers, StepInDoubt
 from migrator.model.codec import from_plain, to_plain
 from migrator.model.collection import CollectionRef
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
@@ -21,6 +21,7 @@ from migrator.model.segment import LogKind, SegmentBatch
 from migrator.model.timestamps import physical_ms
 from migrator.steps.base import GIVE_UP, Evidence, Outcome, Step
 from migrator.steps.copy_segments import require_staged_exactly
+from migrator.steps.counting import WHOLE
 from migrator.steps.create_collection import require_own
 from migrator.steps.dump_meta import frozen_dump
 
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 
 PARTITION_REQUEST_BYTES = 1024**3
 """Largest partition brought by one request: a 2.3 task expires 900 s after its start, and slow stores do 10 MB/s."""
-SETTLE_S = 60.0
-"""How long a request whose reply was lost may still turn up as a task (Milvus 2.3)."""
+SETTLE_S = 120.0
+"""How long a request whose reply was lost may still turn up as a task: a minute of patience with the call itself, and
+one for a server that took it and was slow to register it (Milvus 2.3)."""
 RETENTION_S = 23 * 3600.0
 """How long we trust the target to remember its tasks; 2.3 keeps them 24 hours."""
 POLL_S = 0.5
@@ -122,7 +124,13 @@ class ImportSegments(Step):
             for entries in self._requests(list(group)):
                 number += 1
                 batch = self._batch(number, partition_id, entries)
-                name = collection.partition_name(partition_id) or ""
+                name = collection.partition_name(partition_id)
+                if name is None:
+                    raise SchemaDiffers(
+                        f"segments of {self.source.short} lie in partition {partition_id}, which was not there when it "
+                        f"was described",
+                        hint=GIVE_UP,
+                    )
                 yield self._with_server_paths(ctx, replace(batch, partition_name=name))
 
     def _requests(self, entries: list[SegmentTotals]) -> Iterator[list[SegmentTotals]]:
@@ -228,17 +236,16 @@ class _Imports:
         if job.state is ImportState.FAILED:
             return _Fate.FAILED, job
         if job.state is ImportState.COMPLETED:
-            brought_nothing = job.rows == 0 and not batch.allows_no_rows
-            return (_Fate.FAILED if brought_nothing else _Fate.BROUGHT), job
+            return (_Fate.FAILED if self._is_suspicious(batch, job) else _Fate.BROUGHT), job
         return _Fate.UNDER_WAY, job
 
     def _find(self, batch: SegmentBatch, notes: _BatchNotes) -> ImportJob | None:
         """The job of the last request, by its noted id or its tag; None only when it surely never came about."""
         while True:
+            age_s = self._age_s(notes)  # before the search: what is decided on is what was seen after that time
             job = self._search(batch, notes)
             if job is not None:
                 return job
-            age_s = self._age_s(notes)
             if notes.job_id is not None or age_s > RETENTION_S:
                 raise StepInDoubt(
                     f"the target no longer remembers the import of {self._step.target.short} that was requested as "
@@ -307,8 +314,8 @@ class _Imports:
 
     def _finish(self, batch: SegmentBatch, job: ImportJob) -> None:
         """Note a completed job, if its rows can be right: 2.3 completes a missing prefix with 0 rows."""
-        if not batch.allows_rows(job.rows):
-            missing = job.rows == 0
+        missing = self._is_suspicious(batch, job)
+        if missing or not batch.allows_rows(job.rows):
             raise (ImportIncomplete if missing else StepInDoubt)(
                 f"import job {job.job_id} into {self._step.target.short} completed with {job.rows:,} of "
                 f"{batch.rows:,} rows",
@@ -319,6 +326,21 @@ class _Imports:
         self._note(batch, rows=job.rows)
         done = self._total - len(self._waiting) - len(self._under_way)
         self._ctx.progress("importing", done=done, total=self._total, unit="requests")
+
+    def _is_suspicious(self, batch: SegmentBatch, job: ImportJob) -> bool:
+        """Whether a job brought nothing, and nothing shows that the target sees the files at all.
+
+        Deletes can take every row of a batch; then the source counted none at the cut, or another job of this
+        collection has brought rows from the same place.
+        """
+        if job.rows > 0 or batch.rows == 0:
+            return False
+        if not batch.allows_no_rows:
+            return True
+        counts = frozen_dump(self._ctx.ledger, self._step.source).rows_at_cut
+        if counts.get(batch.partition_name, counts.get(WHOLE)) == 0:
+            return False
+        return imported_rows(self._ctx.ledger, self._step.target) == 0
 
     def _require_motion(self, looks: Mapping[int, tuple[ImportState, int]]) -> None:
         """Our patience never resubmits: a stalled import ends the run, and resume goes on waiting."""

@@ -12,7 +12,7 @@ from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.copy_segments import require_staged_exactly
 from migrator.steps.counting import WHOLE, PartitionCount, compare_counts, count_partitions, difference
 from migrator.steps.create_collection import require_own
-from migrator.steps.dump_meta import frozen_dump
+from migrator.steps.dump_meta import FrozenDump, frozen_dump
 from migrator.steps.import_segments import imported_rows
 from migrator.steps.load_collection import load_and_wait
 
@@ -62,12 +62,10 @@ class VerifyCollection(Step):
                 f"{self.target.short} holds {counted:,} rows, and the import jobs of this run brought {imported:,}",
                 hint=f"somebody else may have written to {self.target.short}; run migrator verify to compare again",
             )
-        if not dump.held_still and difference(counts, self.source, self.target):
-            verdict = "the source moved while it was counted; target, import jobs and dump agree"
-            return Outcome(rows=imported, detail=verdict)
-        self._require_equal(ctx, counts)
-        whole_source = WHOLE in dump.rows_at_cut or len(dump.rows_at_cut) == len(dump.collection.partitions)
-        return Outcome(rows=imported, detail=self._verdict(counts, counted, whole_source=whole_source))
+        moved = not dump.held_still and bool(difference(counts, self.source, self.target))
+        if not moved:
+            self._require_equal(ctx, counts)
+        return Outcome(rows=imported, detail=_verdict(dump, counts, counted, moved=moved, imported=imported))
 
     def _count_target(self, ctx: StepContext, found: Collection) -> dict[str, int]:
         """Counts by partition; the collection is loaded for it where it is not, if its indexes allow that."""
@@ -95,11 +93,30 @@ class VerifyCollection(Step):
             raise SourceMoved(f"{said}; the source has moved since the cut", hint="verify again while it holds still")
         raise VerificationFailed(said, hint="look at the run with migrator status; the target is left as it is")
 
-    def _verdict(self, counts: tuple[PartitionCount, ...], counted: int | None, *, whole_source: bool) -> str:
-        if counted is None:
-            return "the target has no vector index, so its rows could not be queried; import jobs and dump agree"
-        if all(count.source_rows is None for count in counts):
-            return "the source is not loaded, so its rows could not be counted; target, import jobs and dump agree"
-        if not whole_source or any(count.source_rows is None for count in counts):
-            return "equal where the source is loaded; elsewhere target, import jobs and dump agree"
-        return "source and target are equal"
+
+def _verdict(
+    dump: FrozenDump, counts: tuple[PartitionCount, ...], counted: int | None, *, moved: bool, imported: int
+) -> str:
+    """What was held against what; equality is said only of rows that were counted at both sides."""
+    others = "import jobs" if counted is None else "target and import jobs"
+    agreed = _agreement(others, imported, dump.raw_rows)
+    if counted is None:
+        return f"the target has no vector index, so its rows could not be queried; {agreed}"
+    if moved:
+        return f"the source moved while it was counted; {agreed}"
+    if all(count.source_rows is None for count in counts):
+        why = "was not flushed" if dump.collection.loaded_partitions else "is not loaded"
+        return f"the source {why}, so its rows at the cut could not be counted; {agreed}"
+    at_source = WHOLE in dump.rows_at_cut or len(dump.rows_at_cut) == len(dump.collection.partitions)
+    if not at_source or any(None in (count.source_rows, count.target_rows) for count in counts):
+        return f"equal where both sides are loaded; elsewhere {agreed}"
+    return "source and target are equal"
+
+
+def _agreement(others: str, imported: int, raw_rows: int) -> str:
+    if imported == raw_rows:
+        return f"{others} and dump agree"
+    return (
+        f"{others} agree, and {raw_rows - imported:,} of the dump's {raw_rows:,} rows did not come: deletes, or rows "
+        f"written after the cut"
+    )
