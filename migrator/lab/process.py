@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 # Children of this very process have to be waited for, or they stay as zombies and Popen complains.
 _children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@atexit.register
+def _let_children_go() -> None:
+    """Servers outlive the program that started them, on purpose; Popen shall not complain of that either."""
+    for child in _children.values():
+        if child.poll() is None:
+            child.returncode = 0
 
 
 class Process(BaseModel):
