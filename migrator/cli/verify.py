@@ -25,12 +25,15 @@ from migrator.cli.options import (
 class Level(StrEnum):
     """What is compared."""
 
+    NONE = "none"
     COUNTS = "counts"
+    SAMPLE = "sample"
+    FULL = "full"
 
 
 def verify(
     plan_file: PlanFile,
-    level: Annotated[Level, typer.Option("--level", help="What to compare.")] = Level.COUNTS,  # noqa: ARG001 - one level yet
+    level: Annotated[Level, typer.Option("--level", help="What to compare; only counts is built yet.")] = Level.COUNTS,
     clusters: Clusters = None,
     var: Variables = None,
     only: Only = None,
@@ -42,6 +45,8 @@ def verify(
     from migrator.reports.plain import clean  # noqa: PLC0415 - as above
     from migrator.reports.to_text import Line, Style  # noqa: PLC0415 - as above
 
+    if level is not Level.COUNTS:
+        raise typer.BadParameter(f"level {level} is not supported yet; use counts", param_hint="--level")
     loaded = workflow.load(plan_file, variables=parse_variables(var), clusters=clusters)
     results = workflow.verify(loaded, state_directory(state_dir), only=only)
     if output is Format.JSON:

@@ -57,6 +57,8 @@ class MigratedRecord:
     """Whether those are surely the rows at the cut."""
     verified: bool
     """Whether its verification was asked for, and passed."""
+    dump: str
+    """`<bucket>/<root_path>/<backup_name>` of that run."""
     rows: int
     """What the import jobs brought."""
     run_id: str

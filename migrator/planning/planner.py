@@ -10,7 +10,7 @@ from migrator.errors import Complaint, PlanError
 from migrator.model.codec import to_plain
 from migrator.model.collection import DEFAULT_DATABASE, CollectionRef, ConsistencyLevel, LoadState
 from migrator.planning.compatibility import unsupported_source, unsupported_target
-from migrator.planning.plan import Action, Plan, PlannedCollection, Side, digest_of, step_to_plain
+from migrator.planning.plan import Action, Plan, PlannedCollection, Side, digest_of, dump_place, step_to_plain
 from migrator.planning.selection import Selected, select
 from migrator.steps.copy_segments import CopySegments, TransferMode
 from migrator.steps.create_collection import CreateCollection
@@ -124,7 +124,7 @@ class _Planner:
             description=self._loaded.description,
             source=self._side(self._loaded.source, self._observed.source_version),
             target=self._side(self._target, self._observed.target_version),
-            dump="/".join(part for part in (self._loaded.staging.storage.bucket or "", self._dump_prefix) if part),
+            dump=dump_place(self._loaded),
             collections=tuple(self._planned(item) for item in items),
             notices=self._notices(todo),
             steps=steps,

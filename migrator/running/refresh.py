@@ -11,6 +11,7 @@ from migrator.errors import Complaint, MilvusRefused, StoreRefused
 from migrator.model.collection import CollectionRef
 from migrator.model.observed import Estimate, ObservedCollection, ObservedState, ObservedTarget
 from migrator.model.segment import LogKind, SegmentState, parse_binlog
+from migrator.planning.plan import dump_place
 from migrator.planning.selection import Selection, select
 from migrator.steps.counting import count_partitions
 from migrator.steps.import_segments import PARTITION_REQUEST_BYTES
@@ -281,7 +282,9 @@ class _Refresh:
         if first is None:
             return ()
         key = full_meta_key(self._dump_prefix)
-        if not self._migrated or staging.find_object(key) is None:
+        place = dump_place(self._loaded)
+        is_ours = any(record.dump == place for record in self._migrated)
+        if not is_ours or staging.find_object(key) is None:
             self._find(
                 "staging.backup_name",
                 f"{self._dump_prefix}/ holds objects that no finished run of this plan put there, such as {first.key}",

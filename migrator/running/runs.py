@@ -278,6 +278,7 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         rows_at_cut=tuple(sorted(dump.rows_at_cut.items())),
         held_still=dump.held_still,
         verified=any(key.startswith(f"{VerifyCollection.kind}:") for key in run.steps_of(planned)),
+        dump=run.plan.dump,
         rows=imported_rows(journal, planned.target),
         run_id=run.run_id,
     )

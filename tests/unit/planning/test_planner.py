@@ -46,6 +46,7 @@ RECORD = MigratedRecord(
     rows_at_cut=(("_default", 3),),
     held_still=True,
     verified=True,
+    dump="bucket_A/backup/my_backup",
     rows=3,
     run_id="run-0",
 )
