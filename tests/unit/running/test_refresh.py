@@ -8,6 +8,8 @@ import pytest
 
 from migrator.errors import Complaint, PlanError
 from migrator.model.collection import CollectionRef, LoadState
+from migrator.model.observed import MigratedRecord
+from migrator.planning.plan import dump_place
 from migrator.planning.planner import make_plan
 from migrator.running.refresh import refresh
 from tests.support.builders import BOOKS, Pair, a_loaded_plan, create, fill, flush, some_rows
@@ -133,3 +135,39 @@ def test_a_database_the_target_lacks_is_no_fault(tmp_path: Path, pair: Pair) -> 
     state = observed(tmp_path, pair, collections="[{source: books, target: db1.books}]")
     assert state.target_databases == ("default",)
     assert state.findings == ()
+
+
+FULL_META = b'{"collection_backups": [{"collection_id": 9, "collection_name": "old"}]}'
+
+
+def a_record(dump: str) -> MigratedRecord:
+    return MigratedRecord(
+        source=BOOKS,
+        target=BOOKS,
+        source_collection_id=1,
+        target_collection_id=2,
+        raw_rows=3,
+        rows_at_cut=(),
+        held_still=True,
+        verified=True,
+        dump=dump,
+        rows=3,
+        run_id="run-0",
+    )
+
+
+def test_a_dump_this_plan_wrote_is_added_to(tmp_path: Path, pair: Pair) -> None:
+    loaded = a_loaded_plan(tmp_path)
+    pair.store.write(f"{loaded.staging.prefix}/meta/full_meta.json", FULL_META)
+    state = refresh(loaded, pair.readers(), (a_record(dump_place(loaded)),))
+    assert state.findings == ()
+    assert state.dump_collections == ((9, "old"),)
+
+
+@pytest.mark.parametrize("dump", ["bucket_A/backup/another", None])
+def test_a_dump_of_others_is_never_added_to(tmp_path: Path, pair: Pair, dump: str | None) -> None:
+    loaded = a_loaded_plan(tmp_path)
+    pair.store.write(f"{loaded.staging.prefix}/meta/full_meta.json", FULL_META)
+    finding = only_finding(refresh(loaded, pair.readers(), (a_record(dump),) if dump else ()))
+    assert finding.field == "staging.backup_name"
+    assert "no finished run of this plan" in finding.message
