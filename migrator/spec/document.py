@@ -398,7 +398,7 @@ class Transfer(SpecModel):
     )
     multipart_threshold: Annotated[Size, Field(ge=MIN_PART, le=MAX_PART)] = Field(
         512 * 1024**2,
-        description="Objects from this size on are written in parts, where they stream through this machine.",
+        description="Streamed objects from this size on are written in parts; from part_size on in any case.",
     )
 
 

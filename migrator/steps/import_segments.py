@@ -21,7 +21,7 @@ from migrator.model.segment import LogKind, SegmentBatch
 from migrator.model.timestamps import physical_ms
 from migrator.steps.base import GIVE_UP, Evidence, Outcome, Step
 from migrator.steps.copy_segments import require_staged_exactly
-from migrator.steps.counting import WHOLE
+from migrator.steps.counting import WHOLE, count_named
 from migrator.steps.create_collection import require_own
 from migrator.steps.dump_meta import frozen_dump
 
@@ -320,6 +320,7 @@ class _Imports:
                 f"import job {job.job_id} into {self._step.target.short} completed with {job.rows:,} of "
                 f"{batch.rows:,} rows",
                 hint="see that target.storage.bucket is the bucket the target Milvus itself uses: it found no files"
+                + (" (if every row was deleted: load the source, and resume)" if batch.allows_no_rows else "")
                 if missing
                 else f"look at {self._step.target.short}; {GIVE_UP}",
             )
@@ -337,7 +338,8 @@ class _Imports:
             return False
         if not batch.allows_no_rows:
             return True
-        counts = frozen_dump(self._ctx.ledger, self._step.source).rows_at_cut
+        frozen = frozen_dump(self._ctx.ledger, self._step.source).rows_at_cut
+        counts = frozen or count_named(self._ctx.source, self._step.source)
         if counts.get(batch.partition_name, counts.get(WHOLE)) == 0:
             return False
         return imported_rows(self._ctx.ledger, self._step.target) == 0

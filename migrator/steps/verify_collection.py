@@ -90,7 +90,10 @@ class VerifyCollection(Step):
         now = ctx.source.find_collection(self.source)
         then = {count.partition: count.source_rows for count in counts if count.source_rows is not None}
         if now is None or count_partitions(ctx.source, now) != then:
-            raise SourceMoved(f"{said}; the source has moved since the cut", hint="verify again while it holds still")
+            raise SourceMoved(
+                f"{said}; the source has moved since the cut",
+                hint="compare with migrator verify while the source holds still",
+            )
         raise VerificationFailed(said, hint="look at the run with migrator status; the target is left as it is")
 
 
@@ -98,8 +101,7 @@ def _verdict(
     dump: FrozenDump, counts: tuple[PartitionCount, ...], counted: int | None, *, moved: bool, imported: int
 ) -> str:
     """What was held against what; equality is said only of rows that were counted at both sides."""
-    others = "import jobs" if counted is None else "target and import jobs"
-    agreed = _agreement(others, imported, dump.raw_rows)
+    agreed = _agreement(counted is not None, imported, dump.raw_rows)
     if counted is None:
         return f"the target has no vector index, so its rows could not be queried; {agreed}"
     if moved:
@@ -113,10 +115,9 @@ def _verdict(
     return "source and target are equal"
 
 
-def _agreement(others: str, imported: int, raw_rows: int) -> str:
+def _agreement(target_counted: bool, imported: int, raw_rows: int) -> str:  # noqa: FBT001 - one of three facts
     if imported == raw_rows:
-        return f"{others} and dump agree"
-    return (
-        f"{others} agree, and {raw_rows - imported:,} of the dump's {raw_rows:,} rows did not come: deletes, or rows "
-        f"written after the cut"
-    )
+        return f"{'target, ' if target_counted else ''}import jobs and dump agree"
+    who = "target and import jobs agree" if target_counted else "the import jobs are complete"
+    missing = f"{raw_rows - imported:,} of the dump's {raw_rows:,} rows did not come"
+    return f"{who}, and {missing}: deletes, or rows written after the cut"
