@@ -1,0 +1,190 @@
+"""The graph of steps: what is done to each collection, and what waits for what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadState
+from migrator.steps.copy_segments import CopySegments, TransferMode
+from migrator.steps.create_collection import CreateCollection
+from migrator.steps.create_database import CreateDatabase, database_key
+from migrator.steps.create_index import CreateIndex
+from migrator.steps.dump_meta import DumpMeta
+from migrator.steps.flush import FLUSH_KEY, Flush
+from migrator.steps.import_segments import ImportSegments
+from migrator.steps.load_collection import LoadCollection
+from migrator.steps.seal_dump import DumpedCollection, SealDump
+from migrator.steps.switch_alias import SwitchAlias
+from migrator.steps.verify_collection import VerifyCollection
+
+if TYPE_CHECKING:
+    from migrator.model.collection import Collection
+    from migrator.model.observed import ObservedState
+    from migrator.planning.item import PlannedItem
+    from migrator.spec.loaded import LoadedPlan
+    from migrator.steps.base import Step
+
+CONSISTENCY_LEVELS = {
+    "Strong": ConsistencyLevel.STRONG,
+    "Session": ConsistencyLevel.SESSION,
+    "Bounded": ConsistencyLevel.BOUNDED,
+    "Eventually": ConsistencyLevel.EVENTUALLY,
+    "Customized": ConsistencyLevel.CUSTOMIZED,
+}
+
+
+def build_steps(loaded: LoadedPlan, observed: ObservedState, todo: list[PlannedItem]) -> list[Step]:
+    """The steps that migrate `todo`, in an order in which each comes after what it needs."""
+    return _Graph(loaded, observed).steps(todo)
+
+
+class _Graph:
+    def __init__(self, loaded: LoadedPlan, observed: ObservedState) -> None:
+        self._loaded = loaded
+        self._observed = observed
+        self._dump_prefix = loaded.staging.prefix.lstrip("/")
+        self._source_root = loaded.source.storage.root_path.strip("/")
+
+    def steps(self, todo: list[PlannedItem]) -> list[Step]:
+        """The run's own steps around the chains of the collections."""
+        if not todo:
+            return []
+        steps: list[Step] = [
+            Flush(
+                collections=tuple(sorted(item.source for item in todo)),
+                enabled=self._loaded.options.flush == "auto",
+            )
+        ]
+        existing = set(self._observed.target_databases)
+        steps += [
+            CreateDatabase(name=name)
+            for name in sorted({item.target.database for item in todo} - existing - {DEFAULT_DATABASE})
+        ]
+        created = {step.key for step in steps if isinstance(step, CreateDatabase)}
+        copies = []
+        for item in todo:
+            own = self._collection_steps(item, created)
+            copies += [step for step in own if isinstance(step, CopySegments)]
+            steps += own
+        return [*steps, self._seal(todo, copies)]
+
+    def _seal(self, todo: list[PlannedItem], copies: list[CopySegments]) -> SealDump:
+        return SealDump(
+            follows=tuple(copy.key for copy in copies),
+            dump_prefix=self._dump_prefix,
+            name=self._loaded.staging.backup_name,
+            source_version=self._observed.source_version,
+            collections=tuple(
+                DumpedCollection(source=item.source, collection_id=item.collection.collection_id) for item in todo
+            ),
+        )
+
+    def _collection_steps(self, item: PlannedItem, created: set[str]) -> list[Step]:
+        """The chain of one collection: each step needs the one before it, import and copy the dump's description."""
+        options, label = self._loaded.options, item.target.short
+        dump = DumpMeta(
+            collection=label,
+            needs=(FLUSH_KEY,),
+            planned=_without_moving_parts(item.collection),
+            source_root=self._source_root,
+            may_flush=options.flush == "auto",
+        )
+        copy = CopySegments(
+            collection=label,
+            needs=(dump.key,),
+            source=item.source,
+            collection_id=item.collection.collection_id,
+            dump_prefix=self._dump_prefix,
+            mode=TransferMode(options.transfer.mode),
+            concurrency=options.transfer.concurrency,
+            part_size=options.transfer.part_size,
+            multipart_threshold=options.transfer.multipart_threshold,
+        )
+        database = database_key(item.target.database)
+        create = self._create(item, needs=(dump.key, *((database,) if database in created else ())))
+        bring = ImportSegments(
+            collection=label,
+            needs=(copy.key, create.key),
+            source=item.source,
+            target=item.target,
+            collection_id=item.collection.collection_id,
+            dump_prefix=self._dump_prefix,
+            max_jobs=options.import_.max_jobs,
+            segments_per_job=None if options.import_.segments_per_job == "auto" else options.import_.segments_per_job,
+            stall_timeout_s=options.import_.stall_timeout,
+        )
+        chain: list[Step] = [dump, copy, create, bring]
+        if item.collection.indexes:
+            chain.append(
+                CreateIndex(
+                    collection=label,
+                    needs=(chain[-1].key,),
+                    target=item.target,
+                    indexes=item.collection.indexes,
+                )
+            )
+        if load := load_step(item, (chain[-1].key,)):
+            chain.append(load)
+        if options.verify.level != "none":
+            chain.append(
+                VerifyCollection(
+                    collection=label,
+                    needs=(chain[-1].key,),
+                    source=item.source,
+                    target=item.target,
+                    collection_id=item.collection.collection_id,
+                    dump_prefix=self._dump_prefix,
+                )
+            )
+        if item.aliases:
+            chain.append(
+                SwitchAlias(collection=label, needs=(chain[-1].key,), target=item.target, aliases=item.aliases)
+            )
+        return chain
+
+    def _create(self, item: PlannedItem, needs: tuple[str, ...]) -> CreateCollection:
+        overrides, collection = item.selected.mapping.create, item.collection
+        schema = collection.schema
+        if overrides.description is not None:
+            schema = replace(schema, description=overrides.description)
+        properties = {**dict(collection.properties), **{k: property_text(v) for k, v in overrides.properties.items()}}
+        by_key = schema.has_partition_key
+        level = overrides.consistency_level
+        return CreateCollection(
+            collection=item.target.short,
+            needs=needs,
+            target=item.target,
+            schema=schema,
+            shards_num=overrides.shards_num or collection.shards_num,
+            consistency_level=CONSISTENCY_LEVELS[level] if level else collection.consistency_level,
+            properties=tuple(properties.items()),
+            partitions=() if by_key else tuple(partition.name for partition in collection.partitions),
+            num_partitions=len(collection.partitions) if by_key else None,
+        )
+
+
+def load_step(item: PlannedItem, needs: tuple[str, ...]) -> LoadCollection | None:
+    """The step that loads the target as the source is or the plan says; None where it stays unloaded."""
+    wish, collection = item.selected.mapping.load, item.collection
+    loaded = collection.load_state is LoadState.LOADED
+    if wish == "never" or (wish == "as_source" and not loaded):
+        return None
+    is_whole = not loaded or len(collection.loaded_partitions) == len(collection.partitions)
+    return LoadCollection(
+        collection=item.target.short,
+        needs=needs,
+        target=item.target,
+        partitions=() if is_whole else collection.loaded_partitions,
+        replica_number=max(1, collection.replica_number),
+    )
+
+
+def property_text(value: object) -> str:
+    """A property's value as Milvus keeps it: text, with booleans in lower case."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _without_moving_parts(collection: Collection) -> Collection:
+    """The description without what may change between plan and run: it is read again when it is dumped."""
+    return replace(collection, aliases=(), load_state=LoadState.NOT_LOADED, loaded_partitions=(), replica_number=0)
