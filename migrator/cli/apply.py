@@ -68,7 +68,11 @@ def apply(
         _say_nothing_to_resume(state, output)
         return
     name = unfinished.plan.name if unfinished else loaded.name if loaded else ""
-    with state.exclusive(name, timeout_s=lock_timeout_s):
+
+    def say_holder(holder: str) -> None:
+        typer.echo(f"Waiting for {holder}, which applies the plan {name}.", err=True)
+
+    with state.exclusive(name, timeout_s=lock_timeout_s, on_wait=say_holder):
         run = unfinished
         if run is None and loaded is not None:
             run = _new_run(loaded, state, output, only=only, yes=yes, quiet=quiet and yes)

@@ -26,7 +26,7 @@ from migrator.steps.import_segments import imported_rows
 from migrator.steps.verify_collection import VerifyCollection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from migrator.planning.plan import PlannedCollection
     from migrator.ports.clock import Clock
@@ -180,8 +180,17 @@ class StateDirectory:
             shutil.rmtree(run.folder)
 
     @contextmanager
-    def exclusive(self, plan_name: str, *, timeout_s: float, create: bool = True) -> Iterator[None]:
+    def exclusive(
+        self,
+        plan_name: str,
+        *,
+        timeout_s: float,
+        create: bool = True,
+        on_wait: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[None]:
         """Hold the local lock of a plan; the kernel lets it go when the process ends, however it ends.
+
+        `on_wait` is told once who holds it.
 
         Raises:
             LockHeld: Another process on this machine holds it and did not let go within `timeout_s`.
@@ -192,7 +201,7 @@ class StateDirectory:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(folder / f"{plan_name}.lock", os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
         try:
-            self._wait_for_lock(descriptor, plan_name, timeout_s)
+            self._wait_for_lock(descriptor, plan_name, timeout_s, on_wait)
             if create:
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
@@ -200,16 +209,20 @@ class StateDirectory:
         finally:
             os.close(descriptor)
 
-    def _wait_for_lock(self, descriptor: int, plan_name: str, timeout_s: float) -> None:
+    def _wait_for_lock(self, descriptor: int, plan_name: str, timeout_s: float, on_wait: Callable[[str], None]) -> None:
         deadline = self._clock.monotonic() + timeout_s
+        told = False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+                if not told:
+                    on_wait(holder)
+                    told = True
                 if self._clock.monotonic() >= deadline:
-                    holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
                     raise LockHeld(
-                        f"the plan {plan_name} is being applied by {holder or 'another process'}",
+                        f"the plan {plan_name} is being applied by {holder}",
                         hint="wait for it, or watch it with migrator status",
                     ) from None
                 self._clock.sleep(_LOCK_LOOK_S)
