@@ -8,7 +8,6 @@ import typer
 
 from migrator.cli.console import print_lines
 from migrator.cli.options import DEFAULT_STATE_FOLDER, Format, OutputFormat, StateFolder, state_directory
-from migrator.errors import RunError
 
 if TYPE_CHECKING:
     from migrator.reports.summary import RunSummary
@@ -37,7 +36,7 @@ def runs(output: OutputFormat = Format.TEXT, state_dir: StateFolder = DEFAULT_ST
 
 def status(
     run_id: Annotated[
-        str | None, typer.Argument(help="A run's id, or its beginning; left out: the latest run.", metavar="[RUN]")
+        str | None, typer.Argument(help="A run's id, or its beginning; left out: the latest run.", metavar="RUN")
     ] = None,
     output: OutputFormat = Format.TEXT,
     state_dir: StateFolder = DEFAULT_STATE_FOLDER,
@@ -46,14 +45,14 @@ def status(
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
 
     state = state_directory(state_dir)
-    if run_id is not None:
-        run = state.get_run(run_id)
-    else:
-        latest = list(state.runs())[-1:]
-        if not latest:
-            raise RunError(f"there are no runs under {state.folder}", hint="start one with migrator apply PLAN")
-        run = latest[0]
-    summary = workflow.summary(run, state)
+    found = list(state.runs()) if run_id is None else state.find_runs(run_id)
+    if run_id is not None and len(found) != 1:
+        what = "no run begins" if not found else f"{len(found)} runs begin"
+        raise typer.BadParameter(f"{what} with {run_id!r}; migrator runs lists them", param_hint="RUN")
+    if not found:
+        typer.echo(f"There are no runs under {state.folder}.")
+        return
+    summary = workflow.summary(found[-1], state)
     if output is Format.JSON:
         typer.echo(json.dumps(asdict(summary), indent=2, ensure_ascii=False))
     else:

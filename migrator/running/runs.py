@@ -118,13 +118,9 @@ class StateDirectory:
         found = [self._read(path) for path in (self._folder / "runs").glob(f"*/{_RUN_FILE}")]
         yield from sorted(found, key=lambda run: (run.created_at, run.run_id))
 
-    def get_run(self, run_id: str) -> Run:
-        """One run by its id, or by a beginning of it that fits no other."""
-        found = sorted((self._folder / "runs").glob(f"{run_id}*/{_RUN_FILE}"))
-        if len(found) != 1:
-            what = "no run" if not found else f"{len(found)} runs"
-            raise RunError(f"{what} under {self._folder} begin with {run_id!r}", hint="list them with migrator runs")
-        return self._read(found[0])
+    def find_runs(self, beginning: str) -> list[Run]:
+        """The runs whose id begins so, the oldest first."""
+        return [run for run in self.runs() if run.run_id.startswith(beginning)]
 
     def unfinished(self, plan_name: str | None = None) -> list[Run]:
         """Runs with steps left to do, of one plan or of all."""
