@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,12 +75,9 @@ class Leases:
         """Give everything back; what cannot be given back expires by itself."""
         self._over.set()
         self._thread.join()
-        try:
+        with suppress(MigratorError):
             self._store.delete([self._key(name, number) for name, number in self._held.items()])
             self._store.delete([self._beat_key])
-        except MigratorError:
-            if kind is None and not self._held:
-                raise
 
     # -- taking -----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,8 +79,9 @@ class _Refresh:
     def observe(self) -> ObservedState:
         """Names first, then what the mappings select of them."""
         readers = self._readers
-        for store in (readers.source_store, readers.staging):
-            store.list_folders("")  # a wrong bucket or key is told apart from an empty place
+        # A wrong bucket or key is told apart from an empty place; a key may be bound to just these folders.
+        readers.source_store.list_folders(self._source_root)
+        readers.staging.list_folders(self._dump_prefix)
         names = source_names(readers.source)
         selection = select(self._loaded, names)
         collections = tuple(filter(None, (self._collection(ref) for ref in _sources(selection))))
@@ -187,14 +189,15 @@ class _Refresh:
         self._find("source.storage.root_path", message, hint, self._loaded.source.storage.root_path)
 
     def _likely_root(self, folder: str) -> str | None:
-        """A folder of the bucket, up to two levels down, that holds the wanted files."""
+        """A folder of the bucket, up to two levels down, that holds the wanted files; None where we may not look."""
         store = self._readers.source_store
         if self._loaded.source.storage.provider == "local":
             return None
-        for top in store.list_folders(""):
-            for root in (top, *(f"{top}/{below}" for below in store.list_folders(top)[:50])):
-                if next(iter(store.list_objects(f"{root}/{folder}")), None) is not None:
-                    return root
+        with suppress(StoreRefused):
+            for top in store.list_folders(""):
+                for root in (top, *(f"{top}/{below}" for below in store.list_folders(top)[:50])):
+                    if next(iter(store.list_objects(f"{root}/{folder}")), None) is not None:
+                        return root
         return None
 
     def _check_roots(self, collections: Sequence[ObservedCollection], *, same_milvus: bool) -> None:
