@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from migrator.errors import Complaint, PlanError
+from migrator.adapters.memory import MemoryStore
+from migrator.errors import Complaint, PlanError, StoreRefused
 from migrator.model.collection import CollectionRef, LoadState
 from migrator.model.observed import MigratedRecord
 from migrator.planning.plan import dump_place
 from migrator.planning.planner import make_plan
-from migrator.running.refresh import refresh
+from migrator.running.refresh import Readers, refresh
 from tests.support.builders import BOOKS, Pair, a_loaded_plan, create, fill, flush, some_rows
 
 if TYPE_CHECKING:
@@ -171,3 +173,32 @@ def test_a_dump_of_others_is_never_added_to(tmp_path: Path, pair: Pair, dump: st
     finding = only_finding(refresh(loaded, pair.readers(), (a_record(dump),) if dump else ()))
     assert finding.field == "staging.backup_name"
     assert "no finished run of this plan" in finding.message
+
+
+class BoundStore(MemoryStore):
+    """A key that may list its own folders, and not the bucket."""
+
+    def list_folders(self, prefix: str) -> tuple[str, ...]:
+        if not prefix:
+            raise StoreRefused("listing the bucket was refused")
+        return super().list_folders(prefix)
+
+
+def bound(pair: Pair) -> Readers:
+    store = BoundStore()
+    for key, data in pair.keys("").items():
+        store.write(key, data)
+    return replace(pair.readers(), source_store=store, staging=store)
+
+
+def test_a_key_bound_to_the_folders_of_the_plan_is_enough(tmp_path: Path, pair: Pair) -> None:
+    assert refresh(a_loaded_plan(tmp_path), bound(pair), ()).findings == ()
+
+
+def test_a_wrong_root_path_is_named_even_where_nobody_may_look_for_the_right_one(tmp_path: Path, pair: Pair) -> None:
+    loaded = a_loaded_plan(tmp_path)
+    storage = loaded.source.storage.model_copy(update={"root_path": "file"})
+    wrong = replace(loaded, source=loaded.source.model_copy(update={"storage": storage}))
+    finding = only_finding(refresh(wrong, bound(pair), ()))
+    assert finding.field == "source.storage.root_path"
+    assert "milvus.yaml" in finding.hint
