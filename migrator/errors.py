@@ -119,8 +119,8 @@ class ImportStalled(RunError):
     """No progress for longer than we wait; the task goes on, and so can we on resume."""
 
 
-class ObjectChanged(RunError):
-    """A source object is not what was frozen."""
+class ListingOutdated(RunError):
+    """What was frozen of the source has vanished or changed before it was copied: it has to be listed again."""
 
 
 class StagedFilesDiffer(RunError):

@@ -19,7 +19,8 @@ from migrator.running.comparison import Comparison, compare
 from migrator.running.events import StepState
 from migrator.running.executor import Executor, RunResult
 from migrator.running.journal import StepEvent
-from migrator.running.lock import Leases, dump_lease, target_lease
+from migrator.running.lock import LeasePlaces, Leases, identity_of
+from migrator.running.premises import require_premises
 from migrator.running.refresh import Readers, refresh, source_names
 from migrator.running.retry import RetryPolicy
 from migrator.running.runs import Run, StateDirectory, file_digest
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from migrator.adapters.milvus import GrpcMilvus
     from migrator.adapters.objects import ObstoreStore
+    from migrator.model.collection import CollectionRef
     from migrator.planning.plan import Plan
     from migrator.reports.summary import RunSummary
     from migrator.running.events import Watcher
@@ -82,14 +84,17 @@ def apply(
 
     Raises:
         LockHeld: Another run holds a target collection or the dump, and did not let go within `lock_timeout_s`.
+        StalePlan: What was planned does not hold any more, and nothing was begun.
     """
     clock = SystemClock(stop)
     options = run.loaded.options
     with ExitStack() as stack:
         journal = stack.enter_context(state.journal(run, read_only=False))
         clients = _connect_run(run, journal, stack)
-        leases = stack.enter_context(Leases(clients.staging, _lease_folder(run), run_id=run.run_id, clock=clock))
-        leases.acquire(_lease_names(run), timeout_s=lock_timeout_s, on_wait=watcher.lock_waits)
+        leases = stack.enter_context(_leases(run, state, clients, clock))
+        leases.acquire(_lease_targets(run), timeout_s=lock_timeout_s, on_wait=watcher.lock_waits)
+        if not run.was_started(journal):
+            require_premises(run, clients.target, clients.staging)
         workers = stack.enter_context(ThreadPoolExecutor(options.transfer.concurrency, thread_name_prefix="worker"))
         executor = Executor(
             run.plan.steps,
@@ -112,7 +117,7 @@ def _connect_run(run: Run, journal: Journal, stack: ExitStack) -> Clients:
     try:
         return stack.enter_context(connect(run.loaded, patience_s=_RUNNING_PATIENCE_S))
     except (MilvusError, StoreError) as error:
-        if any(journal.was_started(step.key) for step in run.plan.steps):
+        if run.was_started(journal):
             raise RunError(error.message, hint=error.hint or "run migrator apply --resume once it is up") from error
         raise
 
@@ -125,7 +130,7 @@ def look(run: Run, state: StateDirectory) -> dict[str, Evidence | None]:
         connect(run.loaded, patience_s=_PLANNING_PATIENCE_S) as clients,
         ThreadPoolExecutor(1) as workers,
     ):
-        leases = Leases(clients.staging, _lease_folder(run), run_id=run.run_id, clock=clock)  # none is taken
+        leases = _leases(run, state, clients, clock)  # none is taken
         ctx = _context_maker(run, journal, clients, workers=workers, clock=clock, leases=leases)(_say_nothing).reading()
         return {
             step.key: step.probe(ctx) if journal.was_started(step.key) else None
@@ -311,21 +316,15 @@ def _secret(ref: SecretRef | str, field: str, error: type[MilvusRefused | StoreR
     return text
 
 
-def _lease_folder(run: Run) -> str:
-    """Beside the target's root path, never in it; by its name, because two targets may share a bucket."""
-    storage = run.loaded.staging.storage
-    target = run.loaded.target or run.loaded.source
-    root = target.storage.root_path.strip("/")
-    if storage.bucket is None:
-        above, _, name = root.rpartition("/")
-        return f"{above}/.migrator/leases/{name}" if above else f".migrator/leases/{name}"
-    return f".migrator/leases/{root or 'root'}"
+def _leases(run: Run, state: StateDirectory, clients: Clients, clock: SystemClock) -> Leases:
+    prefix = run.loaded.staging.prefix.lstrip("/")
+    home = identity_of(state.folder)
+    places = LeasePlaces.of(run.loaded)
+    return Leases(clients.staging, places, prefix, run_id=run.run_id, home=home, clock=clock)
 
 
-def _lease_names(run: Run) -> list[str]:
-    """In one order for everybody, so that two runs never wait for each other."""
-    targets = {target_lease(c.target) for c in run.plan.collections if c.action is Action.MIGRATE}
-    return sorted({dump_lease(run.loaded.staging.prefix.lstrip("/")), *targets})
+def _lease_targets(run: Run) -> list[CollectionRef]:
+    return [planned.target for planned in run.plan.collections if planned.action is Action.MIGRATE]
 
 
 def _say_nothing(message: str = "", *, done: int = 0, total: int = 0, unit: str = "", size_bytes: int = 0) -> None:

@@ -213,6 +213,8 @@ def _execute(run: "Run", state: "StateDirectory", output: Format, parallelism: i
     for bug in result.bugs:
         traceback.print_exception(bug)
     watcher.run_ended(run, state, result)
+    if result.exit_code == Interrupted.exit_code:
+        state.discard_unstarted(run)
     return result.exit_code
 
 

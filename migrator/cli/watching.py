@@ -86,6 +86,10 @@ class PlainWatcher:
         """What it waits for."""
         self._say(f"  … {step.key}  trying again in {seconds:.0f} s: {error.message}", Style.CHANGED)
 
+    def step_renewed(self, step: "Step", error: "MigratorError") -> None:
+        """Why it is done anew."""
+        self._say(f"  … {step.key}  {error.message}; listing it again", Style.CHANGED)
+
     def step_finished(self, step: "Step", outcome: "Outcome") -> None:
         """What it did."""
         self._say(f"  ✓ {step.key}  {outcome_text(outcome)}".rstrip(), Style.NEW)
@@ -182,6 +186,12 @@ class TerminalWatcher(PlainWatcher):
         self._close(step, done=True)
         super().step_finished(step, outcome)
 
+    def step_renewed(self, step: "Step", error: "MigratorError") -> None:
+        """Its row becomes a line, and it will have another."""
+        self._close(step, done=False)
+        self._done -= len(step.renews)
+        super().step_renewed(step, error)
+
     def step_failed(self, step: "Step", error: "MigratorError") -> None:
         """Its row becomes a line."""
         self._close(step, done=False)
@@ -257,6 +267,10 @@ class JsonWatcher:
     def step_waits(self, step: "Step", error: "MigratorError", seconds: float) -> None:
         """It will be tried again."""
         self._emit("step_waits", step=step.key, seconds=round(seconds, 1), message=error.message)
+
+    def step_renewed(self, step: "Step", error: "MigratorError") -> None:
+        """It begins anew, with what it stands on."""
+        self._emit("step_renewed", step=step.key, renews=list(step.renews), message=error.message)
 
     def step_finished(self, step: "Step", outcome: "Outcome") -> None:
         """It is done."""

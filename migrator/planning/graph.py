@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadState
+from migrator.planning.places import claims_folder, dump_place
 from migrator.steps.copy_segments import CopySegments, TransferMode
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase, database_key
@@ -45,6 +46,8 @@ class _Graph:
         self._observed = observed
         self._dump_prefix = loaded.staging.prefix.lstrip("/")
         self._source_root = loaded.source.storage.root_path.strip("/")
+        place = dump_place(loaded)
+        self._earlier_runs = tuple(sorted({r.run_id for r in observed.migrated if r.dump == place}))
 
     def steps(self, todo: list[PlannedItem]) -> list[Step]:
         """The run's own steps around the chains of the collections."""
@@ -95,7 +98,11 @@ class _Graph:
             needs=(dump.key,),
             source=item.source,
             collection_id=item.collection.collection_id,
+            source_root=self._source_root,
             dump_prefix=self._dump_prefix,
+            plan=self._loaded.name,
+            claims_folder=claims_folder(self._loaded),
+            earlier_runs=self._earlier_runs,
             mode=TransferMode(options.transfer.mode),
             concurrency=options.transfer.concurrency,
             part_size=options.transfer.part_size,

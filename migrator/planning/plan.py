@@ -12,7 +12,6 @@ from migrator.errors import RunError
 from migrator.model.codec import from_plain, to_plain
 from migrator.model.collection import CollectionRef
 from migrator.model.observed import Estimate
-from migrator.spec.loaded import LoadedPlan
 from migrator.steps.base import Step
 from migrator.steps.registry import STEP_KINDS
 
@@ -77,12 +76,6 @@ class Plan:
     def has_changes(self) -> bool:
         """Whether there is anything to do."""
         return bool(self.steps)
-
-
-def dump_place(loaded: LoadedPlan) -> str:
-    """Where the dump of a plan file goes: `<bucket>/<root_path>/<backup_name>`."""
-    prefix = loaded.staging.prefix.strip("/")
-    return "/".join(part for part in (loaded.staging.storage.bucket or "", prefix) if part)
 
 
 def digest_of(parts: Mapping[str, object]) -> str:

@@ -12,7 +12,8 @@ from migrator.model.collection import CollectionRef
 from migrator.planning.compatibility import unsupported_source, unsupported_target
 from migrator.planning.graph import build_steps
 from migrator.planning.item import PlannedItem
-from migrator.planning.plan import Action, Plan, Side, digest_of, dump_place, step_to_plain
+from migrator.planning.places import dump_place
+from migrator.planning.plan import Action, Plan, Side, digest_of, step_to_plain
 from migrator.planning.selection import Selected, select
 from migrator.planning.telling import cut_notices, tell
 

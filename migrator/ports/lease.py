@@ -1,4 +1,4 @@
-"""The right to write to a target collection, held against other machines and other plans."""
+"""The right to write to a target collection and to a dump, held against other machines and other plans."""
 
 from __future__ import annotations
 
@@ -13,3 +13,6 @@ class Lease(Protocol):
 
     def require_held(self, target: CollectionRef) -> None:
         """Return while this process holds the target collection; raises `LockHeld` once it does not."""
+
+    def require_dump_held(self) -> None:
+        """Return while this process holds the run's dump; raises `LockHeld` once it does not."""

@@ -63,6 +63,12 @@ class LedgerReader(Protocol):
     def uncopied(self, collection_id: int) -> Iterator[Binlog]:
         """Those of the frozen listing that no copy was noted for."""
 
+    def superseded(self, collection_id: int) -> Iterator[str]:
+        """Suffixes that earlier listings of the collection had, and the present one has not."""
+
+    def lost(self, collection_id: int) -> Iterator[str]:
+        """Source keys of those superseded binlogs whose segment is in the present listing."""
+
 
 class Ledger(LedgerReader, Protocol):
     """Writes too."""
@@ -73,6 +79,9 @@ class Ledger(LedgerReader, Protocol):
         """Replace the collection's listing, all or nothing; only before its first import."""
 
     def note_copied(self, collection_id: int, copied: Iterable[Binlog]) -> None: ...
+
+    def changed_at_source(self, collection_id: int, found: Iterable[StoredObject]) -> tuple[str, ...]:
+        """Keys that are frozen and have another size or ETag now; at most five."""
 
     def compare_staged(
         self,

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from migrator.errors import Interrupted, MigratorError
+from migrator.errors import Interrupted, ListingOutdated, MigratorError
 from migrator.running.events import Progress, StepState
 from migrator.running.journal import StepEvent
 from migrator.running.retry import Patience
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _OVER = {StepState.FINISHED, StepState.FAILED, StepState.BLOCKED, StepState.PARKED}
 _LOOK_S = 0.5
+MAX_GENERATIONS = 5
+"""How often a step is begun anew, with what it stands on, before its failure counts."""
 
 
 @dataclass(slots=True)
@@ -138,6 +140,9 @@ class Executor:
             self._journal.add(step.key, StepEvent.PARKED)
             self._settle(step, StepState.PARKED)
             self._watcher.step_parked(step)
+        except ListingOutdated as error:
+            if not self._renew(step, error):
+                self._fail(step, error)
         except MigratorError as error:
             self._fail(step, error)
         except Exception as error:  # noqa: BLE001 - a bug in one step shall not take its siblings down
@@ -146,6 +151,19 @@ class Executor:
         else:
             self._settle(step, StepState.FINISHED)
             self._watcher.step_finished(step, outcome)
+
+    def _renew(self, step: Step, error: MigratorError) -> bool:
+        """Begin anew what the step stands on, and the step; not once something was built on it, and not for ever."""
+        built_on = [other.key for other in self._steps.values() if step.key in other.needs]
+        if any(map(self._journal.was_started, built_on)):
+            return False
+        if any(self._journal.times_renewed(key) >= MAX_GENERATIONS for key in step.renews):
+            return False
+        for key in (*step.renews, step.key):
+            self._journal.add(key, StepEvent.RENEWED, {"reason": error.message})
+            self._settle(self._steps[key], StepState.WAITING)
+        self._watcher.step_renewed(step, error)
+        return True
 
     def _fail(self, step: Step, error: MigratorError) -> None:
         self._result.failures[step.key] = error

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from migrator.errors import RunError
+from migrator.errors import RunError, StalePlan
 from migrator.model.segment import Binlog, LogKind, Segment, StoredObject
 from migrator.ports.ledger import ListingTotals, SegmentTotals, StagedDifference
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from migrator.ports.clock import Clock
     from migrator.ports.ledger import JsonValue
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1 knew no renewed steps and no superseded binlogs; it is read, and becomes 2 when it is next written."""
 _PAGE = 1000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -43,7 +44,12 @@ CREATE TABLE IF NOT EXISTS binlogs (
   log_id INTEGER, source_key TEXT, size_bytes INTEGER, source_etag TEXT, copied INTEGER NOT NULL DEFAULT 0,
   staged_etag TEXT, PRIMARY KEY (collection_id, segment_id, suffix)) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS binlogs_by_suffix ON binlogs (collection_id, suffix);
+CREATE TABLE IF NOT EXISTS superseded (
+  collection_id INTEGER, suffix TEXT, segment_id INTEGER, source_key TEXT,
+  PRIMARY KEY (collection_id, suffix)) WITHOUT ROWID;
 """
+
+_SINCE_RENEWED = "number > COALESCE((SELECT MAX(number) FROM entries WHERE step_key = ? AND event = 'renewed'), 0)"
 
 
 class StepEvent(StrEnum):
@@ -54,6 +60,8 @@ class StepEvent(StrEnum):
     FINISHED = "finished"
     FAILED = "failed"
     PARKED = "parked"
+    RENEWED = "renewed"
+    """What was noted before counts no more: the step is done anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +103,21 @@ class Journal:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA temp_store=FILE")
         self._db.executescript(_SCHEMA)
-        self._db.execute("INSERT OR IGNORE INTO meta VALUES ('format_version', ?)", (str(FORMAT_VERSION),))
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('format_version', ?)", (str(FORMAT_VERSION),))
+
+    def bind(self, digest: str) -> None:
+        """Note of which run file this is the journal."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('run_digest', ?)", (digest,))
+
+    def require_bound_to(self, digest: str) -> None:
+        """Raise `StalePlan` where the journal was kept for another run file, or the file was edited since."""
+        bound = self._rows("SELECT value FROM meta WHERE name = 'run_digest'")
+        if bound and bound[0][0] != digest:
+            raise StalePlan(
+                f"the run file beside {self._path} is not the one this journal was kept for",
+                hint="restore run.json as the run's start wrote it",
+            )
 
     def close(self) -> None:
         """Let the file go."""
@@ -166,14 +188,21 @@ class Journal:
         return JournalEntry(number=number, at=at, step_key=step_key, event=StepEvent(event), data=json.loads(data))
 
     def is_finished(self, step_key: str) -> bool:
-        """Whether the step came to its end; that is never taken back."""
-        query = "SELECT 1 FROM entries WHERE step_key = ? AND event = 'finished' LIMIT 1"
-        return bool(self._rows(query, (step_key,)))
+        """Whether the step came to its end, and was not begun anew since."""
+        return self._has(step_key, StepEvent.FINISHED)
 
     def was_started(self, step_key: str) -> bool:
         """Whether an earlier attempt at the step is on record."""
-        query = "SELECT 1 FROM entries WHERE step_key = ? AND event = 'started' LIMIT 1"
-        return bool(self._rows(query, (step_key,)))
+        return self._has(step_key, StepEvent.STARTED)
+
+    def _has(self, step_key: str, event: StepEvent) -> bool:
+        query = f"SELECT 1 FROM entries WHERE step_key = ? AND event = ? AND {_SINCE_RENEWED} LIMIT 1"
+        return bool(self._rows(query, (step_key, event, step_key)))
+
+    def times_renewed(self, step_key: str) -> int:
+        """How often the step was begun anew."""
+        query = "SELECT COUNT(*) FROM entries WHERE step_key = ? AND event = 'renewed'"
+        return int(self._rows(query, (step_key,))[0][0])
 
     def note(self, step_key: str, values: Mapping[str, JsonValue]) -> None:
         """Note values under a step; durable when this returns."""
@@ -181,9 +210,9 @@ class Journal:
 
     def notes(self, step_key: str) -> Mapping[str, JsonValue]:
         """All that was noted under a step; later values replace earlier ones of the same name."""
-        query = "SELECT data FROM entries WHERE step_key = ? AND event = 'noted' ORDER BY number"
+        query = f"SELECT data FROM entries WHERE step_key = ? AND event = 'noted' AND {_SINCE_RENEWED} ORDER BY number"
         notes: dict[str, JsonValue] = {}
-        for (data,) in self._rows(query, (step_key,)):
+        for (data,) in self._rows(query, (step_key, step_key)):
             notes |= json.loads(data)
         return notes
 
@@ -193,6 +222,11 @@ class Journal:
         """Replace the collection's listing; pages of binlogs are written as they come."""
         rows = ((collection_id, s.partition_id, s.segment_id, s.num_rows) for s in segments)
         with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO superseded SELECT collection_id, suffix, segment_id, source_key FROM binlogs "
+                "WHERE collection_id = ?",
+                (collection_id,),
+            )
             db.execute("DELETE FROM segments WHERE collection_id = ?", (collection_id,))
             db.execute("DELETE FROM binlogs WHERE collection_id = ?", (collection_id,))
         for page in _pages(map(_binlog_row, binlogs)):
@@ -244,6 +278,27 @@ class Journal:
         """Those that no copy was noted for, as of when each page is read."""
         return self._paged(collection_id, "AND copied = 0")
 
+    def superseded(self, collection_id: int) -> Iterator[str]:
+        """Suffixes of earlier listings that the present one has not."""
+        return self._superseded(collection_id, "suffix", "")
+
+    def lost(self, collection_id: int) -> Iterator[str]:
+        """Source keys of those whose segment lives on."""
+        return self._superseded(
+            collection_id, "source_key", "AND segment_id IN (SELECT segment_id FROM segments WHERE collection_id = ?)"
+        )
+
+    def _superseded(self, collection_id: int, column: str, condition: str) -> Iterator[str]:
+        query = (
+            f"SELECT suffix, {column} FROM superseded s WHERE collection_id = ? AND suffix > ? AND NOT EXISTS "
+            "(SELECT 1 FROM binlogs b WHERE b.collection_id = s.collection_id AND b.suffix = s.suffix) "
+            f"{condition} ORDER BY suffix LIMIT {_PAGE}"
+        )
+        after, more = "", (collection_id,) if condition else ()
+        while page := self._rows(query, (collection_id, after, *more)):
+            yield from (value for _, value in page)
+            after = page[-1][0]
+
     def _paged(self, collection_id: int, condition: str) -> Iterator[Binlog]:
         """Page by page, so that nothing is held open while the caller writes."""
         query = (
@@ -285,14 +340,30 @@ class Journal:
         forget_missing: bool = False,
     ) -> tuple[StagedDifference, ...]:
         """Hold the dump's objects against the frozen binlogs, in the database: memory stays flat."""
-        table = f"temp.staged_{next(self._numbers)}"
+        with self._temporary(staged) as table:
+            return self._compare(table, collection_id, partition_id, forget_missing=forget_missing)
+
+    def changed_at_source(self, collection_id: int, found: Iterable[StoredObject]) -> tuple[str, ...]:
+        """Keys that are frozen and have another size or ETag now; at most five."""
+        with self._temporary(found) as table:
+            rows = self._rows(
+                f"SELECT b.source_key FROM {table} s JOIN binlogs b ON b.source_key = s.name AND b.collection_id = ? "
+                "WHERE s.size_bytes != b.size_bytes OR s.etag IS NOT b.source_etag LIMIT 5",
+                (collection_id,),
+            )
+        return tuple(key for (key,) in rows)
+
+    @contextmanager
+    def _temporary(self, objects: Iterable[StoredObject]) -> Iterator[str]:
+        """A table of objects by name, for as long as the block lasts; filled page by page: memory stays flat."""
+        table = f"temp.objects_{next(self._numbers)}"
         with self._transaction() as db:
-            db.execute(f"CREATE TABLE {table} (suffix TEXT PRIMARY KEY, size_bytes INTEGER, etag TEXT) WITHOUT ROWID")
+            db.execute(f"CREATE TABLE {table} (name TEXT PRIMARY KEY, size_bytes INTEGER, etag TEXT) WITHOUT ROWID")
         try:
-            for page in _pages((s.key, s.size_bytes, s.etag) for s in staged):
+            for page in _pages((s.key, s.size_bytes, s.etag) for s in objects):
                 with self._transaction() as db:
                     db.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", page)
-            return self._compare(table, collection_id, partition_id, forget_missing=forget_missing)
+            yield table
         finally:
             with self._transaction() as db:
                 db.execute(f"DROP TABLE {table}")
@@ -304,24 +375,24 @@ class Journal:
         same = "s.size_bytes = b.size_bytes AND COALESCE(b.staged_etag, s.etag) IS s.etag"
         key = (collection_id,)
         wrong = self._rows(
-            f"SELECT b.suffix, b.size_bytes, s.size_bytes FROM binlogs b LEFT JOIN {table} s USING (suffix) "
+            f"SELECT b.suffix, b.size_bytes, s.size_bytes FROM binlogs b LEFT JOIN {table} s ON s.name = b.suffix "
             f"WHERE {mine} AND ({same}) IS NOT TRUE LIMIT 5",
             key,
         )
         strange = self._rows(
-            f"SELECT s.suffix, NULL, s.size_bytes FROM {table} s WHERE NOT EXISTS "
-            f"(SELECT 1 FROM binlogs b WHERE {mine} AND b.suffix = s.suffix) LIMIT 5",
+            f"SELECT s.name, NULL, s.size_bytes FROM {table} s WHERE NOT EXISTS "
+            f"(SELECT 1 FROM binlogs b WHERE {mine} AND b.suffix = s.name) LIMIT 5",
             key,
         )
         with self._transaction() as db:
             if forget_missing:
                 db.execute(
                     f"UPDATE binlogs AS b SET copied = 0, staged_etag = NULL WHERE {mine} AND copied AND NOT EXISTS "
-                    f"(SELECT 1 FROM {table} s WHERE s.suffix = b.suffix AND {same})",
+                    f"(SELECT 1 FROM {table} s WHERE s.name = b.suffix AND {same})",
                     key,
                 )
             db.execute(
-                f"UPDATE binlogs AS b SET staged_etag = (SELECT etag FROM {table} s WHERE s.suffix = b.suffix) "
+                f"UPDATE binlogs AS b SET staged_etag = (SELECT etag FROM {table} s WHERE s.name = b.suffix) "
                 f"WHERE {mine} AND copied AND staged_etag IS NULL",
                 key,
             )

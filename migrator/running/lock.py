@@ -1,9 +1,9 @@
 """Leases: one run at a time per target collection and per dump, across machines, on any object store.
 
-A lease is a create-only object `<folder>/<name>/<number>`; the highest number holds. It points to a heartbeat
-object that its process rewrites every few seconds: a waiter that sees the heartbeat unchanged for long enough, by its
-own steady clock, takes over by creating the next number. No two clocks are ever compared, and nothing is overwritten
-but the process's own heartbeat.
+A lease is a create-only object `<lease>/<number>`; the highest number holds. It points to a heartbeat object that its
+process rewrites every few seconds: a waiter that sees the heartbeat unchanged for long enough, by its own steady clock,
+takes over by creating the next number. No two clocks are ever compared, and nothing is overwritten but the process's
+own heartbeat.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import LockHeld, MigratorError, ObjectMissing
+from migrator.planning.places import beats_folder, dumps_folder, flat, targets_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,42 +28,124 @@ if TYPE_CHECKING:
 
     from migrator.model.collection import CollectionRef
     from migrator.ports.clock import Clock
-    from migrator.ports.store import ObjectStore
+    from migrator.ports.store import ObjectReader, ObjectStore
+    from migrator.spec.loaded import LoadedPlan
 
 BEAT_S = 5.0
 EXPIRES_S = 25.0
-"""A heartbeat unchanged for so long is a dead process's; a holder that could not beat for so long stops."""
+"""A heartbeat unchanged for so long is a dead process's."""
 _LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Holder:
-    """Who a lease object names."""
+class LeaseName:
+    """A lease: the folder of its objects, and what it guards, for people."""
+
+    path: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasePlaces:
+    """Where the leases of a plan lie, outside of every root path; two plans that meet find the same places.
+
+    Targets are told apart by the root path of their cluster, because two clusters may share a bucket.
+    """
+
+    targets: str
+    dumps: str
+    beats: str
+
+    @classmethod
+    def of(cls, loaded: LoadedPlan) -> Self:
+        """Those of a plan file."""
+        return cls(targets=targets_folder(loaded), dumps=dumps_folder(loaded), beats=beats_folder(loaded))
+
+    def target(self, ref: CollectionRef) -> LeaseName:
+        """The lease of a target collection."""
+        return LeaseName(path=f"{self.targets}/{ref}", label=f"the target collection {ref.short}")
+
+    def dump(self, prefix: str) -> LeaseName:
+        """The lease of a dump, by its prefix in the staging store."""
+        return LeaseName(path=f"{self.dumps}/{flat(prefix)}", label=f"the dump {prefix}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who a lease object names; `since` is UTC in ISO format, by the holder's clock."""
 
     number: int
     run_id: str
     host: str
+    home: str
     pid: int
     beat: str
+    since: str
 
     def __str__(self) -> str:
         return f"run {self.run_id} (process {self.pid} on {self.host})"
 
 
-class Leases:
-    """The leases of one process: taken together, kept alive by a heartbeat, and given back at the end."""
+def find_holder(store: ObjectReader, lease: LeaseName) -> Holder | None:
+    """Who holds a lease by its highest number; one that is given back while we look is looked at again."""
+    while True:
+        found = [entry.key for entry in store.list_objects(lease.path)]
+        if not found:
+            return None
+        key = max(found)
+        try:
+            content: dict[str, Any] = json.loads(store.read(key))
+        except ObjectMissing:
+            continue
+        return Holder(number=int(key.rsplit("/", maxsplit=1)[-1]), **content)
 
-    def __init__(self, store: ObjectStore, folder: str, *, run_id: str, clock: Clock) -> None:
+
+def read_pulse(store: ObjectReader, holder: Holder) -> bytes | None:
+    """What changes with every beat, None where there is no heartbeat any more."""
+    try:
+        return store.read(holder.beat)
+    except ObjectMissing:
+        return None
+
+
+def break_lease(store: ObjectStore, lease: LeaseName) -> None:
+    """Take a lease from whoever holds it: that process stops before it sends the next import."""
+    store.delete([entry.key for entry in store.list_objects(lease.path)])
+
+
+def identity_of(state_folder: Path) -> str:
+    """Which state directory on which machine this is, since its last start: what a local lock can vouch for."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        boot = ""
+    found = state_folder.stat()
+    return f"{socket.gethostname()}/{boot}/{found.st_dev}:{found.st_ino}"
+
+
+class Leases:
+    """The leases of one process: taken together, kept alive by a heartbeat, and given back at the end.
+
+    `home` is the identity of the state directory whose local lock this process holds.
+    """
+
+    def __init__(
+        self, store: ObjectStore, places: LeasePlaces, dump_prefix: str, *, run_id: str, home: str, clock: Clock
+    ) -> None:
         self._store = store
-        self._folder = folder
+        self._places = places
+        self._dump_prefix = dump_prefix
         self._run_id = run_id
+        self._home = home
         self._clock = clock
-        self._host = socket.gethostname()
-        self._beat_key = f"{folder}/beats/{secrets.token_hex(8)}"
+        self._beat_key = f"{places.beats}/{secrets.token_hex(8)}"
         self._beaten_at = clock.monotonic()
         self._beats = 0
         self._held: dict[str, int] = {}
+        self._pulses: dict[str, tuple[bytes | None, float]] = {}
+        self._former_beats: set[str] = set()
         self._over = threading.Event()
+        self._beating = threading.Lock()
         self._thread = threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
@@ -76,112 +160,104 @@ class Leases:
         self._over.set()
         self._thread.join()
         with suppress(MigratorError):
-            self._store.delete([self._key(name, number) for name, number in self._held.items()])
+            self._store.delete([_key(path, number) for path, number in self._held.items()])
             self._store.delete([self._beat_key])
 
     # -- taking -----------------------------------------------------------------------------------------------------
 
-    def acquire(self, names: Iterable[str], *, timeout_s: float, on_wait: Callable[[str, str], None]) -> None:
-        """Take every lease, waiting for other holders up to `timeout_s` in all.
+    def acquire(
+        self, targets: Iterable[CollectionRef], *, timeout_s: float, on_wait: Callable[[str, str], None]
+    ) -> None:
+        """Take the leases of the dump and of `targets`, waiting for other holders up to `timeout_s` in all.
 
         Raises:
             LockHeld: Somebody alive holds one of them.
         """
         deadline = self._clock.monotonic() + timeout_s
-        for name in names:
-            self._acquire(name, deadline, on_wait)
+        names = [self._places.dump(self._dump_prefix), *map(self._places.target, targets)]
+        for lease in sorted(names, key=lambda name: name.path):  # one order for all: no two wait for each other
+            self._acquire(lease, deadline, on_wait)
+        self._store.delete(self._former_beats)
 
-    def _acquire(self, name: str, deadline: float, on_wait: Callable[[str, str], None]) -> None:
-        seen: tuple[object, float] | None = None
+    def _acquire(self, lease: LeaseName, deadline: float, on_wait: Callable[[str, str], None]) -> None:
         while True:
-            holder = self._holder(name)
-            if holder is None or self._is_mine(holder) or (seen is not None and self._is_dead(seen)):
-                if self._create(name, holder):
+            holder = find_holder(self._store, lease)
+            if holder is None or self._is_mine(holder) or self._is_dead(holder):
+                if self._create(lease, holder):
                     return
-                seen = None
                 continue
-            sight, now = (holder, self._pulse(holder)), self._clock.monotonic()
-            if seen is None or seen[0] != sight:
-                seen = (sight, now)
-            if now >= deadline:
-                raise LockHeld(f"{name} is held by {holder}", hint="wait for that run, or raise --lock-timeout")
-            on_wait(name, str(holder))
+            if self._clock.monotonic() >= deadline:
+                raise LockHeld(
+                    f"{lease.label} is held by {holder}",
+                    hint="wait for that run, raise --lock-timeout, or see migrator unlock",
+                )
+            on_wait(lease.label, str(holder))
             self._clock.sleep(_LOOK_S)
 
-    def _is_mine(self, holder: _Holder) -> bool:
-        """The same run on the same host takes its lease back at once: the local lock says the other process ended."""
-        return (holder.run_id, holder.host) == (self._run_id, self._host)
+    def _is_mine(self, holder: Holder) -> bool:
+        """The same run takes its lease back at once: the local lock says that the other process ended."""
+        return (holder.run_id, holder.home) == (self._run_id, self._home)
 
-    def _is_dead(self, seen: tuple[object, float]) -> bool:
-        return self._clock.monotonic() - seen[1] >= EXPIRES_S
-
-    def _create(self, name: str, former: _Holder | None) -> bool:
-        number = 1 if former is None else former.number + 1
-        content = {"run_id": self._run_id, "host": self._host, "pid": os.getpid(), "beat": self._beat_key}
-        if not self._store.write(self._key(name, number), json.dumps(content).encode(), create_only=True):
+    def _is_dead(self, holder: Holder) -> bool:
+        """Whether its heart has stood still for long enough under our eyes; leases of one process share a heart."""
+        pulse, now = read_pulse(self._store, holder), self._clock.monotonic()
+        seen_pulse, seen_at = self._pulses.get(holder.beat, (None, now))
+        if holder.beat not in self._pulses or seen_pulse != pulse:
+            self._pulses[holder.beat] = (pulse, now)
             return False
-        self._held[name] = number
+        return now - seen_at >= EXPIRES_S
+
+    def _create(self, lease: LeaseName, former: Holder | None) -> bool:
+        number = 1 if former is None else former.number + 1
+        content = {
+            "run_id": self._run_id,
+            "host": socket.gethostname(),
+            "home": self._home,
+            "pid": os.getpid(),
+            "beat": self._beat_key,
+            "since": self._clock.now().isoformat(),
+        }
+        if not self._store.write(_key(lease.path, number), json.dumps(content).encode(), create_only=True):
+            return False
+        self._held[lease.path] = number
         if former is not None:
-            self._store.delete([self._key(name, former.number)])
+            self._store.delete([_key(lease.path, former.number)])
+            self._former_beats.add(former.beat)
         return True
 
     # -- holding ----------------------------------------------------------------------------------------------------
 
     def require_held(self, target: CollectionRef) -> None:
-        """Raise `LockHeld` unless the target's lease is ours and the heartbeat is fresh."""
-        name = target_lease(target)
-        holder = self._holder(name)
-        late = self._clock.monotonic() - self._beaten_at >= EXPIRES_S
-        if late or holder is None or holder.number != self._held.get(name) or holder.beat != self._beat_key:
+        """Raise `LockHeld` unless the target's lease is ours."""
+        self._require(self._places.target(target))
+
+    def require_dump_held(self) -> None:
+        """Raise `LockHeld` unless the dump's lease is ours."""
+        self._require(self._places.dump(self._dump_prefix))
+
+    def _require(self, lease: LeaseName) -> None:
+        """After a silence a beat comes first: whoever has not taken over by then waits for its end again."""
+        if self._clock.monotonic() - self._beaten_at >= BEAT_S:
+            self._beat()
+        holder = find_holder(self._store, lease)
+        if holder is None or holder.number != self._held.get(lease.path) or holder.beat != self._beat_key:
             raise LockHeld(
-                f"the lease of {target.short} was lost" + (f" to {holder}" if holder and not late else ""),
+                f"the lease of {lease.label} was lost" + (f" to {holder}" if holder else ": somebody broke it"),
                 hint="see who else applies a plan to this target; migrator apply --resume goes on once it is free",
             )
 
     def _keep_beating(self) -> None:
         while not self._over.wait(BEAT_S):
-            try:
+            with suppress(MigratorError):  # the next beat may come through
                 self._beat()
-            except MigratorError:
-                continue  # the next beat may come through; `require_held` counts the silence
 
     def _beat(self) -> None:
-        began = self._clock.monotonic()
-        self._beats += 1
-        self._store.write(self._beat_key, json.dumps({"run_id": self._run_id, "beat": self._beats}).encode())
-        self._beaten_at = began
-
-    # -- looking ----------------------------------------------------------------------------------------------------
-
-    def _key(self, name: str, number: int) -> str:
-        return f"{self._folder}/{name}/{number:08d}"
-
-    def _holder(self, name: str) -> _Holder | None:
-        """Who holds a lease by its highest number; one that is given back while we look is looked at again."""
-        while True:
-            found = [entry.key for entry in self._store.list_objects(f"{self._folder}/{name}")]
-            if not found:
-                return None
-            key = max(found)
-            try:
-                content: dict[str, Any] = json.loads(self._store.read(key))
-            except ObjectMissing:
-                continue
-            return _Holder(number=int(key.rsplit("/", maxsplit=1)[-1]), **content)
-
-    def _pulse(self, holder: _Holder) -> object:
-        """What changes with every beat, None where there is no heartbeat any more."""
-        try:
-            return self._store.read(holder.beat)
-        except ObjectMissing:
-            return None
+        with self._beating:
+            began = self._clock.monotonic()
+            self._beats += 1
+            self._store.write(self._beat_key, json.dumps({"run_id": self._run_id, "beat": self._beats}).encode())
+            self._beaten_at = began
 
 
-def target_lease(target: CollectionRef) -> str:
-    """The lease's name of a target collection."""
-    return f"targets/{target}"
-
-
-def dump_lease(dump_prefix: str) -> str:
-    """The lease's name of a dump."""
-    return f"dumps/{dump_prefix}"
+def _key(path: str, number: int) -> str:
+    return f"{path}/{number:08d}"

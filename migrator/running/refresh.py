@@ -12,7 +12,7 @@ from migrator.errors import Complaint, MilvusRefused, StoreRefused
 from migrator.model.collection import CollectionRef
 from migrator.model.observed import Estimate, ObservedCollection, ObservedState, ObservedTarget
 from migrator.model.segment import LogKind, SegmentState, parse_binlog
-from migrator.planning.plan import dump_place
+from migrator.planning.places import dump_place
 from migrator.planning.selection import Selection, select
 from migrator.steps.counting import count_partitions
 from migrator.steps.import_segments import PARTITION_REQUEST_BYTES

@@ -11,6 +11,7 @@ import shutil
 import socket
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,10 @@ class Run:
         """Whether every step is finished."""
         return all(journal.is_finished(step.key) for step in self.plan.steps)
 
+    def was_started(self, journal: Journal) -> bool:
+        """Whether any step was ever begun."""
+        return any(journal.was_started(step.key) or journal.times_renewed(step.key) for step in self.plan.steps)
+
     def steps_of(self, planned: PlannedCollection) -> list[str]:
         """The keys of the steps that belong to one mapped collection."""
         return [step.key for step in self.plan.steps if step.collection == planned.target.short]
@@ -70,6 +75,7 @@ def _state(journal: Journal, key: str) -> StepState:
         StepEvent.STARTED: StepState.RUNNING,
         StepEvent.FAILED: StepState.FAILED,
         StepEvent.PARKED: StepState.PARKED,
+        StepEvent.RENEWED: StepState.WAITING,
     }.get(last.event, StepState.WAITING)
 
 
@@ -87,21 +93,28 @@ class StateDirectory:
 
     def begin(self, loaded: LoadedPlan, plan: Plan) -> Run:
         """Freeze a new run: plan file, clusters and plan, with secrets as references only."""
+        latest = max((run.created_at for run in self.runs()), default="")
         now = self._clock.now()
+        created_at = max(
+            now.isoformat(), _just_after(latest) if latest else ""
+        )  # the order holds if the clock is set back
         run_id = f"{loaded.name}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         folder = self._folder / "runs" / run_id
         content = {
             "format_version": FORMAT_VERSION,
             "run_id": run_id,
-            "created_at": now.isoformat(),
+            "created_at": created_at,
             "document": loaded.frozen(),
             "plan": plan_to_plain(plan),
         }
         with self._writing():
             folder.mkdir(parents=True, mode=0o700)
-            Journal(folder / _JOURNAL_FILE, self._clock).close()
-            _write_durably(folder / _RUN_FILE, json.dumps(content, indent=1))
-        return Run(run_id=run_id, created_at=now.isoformat(), loaded=loaded, plan=plan, folder=folder)
+            text = json.dumps(content, indent=1)
+            journal = Journal(folder / _JOURNAL_FILE, self._clock)
+            journal.bind(_digest(text.encode()))
+            journal.close()
+            _write_durably(folder / _RUN_FILE, text)
+        return Run(run_id=run_id, created_at=created_at, loaded=loaded, plan=plan, folder=folder)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -137,6 +150,7 @@ class StateDirectory:
         """The journal of a run, open for as long as the block lasts."""
         journal = Journal(run.folder / _JOURNAL_FILE, self._clock, read_only=read_only)
         try:
+            journal.require_bound_to(_digest((run.folder / _RUN_FILE).read_bytes()))
             yield journal
         finally:
             journal.close()
@@ -171,7 +185,7 @@ class StateDirectory:
     def discard_unstarted(self, run: Run) -> None:
         """Remove a run of which no step was ever started."""
         with self.journal(run) as journal:
-            started = any(journal.was_started(step.key) for step in run.plan.steps)
+            started = run.was_started(journal)
         if not started:
             shutil.rmtree(run.folder)
 
@@ -249,9 +263,17 @@ class StateDirectory:
 def file_digest(path: str) -> str | None:
     """The SHA-256 of a file's bytes, None where it cannot be read."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return _digest(Path(path).read_bytes())
     except OSError:
         return None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _just_after(iso: str) -> str:
+    return (datetime.fromisoformat(iso) + timedelta(microseconds=1)).isoformat()
 
 
 def _write_durably(path: Path, text: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from migrator.ports.store import ObjectReader, ObjectStore
 
 
-GIVE_UP = "if it is not right, drop what the run created, remove the run's folder, and plan again"
+GIVE_UP = "if it is not right, give the run up with migrator rollback, and plan again"
 """The way out of a run that cannot go on, for hints."""
 
 
@@ -109,6 +109,11 @@ class Step(ABC):
     needs: tuple[str, ...] = ()
     follows: tuple[str, ...] = ()
     collection: str = ""
+
+    @property
+    def renews(self) -> tuple[str, ...]:
+        """Keys of steps that are done anew, with this one, when it raises `ListingOutdated`."""
+        return ()
 
     @property
     @abstractmethod

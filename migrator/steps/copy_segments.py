@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
-from migrator.errors import ObjectChanged, ObjectMissing, StagedFilesDiffer, StoreRefused
+from migrator.errors import ListingOutdated, ObjectMissing, StagedFilesDiffer, StoreRefused, StoreUnavailable
 from migrator.model.collection import CollectionRef
 from migrator.model.segment import LogKind
 from migrator.steps.base import Evidence, Outcome, Step
+from migrator.steps.dump_claim import claim_dump
+from migrator.steps.dump_meta import dump_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
     from migrator.model.segment import Binlog, StoredObject
@@ -25,6 +29,8 @@ _NOTE_EVERY_S = 0.1
 _READ_BYTES = 1024**2
 _LARGEST_SERVER_SIDE_COPY = 5 * 1024**3
 """Bytes; S3 copies no larger object by one request."""
+_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
+"""An ETag of this form is the content's MD5 at most stores; at some, or encrypted, it is not."""
 
 
 class TransferMode(StrEnum):
@@ -77,13 +83,18 @@ def require_staged_exactly(
 class CopySegments(Step):
     """Copy the frozen binlogs of `source` under `dump_prefix`, leaving alone what this run copied before.
 
-    `part_size` and `multipart_threshold` are bytes and hold for streamed objects.
+    `part_size` and `multipart_threshold` are bytes and hold for streamed objects. The dump is this run's, or one that
+    `earlier_runs` of the plan made; whose it is, is said in `claims_folder`.
     """
 
     kind: ClassVar[str] = "copy_segments"
     source: CollectionRef
     collection_id: int
+    source_root: str
     dump_prefix: str
+    plan: str
+    claims_folder: str
+    earlier_runs: tuple[str, ...] = ()
     mode: TransferMode = TransferMode.AUTO
     concurrency: int = 64
     part_size: int = 64 * 1024**2
@@ -102,13 +113,32 @@ class CopySegments(Step):
         """Always looked at again by `apply`, which copies only what is not noted and there."""
         return Evidence.ABSENT
 
+    @property
+    def renews(self) -> tuple[str, ...]:
+        """The listing is frozen anew when what it names has vanished."""
+        return (dump_key(self.source),)
+
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
-        """Copy what is not noted as copied, then hold the dump's listing against the frozen one."""
+        """Copy what is not noted as copied, then hold the dump's listing against the frozen one.
+
+        Raises:
+            ListingOutdated: A frozen object has vanished from the source, or is another one now.
+        """
+        claim_dump(
+            ctx,
+            plan=self.plan,
+            dump_prefix=self.dump_prefix,
+            claims_folder=self.claims_folder,
+            earlier_runs=self.earlier_runs,
+        )
+        superseded = ctx.ledger.superseded(self.collection_id)
+        ctx.staging.delete(f"{self.dump_prefix}/binlogs/{suffix}" for suffix in superseded)
         for kind in LogKind:
             ctx.staging.sweep(f"{self.dump_prefix}/binlogs/{kind}/{self.collection_id}")
         staged = _staged_objects(ctx.staging, self.dump_prefix, self.collection_id, None)
         ctx.ledger.compare_staged(self.collection_id, staged, forget_missing=True)
         self._copy_all(ctx, self._way(ctx))
+        self._require_unchanged(ctx)
         require_staged_exactly(ctx, self.dump_prefix, self.collection_id)
         totals = ctx.ledger.totals(self.collection_id)
         return Outcome(objects=totals.objects, size_bytes=totals.size_bytes)
@@ -147,23 +177,58 @@ class CopySegments(Step):
             return
         try:
             ctx.staging.copy_inside(binlog.source.key, staged_key(self.dump_prefix, binlog))
+        except ObjectMissing:
+            raise _vanished(binlog) from None
         except StoreRefused:  # for want of a permission, or between two file systems
             if self.mode is TransferMode.SERVER_SIDE:
                 raise
             self._stream(ctx, binlog)
 
     def _stream(self, ctx: StepContext, binlog: Binlog) -> None:
+        """Read and write through us; bytes that a network bent on the way in or out are noticed, and sent again."""
         found = ctx.source_store.find_object(binlog.source.key)
         if found is None:
-            raise ObjectMissing(f"the source's {binlog.source.key} has vanished since it was listed")
+            raise _vanished(binlog)
         if found != binlog.source:
-            raise ObjectChanged(f"the source's {binlog.source.key} has changed since it was listed")
-        ctx.staging.write_stream(
-            staged_key(self.dump_prefix, binlog),
-            ctx.source_store.stream(binlog.source.key, part_size=_READ_BYTES),
-            multipart=binlog.source.size_bytes >= min(self.multipart_threshold, self.part_size),
-            part_size=self.part_size,
-        )
+            raise ListingOutdated(f"the source's {binlog.source.key} has changed since it was listed")
+        key = staged_key(self.dump_prefix, binlog)
+        read = _Hashed(self._read(ctx, binlog))
+        try:
+            ctx.staging.write_stream(
+                key,
+                read,
+                multipart=binlog.source.size_bytes >= min(self.multipart_threshold, self.part_size),
+                part_size=self.part_size,
+            )
+        except ObjectMissing:
+            raise _vanished(binlog) from None
+        if read.size_bytes != binlog.source.size_bytes:
+            raise StoreUnavailable(
+                f"{ctx.source_store.place} sent {read.size_bytes:,} of {binlog.source.size_bytes:,} bytes of "
+                f"{binlog.source.key}"
+            )
+        if _may_differ(binlog.source.etag, read) and read.md5 != _md5_of(self._read(ctx, binlog)):
+            raise StoreUnavailable(f"{ctx.source_store.place} sent other bytes of {binlog.source.key} when asked again")
+        self._require_arrived(ctx, key, read)
+
+    def _read(self, ctx: StepContext, binlog: Binlog) -> Iterator[bytes]:
+        return ctx.source_store.stream(binlog.source.key, part_size=_READ_BYTES)
+
+    def _require_arrived(self, ctx: StepContext, key: str, sent: _Hashed) -> None:
+        staged = ctx.staging.find_object(key)
+        is_whole = staged is not None and staged.size_bytes == sent.size_bytes
+        if staged is None or not is_whole:
+            raise StoreUnavailable(f"{ctx.staging.place} does not hold {key} as it was written")
+        if _may_differ(staged.etag, sent) and sent.md5 != _md5_of(ctx.staging.stream(key, part_size=_READ_BYTES)):
+            raise StoreUnavailable(f"{ctx.staging.place} holds other bytes of {key} than were written")
+
+    def _require_unchanged(self, ctx: StepContext) -> None:
+        """What was copied is what was frozen: objects of the source that are still there are still the same."""
+        for kind in LogKind:
+            folder = f"{self.source_root}/{kind}/{self.collection_id}".lstrip("/")
+            changed = ctx.ledger.changed_at_source(self.collection_id, ctx.source_store.list_objects(folder))
+            if changed:
+                raise ListingOutdated(f"the source's {changed[0]} has changed since it was listed")
 
     # -- many at once -----------------------------------------------------------------------------------------------
 
@@ -205,3 +270,43 @@ def _land(flying: Mapping[Future[None], Binlog]) -> Iterator[Binlog]:
     for future, binlog in flying.items():
         if not future.cancel() and future.exception() is None:
             yield binlog
+
+
+def _vanished(binlog: Binlog) -> ListingOutdated:
+    return ListingOutdated(
+        f"the source's {binlog.source.key} has vanished since it was listed",
+        hint="garbage collection at the source is quicker than the copy: raise dataCoord.gc.dropTolerance there",
+    )
+
+
+class _Hashed:
+    """Parts that pass by, with their length and MD5."""
+
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self._parts = parts
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self.size_bytes = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._parts:
+            self._md5.update(part)
+            self.size_bytes += len(part)
+            yield part
+
+    @property
+    def md5(self) -> str:
+        """In hex, of what has passed so far."""
+        return self._md5.hexdigest()
+
+
+def _md5_of(parts: Iterable[bytes]) -> str:
+    hashed = _Hashed(parts)
+    for _ in hashed:
+        pass
+    return hashed.md5
+
+
+def _may_differ(etag: str | None, content: _Hashed) -> bool:
+    """Whether the ETag looks like an MD5 and is not the content's: bent bytes, or a store with ETags of its own."""
+    found = _MD5.fullmatch(etag or "")
+    return found is not None and found[1] != content.md5

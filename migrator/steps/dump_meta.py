@@ -55,7 +55,7 @@ def require_same_schema(planned: Collection, found: Collection) -> None:
     if found.collection_id != planned.collection_id:
         raise SchemaDiffers(
             f"collection {planned.ref.short} was dropped and created again since it was planned",
-            hint="give this run up: drop what it created, remove its folder, and plan again",
+            hint="give this run up with migrator rollback, and plan again",
         )
     names, planned_names = ({f.name for f in c.schema.fields} for c in (found, planned))
     moved = [f"gained a field {name!r}" for name in sorted(names - planned_names)]
@@ -72,7 +72,7 @@ def require_same_schema(planned: Collection, found: Collection) -> None:
     if moved:
         raise SchemaDiffers(
             f"collection {planned.ref.short} {' and '.join(moved)} since it was planned",
-            hint="give this run up: drop what it created, remove its folder, and plan again",
+            hint="give this run up with migrator rollback, and plan again",
         )
 
 
@@ -99,7 +99,10 @@ class DumpMeta(Step):
         return Evidence.DONE if "frozen" in self.notes(ctx) else Evidence.ABSENT
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
-        """List until a listing holds still, freeze it with its binlogs, and note the description last."""
+        """List until a listing holds still, freeze it with its binlogs, and note the description last.
+
+        Done anew as the next generation when a copy finds that a frozen object has vanished.
+        """
         self._describe(ctx)
         cut, segments = self._settled_listing(ctx)
         found = self._describe(ctx)  # once more: a partition may have come with the last flush
@@ -107,6 +110,7 @@ class DumpMeta(Step):
         live = [segment for segment in segments if segment.num_rows > 0]
         ctx.ledger.freeze(found.collection_id, live, self._binlogs(ctx, {s.segment_id for s in live}))
         self._require_complete(ctx)
+        self._require_nothing_lost(ctx)
         frozen = FrozenDump(
             collection=found,
             cut_ts=cut.cut_ts,
@@ -124,7 +128,7 @@ class DumpMeta(Step):
         if found is None:
             raise RunError(
                 f"collection {ref.short} is gone from {ctx.source.uri}",
-                hint="give this run up: drop what it created, remove its folder, and plan again",
+                hint="give this run up with migrator rollback, and plan again",
             )
         require_same_schema(self.planned, found)
         return found
@@ -199,6 +203,15 @@ class DumpMeta(Step):
                 if binlog.field_id is not None:
                     counts[binlog.field_id] = counts.get(binlog.field_id, 0) + 1
             self._require_fields(entry.segment, wanted, counts)
+
+    def _require_nothing_lost(self, ctx: StepContext) -> None:
+        """Files go with their segment: one that an earlier listing had, of a segment that lives on, was taken away."""
+        lost = next(iter(ctx.ledger.lost(self.planned.collection_id)), None)
+        if lost is not None:
+            raise ObjectMissing(
+                f"{lost} is gone from the source, and its segment lives on: rows or deletes would be missing",
+                hint="see who removes files below the source's root path; restore it, then run migrator apply --resume",
+            )
 
     def _require_fields(self, segment: Segment, wanted: frozenset[int], counts: dict[int, int]) -> None:
         place = f"{self.source_root}/{LogKind.INSERT}/{self.planned.collection_id}/{segment.partition_id}"

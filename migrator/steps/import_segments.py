@@ -35,6 +35,8 @@ PARTITION_REQUEST_BYTES = 1024**3
 SETTLE_S = 120.0
 """How long a request whose reply was lost may still turn up as a task: a minute of patience with the call itself, and
 one for a server that took it and was slow to register it (Milvus 2.3)."""
+CLOCKS_AGREE_S = 30.0
+"""Two clocks that measured the same span with a larger difference: one of them was set meanwhile."""
 RETENTION_S = 23 * 3600.0
 """How long we trust the target to remember its tasks; 2.3 keeps them 24 hours."""
 POLL_S = 0.5
@@ -52,10 +54,11 @@ class _Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _BatchNotes:
-    """What is durably known of a batch; `intent_ts` is the target's clock before the last request left."""
+    """What is durably known of a batch: the target's clock (hybrid) and ours (seconds) before the last request left."""
 
     attempt: int = 0
     intent_ts: int = 0
+    intent_at: float = 0.0
     job_id: int | None = None
     rows: int | None = None
 
@@ -241,8 +244,10 @@ class _Imports:
 
     def _find(self, batch: SegmentBatch, notes: _BatchNotes) -> ImportJob | None:
         """The job of the last request, by its noted id or its tag; None only when it surely never came about."""
+        began = self._ctx.clock.monotonic()
         while True:
             age_s = self._age_s(notes)  # before the search: what is decided on is what was seen after that time
+            settled_s = self._settled_s(notes, age_s, self._ctx.clock.monotonic() - began)
             job = self._search(batch, notes)
             if job is not None:
                 return job
@@ -252,10 +257,10 @@ class _Imports:
                     f"{self._step.batch_key(batch)}, attempt {notes.attempt}",
                     hint=f"compare count(*) of {self._step.target.short} with the source; {GIVE_UP}",
                 )
-            if age_s >= SETTLE_S:
+            if settled_s >= SETTLE_S:
                 return None
-            self._ctx.progress(f"waiting {SETTLE_S - age_s:.0f} s for a request whose reply was lost")
-            self._ctx.clock.sleep(min(2.0, SETTLE_S - age_s))
+            self._ctx.progress(f"waiting {SETTLE_S - settled_s:.0f} s for a request whose reply was lost")
+            self._ctx.clock.sleep(min(2.0, SETTLE_S - settled_s))
 
     def _search(self, batch: SegmentBatch, notes: _BatchNotes) -> ImportJob | None:
         if notes.job_id is not None:
@@ -268,8 +273,13 @@ class _Imports:
         return found
 
     def _age_s(self, notes: _BatchNotes) -> float:
-        """Since the request left, by the target's own clock: ours may jump."""
+        """Since the request left, by the target's own clock."""
         return (physical_ms(self._ctx.target.allocate_timestamp()) - physical_ms(notes.intent_ts)) / 1000
+
+    def _settled_s(self, notes: _BatchNotes, age_s: float, waited_s: float) -> float:
+        """Since the request left, as far as it is certain: where the clocks disagree, only what was waited here."""
+        by_ours = self._ctx.clock.now().timestamp() - notes.intent_at
+        return min(age_s, by_ours) if abs(age_s - by_ours) <= CLOCKS_AGREE_S else waited_s
 
     def _send(self, batch: SegmentBatch) -> None:
         """Check what lies there, note the intention, and only then let the request leave."""
@@ -277,7 +287,8 @@ class _Imports:
         require_staged_exactly(ctx, step.dump_prefix, step.collection_id, batch.partition_id)
         ctx.lease.require_held(step.target)
         attempt = self._notes(batch).attempt + 1
-        self._note(batch, attempt=attempt, intent_ts=ctx.target.allocate_timestamp(), job_id=None)
+        now_ts, now = ctx.target.allocate_timestamp(), ctx.clock.now().timestamp()
+        self._note(batch, attempt=attempt, intent_ts=now_ts, intent_at=now, job_id=None)
         cut_ts = frozen_dump(ctx.ledger, step.source).cut_ts
         job_id = ctx.target.start_import(step.target, batch, end_ts=cut_ts, tag=self._tag(batch, attempt))
         self._note(batch, job_id=job_id)

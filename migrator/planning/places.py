@@ -1,0 +1,63 @@
+"""Where this tool keeps what is its own in the object stores: leases, claims, mirrored runs.
+
+All of it lies in a folder `.migrator`, outside of every root path of a Milvus and of every dump; in a bucket that is at
+the top, on a file system beside the root path or the dump's folder.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from migrator.spec.loaded import LoadedPlan
+
+_OWN = ".migrator"
+
+
+def flat(prefix: str) -> str:
+    """A prefix as one name, so that nothing of one lies within another's folder."""
+    return prefix.strip("/").replace("/", "~")
+
+
+def dump_place(loaded: LoadedPlan) -> str:
+    """Where the dump of a plan file goes: `<bucket>/<root_path>/<backup_name>`."""
+    prefix = loaded.staging.prefix.strip("/")
+    return "/".join(part for part in (loaded.staging.storage.bucket or "", prefix) if part)
+
+
+def targets_folder(loaded: LoadedPlan) -> str:
+    """Of the leases of target collections, told apart by the target's root path: two clusters may share a bucket."""
+    root = (loaded.target or loaded.source).storage.root_path.strip("/")
+    return f"{_beside(loaded, root)}/leases/targets/{flat(root) or 'root'}"
+
+
+def dumps_folder(loaded: LoadedPlan) -> str:
+    """Of the leases of dumps."""
+    return f"{_staging_folder(loaded)}/leases/dumps"
+
+
+def beats_folder(loaded: LoadedPlan) -> str:
+    """Of the heartbeats of processes that hold leases."""
+    return f"{_staging_folder(loaded)}/leases/beats"
+
+
+def claims_folder(loaded: LoadedPlan) -> str:
+    """Of what runs say of the dump they copied into."""
+    return f"{_staging_folder(loaded)}/dumps/{flat(loaded.staging.prefix)}"
+
+
+def mirror_folder(loaded: LoadedPlan) -> str:
+    """Of the plan's runs that are mirrored (`state: staging`)."""
+    return f"{_staging_folder(loaded)}/runs/{loaded.name}"
+
+
+def _staging_folder(loaded: LoadedPlan) -> str:
+    above, _, _ = loaded.staging.prefix.strip("/").rpartition("/")
+    return _beside(loaded, above)
+
+
+def _beside(loaded: LoadedPlan, root: str) -> str:
+    if loaded.staging.storage.bucket is not None:
+        return _OWN
+    above, _, _ = root.rpartition("/")
+    return f"{above}/{_OWN}" if above else _OWN
