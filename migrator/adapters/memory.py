@@ -428,11 +428,12 @@ class MemoryMilvus:
         """Seal what is growing; each collection has a cut of its own."""
         results = {}
         for ref, held in {ref: self._get(ref) for ref in refs}.items():
-            for segment in held.segments:
-                if segment.state is SegmentState.GROWING:
-                    segment.state = SegmentState.SEALED
+            growing = [segment for segment in held.segments if segment.state is SegmentState.GROWING]
+            for segment in growing:
+                segment.state = SegmentState.SEALED
             ids = tuple(sorted(segment.segment_id for segment in held.persistent()))
-            results[ref] = FlushResult(cut_ts=self.allocate_timestamp(), segment_ids=ids)
+            sealed = tuple(sorted(segment.segment_id for segment in growing))
+            results[ref] = FlushResult(cut_ts=self.allocate_timestamp(), segment_ids=ids, sealed_ids=sealed)
         return results
 
     def create_database(self, name: str) -> None:

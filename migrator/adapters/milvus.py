@@ -381,7 +381,11 @@ class GrpcMilvus:
         results = {}
         for name, ref in names.items():
             sealed, before = reply.coll_segIDs[name].data, reply.flush_coll_segIDs[name].data
-            results[ref] = FlushResult(cut_ts=reply.coll_flush_ts[name], segment_ids=tuple(sorted({*sealed, *before})))
+            results[ref] = FlushResult(
+                cut_ts=reply.coll_flush_ts[name],
+                segment_ids=tuple(sorted({*sealed, *before})),
+                sealed_ids=tuple(sorted(sealed)),
+            )
         return results
 
     def create_database(self, name: str) -> None:

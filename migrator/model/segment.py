@@ -92,7 +92,8 @@ class SegmentBatch:
     """Segments that one import request brings: a whole partition, or one segment.
 
     `insert_prefix` and `delta_prefix` are the paths as the target's server shall see them; no `delta_prefix` where the
-    segments have no delta logs. `rows` are raw rows, before deletes and the time bound.
+    segments have no delta logs. `rows` are raw rows, before deletes and the time bound. `is_late` says that every
+    segment was sealed after the cut, so that all rows may be newer than it.
     """
 
     number: int
@@ -105,11 +106,12 @@ class SegmentBatch:
     size_bytes: int
     insert_prefix: str
     delta_prefix: str | None
+    is_late: bool = False
 
     @property
     def allows_no_rows(self) -> bool:
-        """Whether nothing at all can be right: where deletes are carried, they may have taken every row."""
-        return self.rows == 0 or self.delta_prefix is not None
+        """Whether nothing at all can be right: deletes, where carried, or the cut may have taken every row."""
+        return self.rows == 0 or self.delta_prefix is not None or self.is_late
 
     def allows_rows(self, imported: int) -> bool:
         """Whether an import of this batch can have brought so many rows.

@@ -32,6 +32,8 @@ class FlushResult:
 
     cut_ts: int
     segment_ids: tuple[int, ...]
+    sealed_ids: tuple[int, ...] = ()
+    """Those of them that were growing until this flush."""
 
 
 class MilvusReader(Protocol):

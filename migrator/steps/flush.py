@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
-from migrator.errors import MilvusRefused, RunError
+from migrator.errors import MilvusRefused, MilvusUnavailable, RunError
 from migrator.model.collection import CollectionRef
 from migrator.model.timestamps import physical_ms
 from migrator.ports.milvus import FlushResult
@@ -25,6 +25,7 @@ FLUSH_KEY = "flush"
 _CLOCK_STEP_S = 0.002
 _POLL_S = 0.1
 _FLUSH_PATIENCE_S = 600.0
+_RATE_PATIENCE_S = 60.0
 
 
 def pass_millisecond(source: MilvusSource, clock: Clock) -> None:
@@ -40,9 +41,45 @@ def pass_millisecond(source: MilvusSource, clock: Clock) -> None:
 def flush_and_wait(
     source: MilvusSource, refs: Sequence[CollectionRef], clock: Clock
 ) -> Mapping[CollectionRef, FlushResult]:
-    """Flush collections of one database and return once all of it, deletes too, is in object storage."""
+    """Flush collections of one database, and return once all up to the cut, deletes too, is in object storage.
+
+    The cut is that of a first flush. Milvus 2.3 gives a row its timestamp before its segment, so rows under way in that
+    moment may be older than the cut and in none of the segments the flush names. Once it has ended, every row up to the
+    cut has a segment, and a second flush seals what still grows. `sealed_ids` are the segments of that second one. What
+    was flushed in between without its doing is not named: it may be the product of a compaction.
+    """
     pass_millisecond(source, clock)
-    results = source.flush(refs)
+    first = source.flush(refs)
+    _wait_until_flushed(source, first, clock)
+    second = _flush_again(source, refs, clock)
+    _wait_until_flushed(source, second, clock)
+    return {ref: _joined(first[ref], second[ref]) for ref in refs}
+
+
+def _joined(first: FlushResult, second: FlushResult) -> FlushResult:
+    late = set(second.sealed_ids) - set(first.segment_ids)
+    return FlushResult(
+        cut_ts=first.cut_ts,
+        segment_ids=tuple(sorted({*first.segment_ids, *late})),
+        sealed_ids=tuple(sorted(late)),
+    )
+
+
+def _flush_again(
+    source: MilvusSource, refs: Sequence[CollectionRef], clock: Clock
+) -> Mapping[CollectionRef, FlushResult]:
+    """Flush, waiting for a rate limit that the flush before may have used up."""
+    deadline = clock.monotonic() + _RATE_PATIENCE_S
+    while True:
+        try:
+            return source.flush(refs)
+        except MilvusUnavailable:
+            if clock.monotonic() > deadline:
+                raise
+            clock.sleep(1.0)
+
+
+def _wait_until_flushed(source: MilvusSource, results: Mapping[CollectionRef, FlushResult], clock: Clock) -> None:
     deadline = clock.monotonic() + _FLUSH_PATIENCE_S
     for ref, result in results.items():
         while not source.is_flushed(ref, result):
@@ -52,12 +89,15 @@ def flush_and_wait(
                     hint="look at the source's data nodes, then run migrator apply --resume",
                 )
             clock.sleep(_POLL_S)
-    return results
 
 
 def cut_note(result: FlushResult) -> dict[str, JsonValue]:
     """A flush as it is noted."""
-    return {"cut_ts": result.cut_ts, "segment_ids": list(result.segment_ids)}
+    return {
+        "cut_ts": result.cut_ts,
+        "segment_ids": list(result.segment_ids),
+        "sealed_ids": list(result.sealed_ids),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +131,8 @@ class Flush(Step):
         for _, group in groupby(sorted(self.collections), key=lambda ref: ref.database):
             refs = tuple(group)
             if not self.enabled:
-                cut = {"cut_ts": ctx.source.allocate_timestamp(), "segment_ids": None}
-                cuts |= {str(ref): dict(cut) for ref in refs}
+                cut = FlushResult(cut_ts=ctx.source.allocate_timestamp(), segment_ids=())
+                cuts |= {str(ref): cut_note(cut) for ref in refs}
                 continue
             ctx.progress(f"flushing {', '.join(ref.short for ref in refs[:3])}{' …' if len(refs) > 3 else ''}")
             flushed, refused = self._flush(ctx, refs)

@@ -19,11 +19,13 @@ from migrator.model.collection import CollectionRef
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
 from migrator.model.segment import LogKind, SegmentBatch
 from migrator.model.timestamps import physical_ms
+from migrator.ports.milvus import FlushResult
 from migrator.steps.base import GIVE_UP, Evidence, Outcome, Step
 from migrator.steps.copy_segments import require_staged_exactly
 from migrator.steps.counting import WHOLE, count_named
 from migrator.steps.create_collection import require_own
-from migrator.steps.dump_meta import frozen_dump
+from migrator.steps.dump_meta import dump_key, frozen_dump
+from migrator.steps.flush import FLUSH_KEY
 
 if TYPE_CHECKING:
     from migrator.model.collection import Collection
@@ -122,6 +124,7 @@ class ImportSegments(Step):
 
     def _expand(self, ctx: StepContext, collection: Collection) -> Iterator[SegmentBatch]:
         number = 0
+        late = _late_segment_ids(ctx.ledger, self.source)
         listing = ctx.ledger.segments(self.collection_id)
         for partition_id, group in groupby(listing, key=lambda entry: entry.segment.partition_id):
             for entries in self._requests(list(group)):
@@ -134,7 +137,8 @@ class ImportSegments(Step):
                         f"was described",
                         hint=GIVE_UP,
                     )
-                yield self._with_server_paths(ctx, replace(batch, partition_name=name))
+                is_late = late.issuperset(batch.segment_ids)
+                yield self._with_server_paths(ctx, replace(batch, partition_name=name, is_late=is_late))
 
     def _requests(self, entries: list[SegmentTotals]) -> Iterator[list[SegmentTotals]]:
         """A partition's prefix holds all its segments, so a request is the whole partition or one segment."""
@@ -189,6 +193,13 @@ def imported_rows(ledger: LedgerReader, target: CollectionRef) -> int:
     numbers = [batch["number"] for batch in batches if isinstance(batch, dict)] if isinstance(batches, list) else []
     noted = (ledger.notes(f"{key}:{number:04d}").get("rows") for number in numbers)
     return sum(rows for rows in noted if isinstance(rows, int))
+
+
+def _late_segment_ids(ledger: LedgerReader, source: CollectionRef) -> frozenset[int]:
+    """Segments that were sealed after the cut: they may hold nothing up to it."""
+    cuts = ledger.notes(FLUSH_KEY).get("cuts")
+    noted = ledger.notes(dump_key(source)).get("cut") or (cuts[str(source)] if isinstance(cuts, dict) else None)
+    return frozenset(from_plain(FlushResult, noted).sealed_ids)
 
 
 def _requests(count: int) -> str:
@@ -345,7 +356,7 @@ class _Imports:
         Deletes can take every row of a batch; then the source counted none at the cut, or another job of this
         collection has brought rows from the same place.
         """
-        if job.rows > 0 or batch.rows == 0:
+        if job.rows > 0 or batch.rows == 0 or batch.is_late:
             return False
         if not batch.allows_no_rows:
             return True
