@@ -6,11 +6,14 @@ The only place that chooses adapters: everything below works on ports.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from migrator.errors import MilvusError, MilvusRefused, RunError, StalePlan, StoreError, StoreRefused
+from migrator.errors import LockHeld, MilvusError, MilvusRefused, RunError, StalePlan, StoreError, StoreRefused
+from migrator.planning.places import mirror_folder
 from migrator.planning.plan import Action
 from migrator.planning.planner import make_plan, mapped_pairs
 from migrator.reports.summary import summarize
@@ -20,17 +23,17 @@ from migrator.running.events import StepState
 from migrator.running.executor import Executor, RunResult
 from migrator.running.journal import StepEvent
 from migrator.running.lock import LeasePlaces, Leases, identity_of
+from migrator.running.mirror import JournalMirror, adopt
 from migrator.running.premises import require_premises
 from migrator.running.refresh import Readers, refresh, source_names
 from migrator.running.retry import RetryPolicy
 from migrator.running.runs import Run, StateDirectory, file_digest
 from migrator.spec.load import LoadedPlan, load_plan
 from migrator.spec.secrets import resolve_secret
-from migrator.steps.base import StepContext
+from migrator.steps.base import ReadContext, StepContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from migrator.adapters.milvus import GrpcMilvus
     from migrator.adapters.objects import ObstoreStore
@@ -58,10 +61,32 @@ def load(path: Path, *, variables: Mapping[str, str] | None = None, clusters: Pa
 
 def plan(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None) -> Plan:
     """Look at both sides, and say what would be done; writes nothing."""
-    _require_no_unfinished(state, loaded)
+    with known_runs(loaded, state) as known:
+        _require_no_unfinished(known, loaded)
+        records = known.migrated(loaded.name)
     with connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
-        observed = refresh(loaded, clients.readers(), state.migrated(loaded.name))
+        observed = refresh(loaded, clients.readers(), records)
     return make_plan(loaded, observed, only=only)
+
+
+def take_over(loaded: LoadedPlan, state: StateDirectory) -> None:
+    """Bring runs of the plan that other machines mirrored (`state: staging`) into the state directory."""
+    if loaded.options.state != "staging":
+        return
+    with suppress(LockHeld), state.exclusive(loaded.name, timeout_s=0):  # else a process of this machine is at it
+        adopt(_open_staging(loaded, _PLANNING_PATIENCE_S), mirror_folder(loaded), state)
+
+
+@contextmanager
+def known_runs(loaded: LoadedPlan, state: StateDirectory) -> Iterator[StateDirectory]:
+    """The runs of the state directory, and those that other machines mirrored; nothing is written there."""
+    if loaded.options.state != "staging":
+        yield state
+        return
+    with TemporaryDirectory(prefix="migrator-") as folder:
+        mirrored = StateDirectory(Path(folder), SystemClock())
+        adopt(_open_staging(loaded, _PLANNING_PATIENCE_S), mirror_folder(loaded), mirrored)
+        yield state.beside(mirrored)
 
 
 def begin(loaded: LoadedPlan, state: StateDirectory, approved: Plan) -> Run:
@@ -93,8 +118,13 @@ def apply(
         clients = _connect_run(run, journal, stack)
         leases = stack.enter_context(_leases(run, state, clients, clock))
         leases.acquire(_lease_targets(run), timeout_s=lock_timeout_s, on_wait=watcher.lock_waits)
+        policy = RetryPolicy(max_elapsed_s=options.retry.max_elapsed, max_backoff_s=options.retry.max_backoff)
         if not run.was_started(journal):
             require_premises(run, clients.target, clients.staging)
+        if options.state == "staging":
+            folder = f"{mirror_folder(run.loaded)}/{run.run_id}"
+            mirror = JournalMirror(clients.staging, folder, policy=policy, clock=clock, on_wait=watcher.mirror_waits)
+            mirror.begin(run, journal)
         workers = stack.enter_context(ThreadPoolExecutor(options.transfer.concurrency, thread_name_prefix="worker"))
         executor = Executor(
             run.plan.steps,
@@ -103,7 +133,7 @@ def apply(
             clock=clock,
             stop=stop,
             watcher=watcher,
-            policy=RetryPolicy(max_elapsed_s=options.retry.max_elapsed, max_backoff_s=options.retry.max_backoff),
+            policy=policy,
             parallelism=parallelism,
         )
         journal.add("", StepEvent.STARTED)
@@ -124,14 +154,16 @@ def _connect_run(run: Run, journal: Journal, stack: ExitStack) -> Clients:
 
 def look(run: Run, state: StateDirectory) -> dict[str, Evidence | None]:
     """What a resume would find of each step that is not finished; None for those never started. Writes nothing."""
-    clock = SystemClock()
-    with (
-        state.journal(run) as journal,
-        connect(run.loaded, patience_s=_PLANNING_PATIENCE_S) as clients,
-        ThreadPoolExecutor(1) as workers,
-    ):
-        leases = _leases(run, state, clients, clock)  # none is taken
-        ctx = _context_maker(run, journal, clients, workers=workers, clock=clock, leases=leases)(_say_nothing).reading()
+    with state.journal(run) as journal, connect(run.loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
+        ctx = ReadContext(
+            run_id=run.run_id,
+            ledger=journal,
+            source=clients.source,
+            target=clients.target,
+            source_store=clients.source_store,
+            staging=clients.staging,
+            clock=SystemClock(),
+        )
         return {
             step.key: step.probe(ctx) if journal.was_started(step.key) else None
             for step in run.plan.steps
@@ -154,7 +186,8 @@ def summary(run: Run, state: StateDirectory) -> RunSummary:
 
 def verify(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None) -> list[Comparison]:
     """Compare source and target once more, mapping by mapping; a target that a run made may be loaded for it."""
-    records = state.migrated(loaded.name)
+    with known_runs(loaded, state) as known:
+        records = known.migrated(loaded.name)
     with connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
         pairs = mapped_pairs(loaded, source_names(clients.source), only=only)
         return [compare(clients.source, clients.target, pair, records, SystemClock()) for pair in pairs]
@@ -243,8 +276,12 @@ def connect(loaded: LoadedPlan, *, patience_s: float) -> Iterator[Clients]:
             target=milvus[1],
             source_store=_open_store(loaded.source.storage, "source.storage", patience_s),
             target_store=_open_store(target.storage, "target.storage", patience_s),
-            staging=_open_store(loaded.staging.storage, _staging_field(loaded), patience_s),
+            staging=_open_staging(loaded, patience_s),
         )
+
+
+def _open_staging(loaded: LoadedPlan, patience_s: float) -> ObstoreStore:
+    return _open_store(loaded.staging.storage, _staging_field(loaded), patience_s)
 
 
 def _staging_field(loaded: LoadedPlan) -> str:
@@ -325,10 +362,6 @@ def _leases(run: Run, state: StateDirectory, clients: Clients, clock: SystemCloc
 
 def _lease_targets(run: Run) -> list[CollectionRef]:
     return [planned.target for planned in run.plan.collections if planned.action is Action.MIGRATE]
-
-
-def _say_nothing(message: str = "", *, done: int = 0, total: int = 0, unit: str = "", size_bytes: int = 0) -> None:
-    """Progress nobody watches."""
 
 
 def _context_maker(

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -63,6 +64,8 @@ def apply(
     if dry_run:
         _dry_run(loaded, state, output, only)
         return
+    if loaded is not None:
+        workflow.take_over(loaded, state)
     unfinished = workflow.find_resumable(state, loaded) if resume else None
     if unfinished is None and loaded is None:
         _say_nothing_to_resume(state, output)
@@ -95,10 +98,12 @@ def _dry_run(loaded: "LoadedPlan | None", state: "StateDirectory", output: Forma
     """What `plan` prints, or for an unfinished run what each step would find; writes nothing."""
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
 
-    run = workflow.find_resumable(state, loaded)
-    if run is not None:
-        _print_findings(run, state, output)
-    elif loaded is not None:
+    with workflow.known_runs(loaded, state) if loaded is not None else nullcontext(state) as known:
+        run = workflow.find_resumable(known, loaded)
+        if run is not None:
+            _print_findings(run, known, output)
+            return
+    if loaded is not None:
         _show(workflow.plan(loaded, state, only=only), output, in_full=True)
     else:
         _say_nothing_to_resume(state, output)

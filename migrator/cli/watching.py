@@ -72,6 +72,10 @@ class PlainWatcher:
             self._spoke_at[f"{name} {holder}"] = time.monotonic()
             self._say(f"  … waiting for {name}, which is held by {holder}", Style.CHANGED)
 
+    def mirror_waits(self, error: "MigratorError", seconds: float) -> None:
+        """The journal's mirror cannot be written, and nothing goes on without it."""
+        self._say(f"  … journal  trying again in {seconds:.0f} s: {error.message}", Style.CHANGED)
+
     def step_started(self, step: "Step") -> None:
         """Remember when, so that a long step is heard of."""
         self._spoke_at[step.key] = time.monotonic()
@@ -244,6 +248,10 @@ class JsonWatcher:
         if f"{name} {holder}" not in self._spoke_at:
             self._spoke_at[f"{name} {holder}"] = time.monotonic()
             self._emit("lock_waits", lease=name, holder=holder)
+
+    def mirror_waits(self, error: "MigratorError", seconds: float) -> None:
+        """The journal's mirror cannot be written, and nothing goes on without it."""
+        self._emit("mirror_waits", seconds=round(seconds, 1), message=error.message)
 
     def step_started(self, step: "Step") -> None:
         """A step begins, or is taken up."""

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from migrator.ports.clock import Clock
     from migrator.ports.ledger import JsonValue
+    from migrator.running.mirror import JournalMirror
 
 FORMAT_VERSION = 2
 """1 knew no renewed steps and no superseded binlogs; it is read, and becomes 2 when it is next written."""
@@ -51,6 +52,8 @@ CREATE TABLE IF NOT EXISTS superseded (
 
 _SINCE_RENEWED = "number > COALESCE((SELECT MAX(number) FROM entries WHERE step_key = ? AND event = 'renewed'), 0)"
 
+_LISTING_TABLES = ("segments", "binlogs", "superseded")
+
 
 class StepEvent(StrEnum):
     """What an entry says of a step."""
@@ -62,6 +65,10 @@ class StepEvent(StrEnum):
     PARKED = "parked"
     RENEWED = "renewed"
     """What was noted before counts no more: the step is done anew."""
+    ROLLBACK_STARTED = "rollback_started"
+    """Of the run as a whole: what it created is being dropped, and it cannot go on."""
+    ROLLED_BACK = "rolled_back"
+    """Of the run as a whole: nothing that it created is left at the target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +92,8 @@ class Journal:
         self._path = path
         self._clock = clock
         self._lock = threading.RLock()
+        self._order = threading.Lock()
+        self._mirror: JournalMirror | None = None
         self._numbers = itertools.count(1)
         with self._translated():
             if not read_only:
@@ -162,10 +171,13 @@ class Journal:
     # -- entries ----------------------------------------------------------------------------------------------------
 
     def add(self, step_key: str, event: StepEvent, data: Mapping[str, JsonValue] | None = None) -> None:
-        """Add an entry; it is durable when this returns."""
+        """Add an entry; it is durable when this returns, in the bucket too where the run is mirrored."""
         values = (self._clock.now().isoformat(), step_key, event, json.dumps(data or {}))
-        with self._transaction() as db:
-            db.execute("INSERT INTO entries (at, step_key, event, data) VALUES (?, ?, ?, ?)", values)
+        with self._order:
+            with self._transaction() as db:
+                db.execute("INSERT INTO entries (at, step_key, event, data) VALUES (?, ?, ?, ?)", values)
+            if self._mirror is not None:
+                self._mirror.push(self.records(after=self._mirror.sent))
 
     def entries(self, step_key: str | None = None) -> Iterator[JournalEntry]:
         """All entries in order, or those of one step; notes are left out, they are for `notes`."""
@@ -204,6 +216,12 @@ class Journal:
         query = "SELECT COUNT(*) FROM entries WHERE step_key = ? AND event = 'renewed'"
         return int(self._rows(query, (step_key,))[0][0])
 
+    def rollback(self) -> StepEvent | None:
+        """How far the run is rolled back: `ROLLBACK_STARTED`, `ROLLED_BACK`, or None where it is not."""
+        query = "SELECT event FROM entries WHERE step_key = '' AND event IN (?, ?) ORDER BY number DESC LIMIT 1"
+        found = self._rows(query, (StepEvent.ROLLBACK_STARTED, StepEvent.ROLLED_BACK))
+        return StepEvent(found[0][0]) if found else None
+
     def note(self, step_key: str, values: Mapping[str, JsonValue]) -> None:
         """Note values under a step; durable when this returns."""
         self.add(step_key, StepEvent.NOTED, values)
@@ -215,6 +233,61 @@ class Journal:
         for (data,) in self._rows(query, (step_key, step_key)):
             notes |= json.loads(data)
         return notes
+
+    # -- the mirror -------------------------------------------------------------------------------------------------
+
+    def attach(self, mirror: JournalMirror) -> None:
+        """From here on, tell the mirror everything; what it has not heard of yet comes first."""
+        with self._order:
+            self._mirror = mirror
+            mirror.push(self.records(after=mirror.sent))
+
+    def last_number(self) -> int:
+        """The number of the last entry, 0 where there is none; numbers have no gaps."""
+        return int(self._rows("SELECT COALESCE(MAX(number), 0) FROM entries")[0][0])
+
+    def record(self, number: int) -> dict[str, Any]:
+        """One entry as it is mirrored."""
+        return self.records(after=number - 1, most=1)[0]
+
+    def records(self, *, after: int, most: int = -1) -> list[dict[str, Any]]:
+        """Entries as they are mirrored, notes included, in their order."""
+        query = "SELECT number, at, step_key, event, data FROM entries WHERE number > ? ORDER BY number LIMIT ?"
+        return [
+            {"number": number, "at": at, "step_key": key, "event": event, "data": json.loads(data)}
+            for number, at, key, event, data in self._rows(query, (after, most))
+        ]
+
+    def replace(
+        self,
+        records: Iterable[Mapping[str, Any]],
+        listings: Iterable[tuple[int, Iterable[str]]],
+        copied: Iterable[tuple[int, Iterable[str]]],
+    ) -> None:
+        """Become what the mirror holds, all or nothing."""
+        with self._transaction() as db:
+            for table in ("entries", *_LISTING_TABLES):
+                db.execute(f"DELETE FROM {table}")
+            db.executemany(
+                "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
+                ((r["number"], r["at"], r["step_key"], r["event"], json.dumps(r["data"])) for r in records),
+            )
+            for _, lines in listings:
+                for table, row in map(json.loads, lines):
+                    places = ", ".join("?" * len(row))
+                    db.execute(f"INSERT INTO {_listing_table(table)} VALUES ({places})", row)
+            for collection_id, suffixes in copied:
+                db.executemany(
+                    "UPDATE binlogs SET copied = 1 WHERE collection_id = ? AND suffix = ?",
+                    ((collection_id, suffix) for suffix in suffixes),
+                )
+
+    def _listing_lines(self, collection_id: int) -> Iterator[str]:
+        """A collection's frozen listing as lines of JSON, table and row; by a reader of its own: memory stays flat."""
+        with self._translated(), closing(sqlite3.connect(_address(self._path, read_only=True), uri=True)) as reader:
+            for table in _LISTING_TABLES:
+                for row in reader.execute(f"SELECT * FROM {table} WHERE collection_id = ?", (collection_id,)):
+                    yield json.dumps([table, row])
 
     # -- frozen listings --------------------------------------------------------------------------------------------
 
@@ -234,6 +307,8 @@ class Journal:
                 db.executemany("INSERT INTO binlogs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, NULL)", page)
         with self._transaction() as db:
             db.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", rows)
+        if self._mirror is not None:
+            self._mirror.put_listing(collection_id, self._listing_lines(collection_id))
 
     def totals(self, collection_id: int) -> ListingTotals:
         """The frozen listing summed up."""
@@ -324,6 +399,8 @@ class Journal:
         """Note copies; durable when this returns."""
         keys = [(collection_id, binlog.segment_id, binlog.staged_suffix) for binlog in copied]
         if keys:
+            if self._mirror is not None:
+                self._mirror.note_copied(collection_id, [suffix for _, _, suffix in keys])
             with self._transaction() as db:
                 db.executemany(
                     "UPDATE binlogs SET copied = 1, staged_etag = NULL "
@@ -405,6 +482,11 @@ def _address(path: Path, *, read_only: bool) -> str:
         return f"{path.absolute().as_uri()}?mode=rw"
     has_writer = path.with_name(f"{path.name}-wal").exists()
     return f"{path.absolute().as_uri()}?mode=ro" + ("" if has_writer else "&immutable=1")
+
+
+def _listing_table(name: str) -> str:
+    """The name, if it is one of ours: it comes out of a file."""
+    return _LISTING_TABLES[_LISTING_TABLES.index(name)]
 
 
 def _binlog_row(binlog: Binlog) -> tuple[object, ...]:

@@ -141,7 +141,7 @@ class Leases:
         self._beat_key = f"{places.beats}/{secrets.token_hex(8)}"
         self._beaten_at = clock.monotonic()
         self._beats = 0
-        self._held: dict[str, int] = {}
+        self._held: dict[LeaseName, int] = {}
         self._pulses: dict[str, tuple[bytes | None, float]] = {}
         self._former_beats: set[str] = set()
         self._over = threading.Event()
@@ -156,11 +156,12 @@ class Leases:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give everything back; what cannot be given back expires by itself."""
+        """Give everything back that was not lost meanwhile; what cannot be given back expires by itself."""
         self._over.set()
         self._thread.join()
         with suppress(MigratorError):
-            self._store.delete([_key(path, number) for path, number in self._held.items()])
+            mine = [lease for lease in self._held if self._has(lease, find_holder(self._store, lease))]
+            self._store.delete([_key(lease.path, self._held[lease]) for lease in mine])
             self._store.delete([self._beat_key])
 
     # -- taking -----------------------------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ class Leases:
         }
         if not self._store.write(_key(lease.path, number), json.dumps(content).encode(), create_only=True):
             return False
-        self._held[lease.path] = number
+        self._held[lease] = number
         if former is not None:
             self._store.delete([_key(lease.path, former.number)])
             self._former_beats.add(former.beat)
@@ -240,11 +241,15 @@ class Leases:
         if self._clock.monotonic() - self._beaten_at >= BEAT_S:
             self._beat()
         holder = find_holder(self._store, lease)
-        if holder is None or holder.number != self._held.get(lease.path) or holder.beat != self._beat_key:
+        if not self._has(lease, holder):
             raise LockHeld(
                 f"the lease of {lease.label} was lost" + (f" to {holder}" if holder else ": somebody broke it"),
                 hint="see who else applies a plan to this target; migrator apply --resume goes on once it is free",
             )
+
+    def _has(self, lease: LeaseName, holder: Holder | None) -> bool:
+        """Whether `holder` is this process; numbers come again after a lease was broken or given back."""
+        return holder is not None and (holder.number, holder.beat) == (self._held.get(lease), self._beat_key)
 
     def _keep_beating(self) -> None:
         while not self._over.wait(BEAT_S):

@@ -48,6 +48,11 @@ class Run:
     plan: Plan
     folder: Path
 
+    @property
+    def file(self) -> Path:
+        """What it was frozen into; never written again."""
+        return self.folder / _RUN_FILE
+
     def states(self, journal: Journal) -> dict[str, StepState]:
         """Every step's state as the journal tells it."""
         return {step.key: _state(journal, step.key) for step in self.plan.steps}
@@ -55,6 +60,11 @@ class Run:
     def is_complete(self, journal: Journal) -> bool:
         """Whether every step is finished."""
         return all(journal.is_finished(step.key) for step in self.plan.steps)
+
+    def is_unfinished(self, journal: Journal) -> bool:
+        """Whether something of it is left to do: steps, or the end of its rollback."""
+        rollback = journal.rollback()
+        return not self.is_complete(journal) if rollback is None else rollback is StepEvent.ROLLBACK_STARTED
 
     def was_started(self, journal: Journal) -> bool:
         """Whether any step was ever begun."""
@@ -82,9 +92,10 @@ def _state(journal: Journal, key: str) -> StepState:
 class StateDirectory:
     """All runs under one folder, `.migrator/` by default; made when the first run begins."""
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
+    def __init__(self, folder: Path, clock: Clock, *, before: Path | None = None) -> None:
         self._folder = folder
         self._clock = clock
+        self._before = before
 
     @property
     def folder(self) -> Path:
@@ -117,6 +128,26 @@ class StateDirectory:
         return Run(run_id=run_id, created_at=created_at, loaded=loaded, plan=plan, folder=folder)
 
     @contextmanager
+    def adopting(self, run_id: str, read_run_file: Callable[[], bytes]) -> Iterator[Journal]:
+        """The journal of a run that another machine began; its folder is made if it is not here."""
+        folder = self._folder / "runs" / run_id
+        with self._writing():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not (folder / _RUN_FILE).exists():
+            content = read_run_file()
+            journal = Journal(folder / _JOURNAL_FILE, self._clock)
+            journal.bind(_digest(content))
+            journal.close()
+            with self._writing():
+                _write_durably(folder / _RUN_FILE, content.decode())
+        with self.journal(self._read(folder / _RUN_FILE), read_only=False) as journal:
+            yield journal
+
+    def beside(self, other: StateDirectory) -> StateDirectory:
+        """The same runs and those of another state directory, which go before their like here."""
+        return StateDirectory(self._folder, self._clock, before=other.folder)
+
+    @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
@@ -128,20 +159,21 @@ class StateDirectory:
 
     def runs(self) -> Iterator[Run]:
         """All runs, the oldest first; a folder without its run file belongs to a run that never began."""
-        found = [self._read(path) for path in (self._folder / "runs").glob(f"*/{_RUN_FILE}")]
-        yield from sorted(found, key=lambda run: (run.created_at, run.run_id))
+        folders = [self._folder, *([self._before] if self._before else [])]
+        paths = {path.parent.name: path for folder in folders for path in (folder / "runs").glob(f"*/{_RUN_FILE}")}
+        yield from sorted(map(self._read, paths.values()), key=lambda run: (run.created_at, run.run_id))
 
     def find_runs(self, beginning: str) -> list[Run]:
         """The runs whose id begins so, the oldest first."""
         return [run for run in self.runs() if run.run_id.startswith(beginning)]
 
     def unfinished(self, plan_name: str | None = None) -> list[Run]:
-        """Runs with steps left to do, of one plan or of all."""
+        """Runs with steps left to do, or a rollback, of one plan or of all."""
         found = []
         for run in self.runs():
             if plan_name in (None, run.plan.name):
                 with self.journal(run) as journal:
-                    if not run.is_complete(journal):
+                    if run.is_unfinished(journal):
                         found.append(run)
         return found
 
@@ -150,7 +182,7 @@ class StateDirectory:
         """The journal of a run, open for as long as the block lasts."""
         journal = Journal(run.folder / _JOURNAL_FILE, self._clock, read_only=read_only)
         try:
-            journal.require_bound_to(_digest((run.folder / _RUN_FILE).read_bytes()))
+            journal.require_bound_to(_digest(run.file.read_bytes()))
             yield journal
         finally:
             journal.close()
@@ -167,6 +199,11 @@ class StateDirectory:
                             records[(str(planned.source), str(planned.target))] = record
         return tuple(records.values())
 
+    def rollback_of(self, run: Run) -> StepEvent | None:
+        """How far a run is rolled back."""
+        with self.journal(run) as journal:
+            return journal.rollback()
+
     def last_entries(self, run: Run) -> dict[str, tuple[StepState, JournalEntry | None]]:
         """Every step's state and the last entry of it."""
         with self.journal(run) as journal:
@@ -174,13 +211,18 @@ class StateDirectory:
 
     def is_held(self, plan_name: str) -> bool:
         """Whether a process on this machine applies the plan right now."""
+        return self.find_local_holder(plan_name) is not None
+
+    def find_local_holder(self, plan_name: str) -> str | None:
+        """The process on this machine that holds the plan's local lock."""
+        told: list[str] = []
         try:
-            with self.exclusive(plan_name, timeout_s=0, create=False):
-                return False
+            with self.exclusive(plan_name, timeout_s=0, create=False, on_wait=told.append):
+                return None
         except (FileNotFoundError, NotADirectoryError):
-            return False
+            return None
         except LockHeld:
-            return True
+            return told[0]
 
     def discard_unstarted(self, run: Run) -> None:
         """Remove a run of which no step was ever started."""
@@ -295,6 +337,8 @@ def _write_durably(path: Path, text: str) -> None:
 def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedRecord | None:
     """What is known of a mapping whose every step is finished in this run."""
     if planned.action is not Action.MIGRATE or not all(map(journal.is_finished, run.steps_of(planned))):
+        return None
+    if journal.rollback() is not None:
         return None
     created = noted_id(journal, planned.target)
     dump = frozen_dump(journal, planned.source)

@@ -1,0 +1,203 @@
+"""A run's journal in the staging bucket (`state: staging`), so that another machine can go on with it.
+
+Under `<folder>/<run>/`: `run.json` as the run's start froze it; `entries/<number>`, one object per journal entry,
+created and never overwritten; `listings/<collection>`, the frozen listing, written before the entry that says it is
+frozen; and `copied/<collection>/…`, what was copied, noted now and then. An entry is in the bucket before the call that
+noted it returns: so an intention is durable there before its request leaves. Where another process wrote an entry of
+the same number, the run went on elsewhere, and this one stops.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from migrator.errors import LockHeld, ObjectMissing, RunError, StoreError
+from migrator.running.retry import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import TypeVar
+
+    from migrator.errors import MigratorError
+    from migrator.ports.clock import Clock
+    from migrator.ports.store import ObjectReader, ObjectStore
+    from migrator.running.journal import Journal
+    from migrator.running.retry import RetryPolicy
+    from migrator.running.runs import Run, StateDirectory
+
+    T = TypeVar("T")
+
+RUN_FILE = "run.json"
+_PART_BYTES = 8 * 1024**2
+_COPIED_EVERY_S = 2.0
+_READERS = 16
+
+
+class JournalMirror:
+    """What a journal tells of itself while a run is on; the leases of the run are held."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        folder: str,
+        *,
+        policy: RetryPolicy,
+        clock: Clock,
+        on_wait: Callable[[MigratorError, float], None],
+    ) -> None:
+        self._store = store
+        self._folder = folder
+        self._on_wait = on_wait
+        self._policy = policy
+        self._clock = clock
+        self._copied: dict[int, list[str]] = {}
+        self._copied_at = clock.monotonic()
+        self._chunks = 0
+        self.sent = 0
+        """The number of the last entry that is known to be in the bucket."""
+
+    def begin(self, run: Run, journal: Journal) -> None:
+        """Bring journal and bucket to one state, whichever is ahead, and keep them so from here on.
+
+        Raises:
+            RunError: The bucket could not be read or written within the retry budget.
+        """
+        self._patiently(
+            lambda: self._store.write(f"{self._folder}/{RUN_FILE}", run.file.read_bytes(), create_only=True)
+        )
+        mirrored = self._patiently(lambda: last_number(self._store, self._folder))
+        own = journal.last_number()
+        common = min(mirrored, own)
+        is_same_history = not common or journal.record(common) == self._patiently(lambda: self._read_entry(common))
+        if mirrored > own or not is_same_history:
+            self._patiently(lambda: restore(self._store, self._folder, journal))
+            own = mirrored
+        self.sent = min(mirrored, own)
+        journal.attach(self)
+
+    def push(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Write entries, in their order; they are durable in the bucket when this returns."""
+        for record in records:
+            if record["event"] == "finished" or self._clock.monotonic() - self._copied_at >= _COPIED_EVERY_S:
+                self._push_copied()
+            self._patiently(partial(self._push_entry, record))
+            self.sent = record["number"]
+
+    def put_listing(self, collection_id: int, lines: Iterable[str]) -> None:
+        """Write a frozen listing; what was copied of an earlier one counts no more."""
+        self._copied.pop(collection_id, None)
+
+        def put() -> None:
+            chunks = self._store.list_objects(f"{self._folder}/copied/{collection_id}")
+            self._store.delete([chunk.key for chunk in chunks])
+            key = f"{self._folder}/listings/{collection_id}"
+            self._store.write_stream(key, _in_parts(lines), multipart=True, part_size=_PART_BYTES)
+
+        self._patiently(put)
+
+    def note_copied(self, collection_id: int, suffixes: Iterable[str]) -> None:
+        """Remember what was copied; written with a later entry, or after a while: what is not known is copied again."""
+        self._copied.setdefault(collection_id, []).extend(suffixes)
+        if self._clock.monotonic() - self._copied_at >= _COPIED_EVERY_S:
+            self._push_copied()
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def _push_entry(self, record: Mapping[str, Any]) -> None:
+        key, content = _entry_key(self._folder, record["number"]), json.dumps(record).encode()
+        if not self._store.write(key, content, create_only=True) and self._store.read(key) != content:
+            raise LockHeld(
+                "the run went on elsewhere: its journal in the staging bucket is ahead of this one",
+                hint="see who resumed it; migrator apply --resume takes up what was done there",
+            )
+
+    def _push_copied(self) -> None:
+        self._copied_at = self._clock.monotonic()
+        for collection_id in list(self._copied):
+            suffixes = self._copied.pop(collection_id)
+            self._chunks += 1
+            key = f"{self._folder}/copied/{collection_id}/{self.sent:010d}-{self._chunks:06d}"
+            content = "\n".join(suffixes).encode()
+            self._patiently(partial(self._store.write, key, content))
+
+    def _read_entry(self, number: int) -> dict[str, Any]:
+        entry: dict[str, Any] = json.loads(self._store.read(_entry_key(self._folder, number)))
+        return entry
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """An outage of the store is waited out here: whoever notes something cannot go on without it."""
+        try:
+            return Patience(self._policy, self._clock).call(call, on_wait=self._on_wait)
+        except StoreError as error:
+            raise RunError(
+                f"the journal's mirror in the staging bucket cannot be used: {error.message}",
+                hint=error.hint or "run migrator apply --resume once the store is up",
+            ) from error
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def mirrored_runs(store: ObjectReader, folder: str) -> tuple[str, ...]:
+    """The ids of the runs that are mirrored below a plan's folder."""
+    return store.list_folders(folder)
+
+
+def adopt(store: ObjectReader, folder: str, state: StateDirectory) -> None:
+    """Take the plan's mirrored runs into the state directory, as far as the bucket is ahead of what is there."""
+    for run_id in mirrored_runs(store, folder):
+        place = f"{folder}/{run_id}"
+        read_run_file = partial(store.read, f"{place}/{RUN_FILE}")
+        with suppress(ObjectMissing), state.adopting(run_id, read_run_file) as journal:
+            if last_number(store, place) > journal.last_number():
+                restore(store, place, journal)
+
+
+def last_number(store: ObjectReader, folder: str) -> int:
+    """The number of the last entry that a run has in the bucket, 0 where it has none."""
+    keys = (entry.key for entry in store.list_objects(f"{folder}/entries"))
+    return max((int(key.rpartition("/")[2]) for key in keys), default=0)
+
+
+def restore(store: ObjectReader, folder: str, journal: Journal) -> None:
+    """Make the journal what the bucket says it is."""
+    keys = sorted(entry.key for entry in store.list_objects(f"{folder}/entries"))
+    with ThreadPoolExecutor(_READERS) as pool:
+        records = pool.map(json.loads, pool.map(store.read, keys))
+        listings = [entry.key for entry in store.list_objects(f"{folder}/listings")]
+        copied = [entry.key for entry in store.list_objects(f"{folder}/copied")]
+        journal.replace(
+            records,
+            ((int(key.rpartition("/")[2]), _lines(store, key)) for key in listings),
+            ((int(key.split("/")[-2]), _lines(store, key)) for key in copied),
+        )
+
+
+def _entry_key(folder: str, number: int) -> str:
+    return f"{folder}/entries/{number:010d}"
+
+
+def _in_parts(lines: Iterable[str]) -> Iterator[bytes]:
+    """Lines gathered into parts of a megabyte or so."""
+    gathered: list[str] = []
+    length = 0
+    for line in lines:
+        gathered.append(f"{line}\n")
+        length += len(line)
+        if length >= 1024**2:
+            yield "".join(gathered).encode()
+            gathered, length = [], 0
+    yield "".join(gathered).encode()
+
+
+def _lines(store: ObjectReader, key: str) -> Iterator[str]:
+    rest = b""
+    for part in store.stream(key, part_size=1024**2):
+        *whole, rest = (rest + part).split(b"\n")
+        yield from (line.decode() for line in whole if line)
+    if rest:
+        yield rest.decode()

@@ -1,0 +1,153 @@
+"""A journal in the bucket: another machine goes on with it, and two never do at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from migrator.adapters.memory import MemoryStore
+from migrator.errors import LockHeld, RunError, StoreUnavailable
+from migrator.model.segment import Binlog, LogKind, Segment, StoredObject
+from migrator.running.journal import Journal, StepEvent
+from migrator.running.mirror import JournalMirror, last_number, restore
+from migrator.running.retry import RetryPolicy
+from migrator.running.runs import Run
+from tests.support.builders import FakeClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from migrator.errors import MigratorError
+
+FOLDER = ".migrator/runs/a-to-b/run-1"
+KEY = "import_segments:default.books"
+
+
+class Machine:
+    """A state directory somewhere, with the journal of one run."""
+
+    def __init__(self, folder: Path, store: MemoryStore, clock: FakeClock) -> None:
+        folder.mkdir()
+        (folder / "run.json").write_text("{}")
+        self.waited: list[str] = []
+        self.journal = Journal(folder / "journal.db", clock)
+        self.store = store
+        self.run = Run(run_id="run-1", created_at="", loaded=None, plan=None, folder=folder)  # type: ignore[arg-type]
+        policy = RetryPolicy(max_elapsed_s=60, max_backoff_s=1)
+        self.mirror = JournalMirror(store, FOLDER, policy=policy, clock=clock, on_wait=self._hear)
+
+    def _hear(self, error: MigratorError, _: float) -> None:
+        self.waited.append(error.message)
+
+    def begin(self) -> Machine:
+        """Bring journal and bucket to one state."""
+        self.mirror.begin(self.run, self.journal)
+        return self
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def binlog(number: int) -> Binlog:
+    return Binlog(
+        kind=LogKind.INSERT,
+        collection_id=1,
+        partition_id=2,
+        segment_id=3,
+        field_id=100,
+        log_id=number,
+        source=StoredObject(f"files_A/insert_log/1/2/3/100/{number}", 10, f"etag-{number}"),
+    )
+
+
+def told(journal: Journal) -> list[tuple[int, str, str, object]]:
+    return [(r["number"], r["step_key"], r["event"], r["data"]) for r in journal.records(after=0)]
+
+
+def test_an_entry_is_in_the_bucket_when_it_is_noted(tmp_path: Path, store: MemoryStore, clock: FakeClock) -> None:
+    here = Machine(tmp_path / "here", store, clock).begin()
+    here.journal.note(KEY, {"attempt": 1})
+    there = Machine(tmp_path / "there", store, clock)
+    restore(store, FOLDER, there.journal)
+    assert there.journal.notes(KEY) == {"attempt": 1}
+    assert store.read(f"{FOLDER}/run.json") == b"{}"
+
+
+def test_another_machine_has_listing_and_copies(tmp_path: Path, store: MemoryStore, clock: FakeClock) -> None:
+    here = Machine(tmp_path / "here", store, clock).begin()
+    here.journal.freeze(1, [Segment(9, 2, 5)], [binlog(7)])
+    here.journal.note("dump_meta:default.books", {"frozen": {"of": "a first generation"}})
+    here.journal.add("dump_meta:default.books", StepEvent.RENEWED)
+    here.journal.freeze(1, [Segment(3, 2, 5)], [binlog(1), binlog(2)])
+    here.journal.note_copied(1, [binlog(1)])
+    here.journal.add("copy_segments:default.books", StepEvent.FINISHED)
+    there = Machine(tmp_path / "there", store, clock).begin()
+    assert told(there.journal) == told(here.journal)
+    assert there.journal.totals(1) == here.journal.totals(1)
+    assert list(there.journal.binlogs(1)) == [binlog(1), binlog(2)]
+    assert list(there.journal.uncopied(1)) == [binlog(2)]
+    assert list(there.journal.superseded(1)) == [binlog(7).staged_suffix]
+    assert there.journal.notes("dump_meta:default.books") == {}
+
+
+def test_what_was_not_sent_before_a_kill_is_sent_on_resume(
+    tmp_path: Path, store: MemoryStore, clock: FakeClock
+) -> None:
+    here = Machine(tmp_path / "here", store, clock)
+    here.journal.note(KEY, {"attempt": 1})  # noted, and killed before it was sent
+    here.begin()
+    assert last_number(store, FOLDER) == 1
+
+
+def test_the_bucket_is_right_where_a_run_went_on_elsewhere(
+    tmp_path: Path, store: MemoryStore, clock: FakeClock
+) -> None:
+    here = Machine(tmp_path / "here", store, clock).begin()
+    here.journal.note(KEY, {"attempt": 1})
+    there = Machine(tmp_path / "there", store, clock).begin()
+    there.journal.note(KEY, {"attempt": 2})
+    there.journal.note(KEY, {"job_id": 5})
+    with pytest.raises(LockHeld, match="went on elsewhere"):
+        here.journal.note(KEY, {"attempt": 3})
+    again = Machine(tmp_path / "again", store, clock)
+    again.journal.note(KEY, {"attempt": 1})
+    again.journal.note(KEY, {"attempt": 3})
+    again.begin()
+    assert again.journal.notes(KEY) == {"attempt": 2, "job_id": 5}
+
+
+def test_a_lost_reply_is_no_conflict(tmp_path: Path, store: MemoryStore, clock: FakeClock) -> None:
+    here = Machine(tmp_path / "here", store, clock).begin()
+    write, calls = store.write, []
+
+    def loses_the_first_reply(key: str, data: bytes, *, create_only: bool = False) -> bool:
+        done = write(key, data, create_only=create_only)
+        calls.append(key)
+        if len(calls) == 1:
+            raise StoreUnavailable("no reply")
+        return done
+
+    store.write = loses_the_first_reply  # type: ignore[method-assign]
+    here.journal.note(KEY, {"attempt": 1})
+    assert len(calls) == 2
+    assert here.waited == ["no reply"]
+
+
+def test_nothing_goes_on_without_the_mirror(tmp_path: Path, store: MemoryStore, clock: FakeClock) -> None:
+    here = Machine(tmp_path / "here", store, clock).begin()
+
+    def is_down(*_: object, **__: object) -> bool:
+        raise StoreUnavailable("nothing answers")
+
+    store.write = is_down  # type: ignore[method-assign]
+    with pytest.raises(RunError, match="mirror in the staging bucket cannot be used: nothing answers"):
+        here.journal.note(KEY, {"attempt": 1})
+    assert clock.monotonic() >= 60
