@@ -26,7 +26,7 @@ from migrator.running.lock import LeasePlaces, Leases, identity_of
 from migrator.running.mirror import JournalMirror, adopt
 from migrator.running.premises import require_premises
 from migrator.running.refresh import Readers, refresh, source_names
-from migrator.running.retry import RetryPolicy
+from migrator.running.retry import Patience, RetryPolicy
 from migrator.running.runs import Run, StateDirectory, file_digest
 from migrator.spec.load import LoadedPlan, load_plan
 from migrator.spec.secrets import resolve_secret
@@ -115,7 +115,7 @@ def apply(
     options = run.loaded.options
     with ExitStack() as stack:
         journal = stack.enter_context(state.journal(run, read_only=False))
-        clients = _connect_run(run, journal, stack)
+        clients = _connect_run(run, journal, stack, clock, watcher)
         leases = stack.enter_context(_leases(run, state, clients, clock))
         leases.acquire(_lease_targets(run), timeout_s=lock_timeout_s, on_wait=watcher.lock_waits)
         policy = RetryPolicy(max_elapsed_s=options.retry.max_elapsed, max_backoff_s=options.retry.max_backoff)
@@ -123,7 +123,7 @@ def apply(
             require_premises(run, clients.target, clients.staging)
         if options.state == "staging":
             folder = f"{mirror_folder(run.loaded)}/{run.run_id}"
-            mirror = JournalMirror(clients.staging, folder, policy=policy, clock=clock, on_wait=watcher.mirror_waits)
+            mirror = JournalMirror(clients.staging, folder, policy=policy, clock=clock, on_wait=watcher.run_waits)
             mirror.begin(run, journal)
         workers = stack.enter_context(ThreadPoolExecutor(options.transfer.concurrency, thread_name_prefix="worker"))
         executor = Executor(
@@ -142,14 +142,18 @@ def apply(
     return result
 
 
-def _connect_run(run: Run, journal: Journal, stack: ExitStack) -> Clients:
-    """Connect; once a run has begun, a side that is down is an unfinished run and no refusal to begin."""
-    try:
+def _connect_run(run: Run, journal: Journal, stack: ExitStack, clock: SystemClock, watcher: Watcher) -> Clients:
+    """Connect; once a run has begun, a side that is down is waited for, and then no refusal to begin."""
+    if not run.was_started(journal):
         return stack.enter_context(connect(run.loaded, patience_s=_RUNNING_PATIENCE_S))
+    patience = Patience(RetryPolicy(max_elapsed_s=_RUNNING_PATIENCE_S, max_backoff_s=5.0), clock)
+    try:
+        clients = patience.call(
+            lambda: stack.enter_context(connect(run.loaded, patience_s=_RUNNING_PATIENCE_S)), on_wait=watcher.run_waits
+        )
     except (MilvusError, StoreError) as error:
-        if run.was_started(journal):
-            raise RunError(error.message, hint=error.hint or "run migrator apply --resume once it is up") from error
-        raise
+        raise RunError(error.message, hint=error.hint or "run migrator apply --resume once it is up") from error
+    return clients
 
 
 def look(run: Run, state: StateDirectory) -> dict[str, Evidence | None]:

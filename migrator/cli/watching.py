@@ -48,6 +48,7 @@ class PlainWatcher:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._spoke_at: dict[str, float] = {}
+        self._failed_first: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -72,9 +73,9 @@ class PlainWatcher:
             self._spoke_at[f"{name} {holder}"] = time.monotonic()
             self._say(f"  … waiting for {name}, which is held by {holder}", Style.CHANGED)
 
-    def mirror_waits(self, error: "MigratorError", seconds: float) -> None:
-        """The journal's mirror cannot be written, and nothing goes on without it."""
-        self._say(f"  … journal  trying again in {seconds:.0f} s: {error.message}", Style.CHANGED)
+    def run_waits(self, error: "MigratorError", seconds: float) -> None:
+        """What the run as a whole waits for."""
+        self._say(f"  … trying again in {seconds:.0f} s: {error.message}", Style.CHANGED)
 
     def step_started(self, step: "Step") -> None:
         """Remember when, so that a long step is heard of."""
@@ -99,14 +100,17 @@ class PlainWatcher:
         self._say(f"  ✓ {step.key}  {outcome_text(outcome)}".rstrip(), Style.NEW)
 
     def step_failed(self, step: "Step", error: "MigratorError") -> None:
-        """What happened, and what helps."""
+        """What happened, and what helps; a cause that many steps share is said once."""
+        first = self._failed_first.setdefault(f"{error.message}\n{error.hint}", step.key)
+        if first != step.key:
+            self._say(f"  ✗ {step.key}  the same as {first}", Style.CONFLICT)
+            return
         self._say(f"  ✗ {step.key}  {error.message}", Style.CONFLICT)
         if error.hint:
             self._say(f"      hint: {error.hint}", Style.FAINT)
 
     def step_blocked(self, step: "Step", needed: str) -> None:
-        """What it would have needed."""
-        self._say(f"  - {step.key}  not done: it needs {needed}", Style.FAINT)
+        """Not said step by step: what it needs has failed, and the ending says what became of the collection."""
 
     def step_parked(self, step: "Step") -> None:
         """It goes on when the run is resumed."""
@@ -249,9 +253,9 @@ class JsonWatcher:
             self._spoke_at[f"{name} {holder}"] = time.monotonic()
             self._emit("lock_waits", lease=name, holder=holder)
 
-    def mirror_waits(self, error: "MigratorError", seconds: float) -> None:
-        """The journal's mirror cannot be written, and nothing goes on without it."""
-        self._emit("mirror_waits", seconds=round(seconds, 1), message=error.message)
+    def run_waits(self, error: "MigratorError", seconds: float) -> None:
+        """What the run as a whole waits for."""
+        self._emit("run_waits", seconds=round(seconds, 1), message=error.message)
 
     def step_started(self, step: "Step") -> None:
         """A step begins, or is taken up."""
@@ -344,10 +348,13 @@ def ending_lines(run: "Run", state: "StateDirectory", result: "RunResult") -> li
     """The outcome: each collection, where the dump is, and the command that goes on."""
     summary = workflow.summary(run, state)
     lines = [Line()]
+    said: dict[str, str] = {}
     for c in summary.collections:
         rows = "" if c.rows is None else f"  {count(c.rows, 'row')}"
         style = {"done": Style.NEW, "nothing to do": Style.SAME}.get(c.state, Style.CONFLICT)
+        first = said.setdefault(c.verdict, c.source) if c.state == "failed" else c.source
         verdict = f": {clean(c.verdict)}" if c.verdict else ""
+        verdict = verdict if first == c.source else f": the same as {clean(first)}"
         lines.append(Line(f"{clean(c.source)} → {clean(c.target)}{rows}  {c.state}{verdict}", style))
     if result.is_complete:
         lines.append(Line(f"Dump: {clean(summary.dump)}/", Style.PLAIN))
