@@ -47,12 +47,44 @@ IMPORT_CALL_TIMEOUT_S = 60.0
 """2.3 itself tries for about 50 s; what is heard of later is waited for by the step, see its settle time."""
 SLOW_CALL_TIMEOUT_S = 120.0
 """For calls that wait for other nodes: flush, create, load."""
+_RECONNECT_MS = 2_000
+"""The longest pause of gRPC itself: its own, two minutes, would outlast a server's restart by far."""
 
-_COLLECTION_NOT_FOUND = {4, 100}
-_INDEX_NOT_FOUND = {25, 700}
+_COLLECTION_NOT_FOUND = {100}
+_INDEX_NOT_FOUND = {700}
 _SEGMENT_NOT_FOUND = {600}
 _IMPORT_JOB_NOT_FOUND = {1000}
 _NOT_LOADED = {101, 103}
+_MODERN = {common_pb2.ErrorCode.CollectionNotExists: 100, common_pb2.ErrorCode.IndexNotExist: 700}
+"""Codes for what old servers tell by the legacy code alone; its numbers mean other things among the new ones."""
+_PASSING = (
+    "rate limit exceeded",
+    "request limit exceeded",
+    "not ready",
+    "not healthy",
+    "unavailable",
+    "no available",
+    "channel not available",
+    "node not match",
+    "node offline",
+    "connection refused",
+    "connection reset",
+    "context deadline exceeded",
+    "context canceled",
+    "etcdserver: request timed out",
+    "etcdserver: leader changed",
+)
+"""In reasons of Milvus 2.3, lower case: a server that is starting, overloaded, or cut off from a part of itself."""
+_BROKEN = (
+    "stream removed",
+    "rst_stream",
+    "goaway",
+    "socket closed",
+    "connection reset",
+    "broken pipe",
+    "deserializing response",
+)
+"""In details of gRPC's UNKNOWN and INTERNAL, lower case: the connection broke, or garbled the reply."""
 _LISTING_TRIES = 20
 _LISTING_PAUSE_S = 0.25
 _UNREACHABLE = {
@@ -98,12 +130,24 @@ class _StatusError(Exception):
 def _require_good(reply: Message) -> None:
     """A reply is good only if both the new code and the legacy one say so: old servers set only the latter."""
     status: Message = getattr(reply, "status", reply)
-    code = status.code or status.error_code
+    code = status.code or _MODERN.get(status.error_code, status.error_code)
     if not code:
         return
     reason = status.reason or status.detail or common_pb2.ErrorCode.Name(status.error_code)
-    retryable = status.retriable or "rate limit exceeded" in reason or "not ready" in reason
+    retryable = status.retriable or any(text in reason.lower() for text in _PASSING)
     raise _StatusError(code, reason, retryable=retryable)
+
+
+def _is_broken(code: grpc.StatusCode, detail: str) -> bool:
+    """Whether a call failed on its way, so that the server's answer is not known."""
+    if code in {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL}:
+        return any(text in detail.lower() for text in _BROKEN)
+    return code in _UNREACHABLE
+
+
+def _in_short(detail: str) -> str:
+    """What gRPC says of a connection, without the names of its layers."""
+    return detail.rpartition(": ")[2] if detail.startswith("failed to connect to all addresses") else detail
 
 
 def _credentials(endpoint: MilvusEndpoint) -> grpc.ChannelCredentials:
@@ -130,6 +174,7 @@ def _channel(endpoint: MilvusEndpoint) -> grpc.Channel:
         ("grpc.max_send_message_length", -1),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.enable_retries", 0),  # we decide what may be sent again
+        ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS),
     ]
     if endpoint.server_name:
         options.append(("grpc.ssl_target_name_override", endpoint.server_name))
@@ -207,9 +252,9 @@ class GrpcMilvus:
         except grpc.RpcError as error:
             code = error.code()
             detail = error.details() or code.name
-            if code in _UNREACHABLE:
+            if _is_broken(code, detail):
                 raise MilvusUnavailable(
-                    f"{of} got no answer from {self.uri}: {detail}", hint="see whether the server is up"
+                    f"{of} got no answer from {self.uri}: {_in_short(detail)}", hint="see whether the server is up"
                 ) from error
             reason = _REFUSED.get(code, code.name.lower().replace("_", " "))
             raise MilvusRefused(
@@ -463,3 +508,22 @@ class GrpcMilvus:
         """Create it; refused where it exists."""
         request = milvus_pb2.CreateAliasRequest(db_name=ref.database, collection_name=ref.name, alias=alias)
         self._call("CreateAlias", request, f"{ref.short}/{alias}")
+
+    def drop_alias(self, ref: CollectionRef, alias: str) -> None:
+        """Drop it where it points at the collection."""
+        request = milvus_pb2.DescribeCollectionRequest(db_name=ref.database, collection_name=ref.name)
+        found = self._call_unless(_COLLECTION_NOT_FOUND, "DescribeCollection", request, ref.short)
+        if found is not None and found.schema.name == ref.name and alias in found.aliases:
+            dropped = milvus_pb2.DropAliasRequest(db_name=ref.database, alias=alias)
+            self._call("DropAlias", dropped, f"{ref.short}/{alias}")
+
+    def drop_collection(self, ref: CollectionRef) -> None:
+        """Drop it; its name and rows are gone at once, its files when the server collects its garbage."""
+        if ref.name in self.list_collections(ref.database):  # 2.3 takes an alias for the name, and refuses
+            request = milvus_pb2.DropCollectionRequest(db_name=ref.database, collection_name=ref.name)
+            self._call("DropCollection", request, ref.short, SLOW_CALL_TIMEOUT_S)
+
+    def drop_database(self, name: str) -> None:
+        """Drop it; refused where it holds a collection."""
+        if name in self.list_databases():
+            self._call("DropDatabase", milvus_pb2.DropDatabaseRequest(db_name=name), name, SLOW_CALL_TIMEOUT_S)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -257,9 +258,15 @@ class ObstoreStore:
         return True
 
     def write_stream(self, key: str, parts: Iterable[bytes], *, multipart: bool, part_size: int) -> None:
-        """Put an object of any size, part by part."""
-        with self._translated(f"writing {key}"):
-            obstore.put(self._store, key, iter(parts), use_multipart=multipart, chunk_size=part_size, max_concurrency=1)
+        """Put an object of any size, part by part.
+
+        obstore asks for the parts from inside its event loop, where a call of obstore panics; and parts that come from
+        another store are such calls. So a thread of their own fetches them.
+        """
+        source = iter(parts)
+        with self._translated(f"writing {key}"), ThreadPoolExecutor(1) as reader:
+            fetched = iter(lambda: reader.submit(next, source, None).result(), None)
+            obstore.put(self._store, key, fetched, use_multipart=multipart, chunk_size=part_size, max_concurrency=1)
 
     def copy_inside(self, source_key: str, key: str) -> None:
         """Let the service copy the object; on the local file system that is a hard link.

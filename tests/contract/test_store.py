@@ -130,6 +130,15 @@ def test_a_stream_is_written_whole(store: ObjectStore, folder: str, *, multipart
     assert len(read) > 2
 
 
+@pytest.mark.parametrize("multipart", [True, False])
+def test_a_stream_leads_from_store_to_store(store: ObjectStore, folder: str, *, multipart: bool) -> None:
+    data = bytes(range(256)) * 4 * 7 * 1024
+    store.write(f"{folder}/a", data)
+    parts = store.stream(f"{folder}/a", part_size=MEBIBYTE)
+    store.write_stream(f"{folder}/b", parts, multipart=multipart, part_size=5 * MEBIBYTE)
+    assert store.read(f"{folder}/b") == data
+
+
 def test_a_stream_that_breaks_writes_nothing(store: ObjectStore, folder: str) -> None:
     def broken() -> Iterator[bytes]:
         yield b"x" * 6 * MEBIBYTE

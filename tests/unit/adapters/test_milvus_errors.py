@@ -131,6 +131,39 @@ def test_a_call_that_was_cut_off_is_worth_another_try(
         milvus.list_databases()
 
 
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL], ids=lambda code: code.name)
+@pytest.mark.parametrize(
+    ("details", "wanted"),
+    [
+        ("Stream removed", MilvusUnavailable),
+        ("Stream removed (Socket closed)", MilvusUnavailable),
+        ("Received RST_STREAM with error code 2", MilvusUnavailable),
+        ("Exception deserializing response!", MilvusUnavailable),
+        ("GOAWAY received", MilvusUnavailable),
+        ("recvmsg:Connection reset by peer", MilvusUnavailable),
+        ("panic: runtime error: index out of range", MilvusRefused),
+        ("", MilvusRefused),
+    ],
+)
+def test_a_connection_that_broke_is_worth_another_try(
+    stub: FakeStub, milvus: GrpcMilvus, code: grpc.StatusCode, details: str, wanted: type[MilvusError]
+) -> None:
+    stub.error = RpcError(code, details)
+    with pytest.raises(wanted):
+        milvus.list_databases()
+
+
+def test_a_refused_connection_is_told_in_short(stub: FakeStub, milvus: GrpcMilvus) -> None:
+    stub.error = RpcError(
+        grpc.StatusCode.UNAVAILABLE,
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.7:19530: Failed to connect to remote "
+        "host: Connection refused",
+    )
+    with pytest.raises(MilvusUnavailable) as caught:
+        milvus.list_databases()
+    assert caught.value.message == "ListDatabases got no answer from http://milvus_A:19530: Connection refused"
+
+
 def test_an_error_without_details_is_told_by_its_code(stub: FakeStub, milvus: GrpcMilvus) -> None:
     stub.error = RpcError(grpc.StatusCode.INTERNAL, None)
     with pytest.raises(MilvusRefused, match="INTERNAL"):
@@ -161,6 +194,20 @@ def status(code: int = 0, *, legacy: int = 0, reason: str = "", retriable: bool 
         (status(5, reason="service not ready[standalone=1]: Initializing"), MilvusUnavailable),
         (status(8, reason="request is rejected: rate limit exceeded[rate=0.1]"), MilvusUnavailable),
         (status(2, reason="busy", retriable=True), MilvusUnavailable),
+        (status(65535, reason="dial tcp 10.0.0.7:19531: connect: connection refused"), MilvusUnavailable),
+        (
+            status(65535, reason="rpc error: code = Unavailable desc = error reading from server: EOF"),
+            MilvusUnavailable,
+        ),
+        (status(65535, reason="attempt #0: context deadline exceeded"), MilvusUnavailable),
+        (status(65535, reason="node not match[expectedNodeID=1][actualNodeID=4]"), MilvusUnavailable),
+        (status(65535, reason="channel not available[channel=by-dev-rootcoord-dml_3]"), MilvusUnavailable),
+        (status(65535, reason="no available shard delegator found"), MilvusUnavailable),
+        (status(65535, reason="etcdserver: request timed out"), MilvusUnavailable),
+        (status(65535, reason="session is not healthy"), MilvusUnavailable),
+        (status(1100, reason="invalid index type: FANCY"), MilvusRefused),
+        (status(65535, reason="create index failed: at most one distinct index is allowed per field"), MilvusRefused),
+        (status(200, reason="partition not found[partition=nopart]"), MilvusRefused),
     ],
     ids=str,
 )
@@ -175,10 +222,20 @@ def test_a_reply_that_says_no_is_an_error(
         milvus.create_alias(BOOKS, "library")
 
 
-@pytest.mark.parametrize("code", [4, 100])
-def test_a_collection_that_is_not_there_is_none(stub: FakeStub, milvus: GrpcMilvus, code: int) -> None:
-    stub.replies["DescribeCollection"] = milvus_pb2.DescribeCollectionResponse(status=status(code, reason="not found"))
+@pytest.mark.parametrize("no", [status(100, legacy=4, reason="x"), status(100), status(legacy=4)], ids=str)
+def test_a_collection_that_is_not_there_is_none(stub: FakeStub, milvus: GrpcMilvus, no: object) -> None:
+    stub.replies["DescribeCollection"] = milvus_pb2.DescribeCollectionResponse(status=no)
     assert milvus.find_collection(BOOKS) is None
+
+
+def test_a_server_with_too_many_requests_does_not_say_that_the_collection_is_gone(
+    stub: FakeStub, milvus: GrpcMilvus
+) -> None:
+    """4 is `CollectionNotExists` among the legacy codes, and `request limit exceeded` among the new ones."""
+    no = status(4, legacy=49, reason="request limit exceeded[limit=1]")
+    stub.replies["DescribeCollection"] = milvus_pb2.DescribeCollectionResponse(status=no)
+    with pytest.raises(MilvusUnavailable):
+        milvus.find_collection(BOOKS)
 
 
 def test_an_alias_is_no_collection(stub: FakeStub, milvus: GrpcMilvus) -> None:
