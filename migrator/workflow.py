@@ -6,8 +6,9 @@ The only place that chooses adapters: everything below works on ports.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from migrator.planning.places import mirror_folder
 from migrator.planning.plan import Action
 from migrator.planning.planner import make_plan, mapped_pairs
 from migrator.reports.summary import summarize
+from migrator.running.cleaning import Cleaning
 from migrator.running.clock import StopSignal, SystemClock
 from migrator.running.comparison import Comparison, compare
 from migrator.running.events import StepState
@@ -27,28 +29,36 @@ from migrator.running.mirror import JournalMirror, adopt
 from migrator.running.premises import require_premises
 from migrator.running.refresh import Readers, refresh, source_names
 from migrator.running.retry import Patience, RetryPolicy
+from migrator.running.rollback import FRESH_S, Rollback
 from migrator.running.runs import Run, StateDirectory, file_digest
+from migrator.running.unlocking import break_held, find_held
 from migrator.spec.load import LoadedPlan, load_plan
 from migrator.spec.secrets import resolve_secret
 from migrator.steps.base import ReadContext, StepContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from migrator.adapters.milvus import GrpcMilvus
     from migrator.adapters.objects import ObstoreStore
+    from migrator.errors import MigratorError
     from migrator.model.collection import CollectionRef
     from migrator.planning.plan import Plan
     from migrator.reports.summary import RunSummary
     from migrator.running.events import Watcher
     from migrator.running.journal import Journal
+    from migrator.running.rollback import Ending, Remnant
+    from migrator.running.unlocking import HeldLease
     from migrator.spec.document import Cluster, SecretRef, Storage
     from migrator.steps.base import Evidence, ProgressReport
 
 DEFAULT_PARALLELISM = 4
 DEFAULT_LOCK_TIMEOUT_S = 60.0
 _PLANNING_PATIENCE_S = 8.0
-_RUNNING_PATIENCE_S = 60.0
+_ROLLBACK_WORDS = {StepEvent.ROLLBACK_STARTED: "being rolled back", StepEvent.ROLLED_BACK: "rolled back"}
+_RUNNING_PATIENCE_S = 20.0
+"""Of the store's client with one request; then the step says what it waits for, and tries again itself."""
+_RESUME_PATIENCE_S = 60.0
 
 
 # -- the verbs --------------------------------------------------------------------------------------------------------
@@ -116,15 +126,13 @@ def apply(
     with ExitStack() as stack:
         journal = stack.enter_context(state.journal(run, read_only=False))
         clients = _connect_run(run, journal, stack, clock, watcher)
-        leases = stack.enter_context(_leases(run, state, clients, clock))
+        leases = stack.enter_context(_leases(run, state, clients.staging, clock))
         leases.acquire(_lease_targets(run), timeout_s=lock_timeout_s, on_wait=watcher.lock_waits)
         policy = RetryPolicy(max_elapsed_s=options.retry.max_elapsed, max_backoff_s=options.retry.max_backoff)
         if not run.was_started(journal):
             require_premises(run, clients.target, clients.staging)
-        if options.state == "staging":
-            folder = f"{mirror_folder(run.loaded)}/{run.run_id}"
-            mirror = JournalMirror(clients.staging, folder, policy=policy, clock=clock, on_wait=watcher.run_waits)
-            mirror.begin(run, journal)
+        _mirror(run, journal, clients.staging, policy=policy, clock=clock, on_wait=watcher.run_waits)
+        _require_not_undone(run, journal.rollback())
         workers = stack.enter_context(ThreadPoolExecutor(options.transfer.concurrency, thread_name_prefix="worker"))
         executor = Executor(
             run.plan.steps,
@@ -146,7 +154,7 @@ def _connect_run(run: Run, journal: Journal, stack: ExitStack, clock: SystemCloc
     """Connect; once a run has begun, a side that is down is waited for, and then no refusal to begin."""
     if not run.was_started(journal):
         return stack.enter_context(connect(run.loaded, patience_s=_RUNNING_PATIENCE_S))
-    patience = Patience(RetryPolicy(max_elapsed_s=_RUNNING_PATIENCE_S, max_backoff_s=5.0), clock)
+    patience = Patience(RetryPolicy(max_elapsed_s=_RESUME_PATIENCE_S, max_backoff_s=5.0), clock)
     try:
         clients = patience.call(
             lambda: stack.enter_context(connect(run.loaded, patience_s=_RUNNING_PATIENCE_S)), on_wait=watcher.run_waits
@@ -154,6 +162,21 @@ def _connect_run(run: Run, journal: Journal, stack: ExitStack, clock: SystemCloc
     except (MilvusError, StoreError) as error:
         raise RunError(error.message, hint=error.hint or "run migrator apply --resume once it is up") from error
     return clients
+
+
+def _mirror(
+    run: Run,
+    journal: Journal,
+    staging: ObstoreStore,
+    *,
+    policy: RetryPolicy,
+    clock: SystemClock,
+    on_wait: Callable[[MigratorError, float], None],
+) -> None:
+    """Where the plan wants it, keep the journal in the bucket too; the leases are held."""
+    if run.loaded.options.state == "staging":
+        folder = f"{mirror_folder(run.loaded)}/{run.run_id}"
+        JournalMirror(staging, folder, policy=policy, clock=clock, on_wait=on_wait).begin(run, journal)
 
 
 def look(run: Run, state: StateDirectory) -> dict[str, Evidence | None]:
@@ -177,15 +200,16 @@ def look(run: Run, state: StateDirectory) -> dict[str, Evidence | None]:
 
 def summary(run: Run, state: StateDirectory) -> RunSummary:
     """A run as its journal tells it now; works beside a process that runs it."""
-    entries = state.last_entries(run)
-    is_alive = state.is_held(run.plan.name)
+    entries, rollback = state.last_entries(run), state.rollback_of(run)
+    is_alive = rollback is None and state.is_held(run.plan.name)
 
     def entry_of(key: str) -> tuple[str, str, Mapping[str, object]]:
         step_state, entry = entries.get(key, (StepState.WAITING, None))
         word = "interrupted" if step_state is StepState.RUNNING and not is_alive else str(step_state)
         return (word, entry.at, entry.data) if entry else (word, "", {})
 
-    return summarize(run.plan, run_id=run.run_id, created_at=run.created_at, entry_of=entry_of)
+    found = summarize(run.plan, run_id=run.run_id, created_at=run.created_at, entry_of=entry_of)
+    return found if rollback is None else replace(found, state=_ROLLBACK_WORDS[rollback])
 
 
 def verify(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None) -> list[Comparison]:
@@ -195,6 +219,82 @@ def verify(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None
     with connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
         pairs = mapped_pairs(loaded, source_names(clients.source), only=only)
         return [compare(clients.source, clients.target, pair, records, SystemClock()) for pair in pairs]
+
+
+def rollback(
+    run: Run,
+    state: StateDirectory,
+    *,
+    ask: Callable[[Sequence[Remnant]], bool],
+    tell: Callable[[str], None],
+    on_end: Callable[[Ending], None],
+    force: bool = False,
+    lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
+) -> list[Ending] | None:
+    """Drop what a run created, as far as it is as the run left it, or all by `force`; None where `ask` says no.
+
+    The caller holds the plan's local lock. The source is not needed.
+    """
+    clock = SystemClock()
+    with ExitStack() as stack:
+        journal = stack.enter_context(state.journal(run, read_only=False))
+        try:
+            target = _open_milvus(run.loaded.target or run.loaded.source, "target")
+            stack.callback(target.close)
+            staging = _open_staging(run.loaded, _RUNNING_PATIENCE_S)
+            leases = stack.enter_context(_leases(run, state, staging, clock))
+            leases.acquire(_lease_targets(run), timeout_s=lock_timeout_s, on_wait=partial(_tell_holder, tell))
+            _mirror(run, journal, staging, policy=RetryPolicy(), clock=clock, on_wait=partial(_tell_pause, tell))
+            undoing = Rollback(run, journal, target, staging, lease=leases, clock=clock, tell=tell)
+            remnants, looked_at = undoing.survey(), clock.monotonic()
+            if not ask(remnants):
+                return None
+            if clock.monotonic() - looked_at > FRESH_S:  # a person took a while
+                remnants = undoing.survey()
+        except (MilvusError, StoreError) as error:
+            if journal.rollback() is None:
+                raise
+            raise RunError(error.message, hint=f"once it is up, run migrator rollback {run.run_id} again") from error
+        return undoing.carry_out(remnants, force=force, on_end=on_end)
+
+
+def _tell_holder(tell: Callable[[str], None], lease: str, holder: str) -> None:
+    tell(f"waiting for {lease}, which is held by {holder}")
+
+
+def _tell_pause(tell: Callable[[str], None], error: MigratorError, seconds: float) -> None:
+    tell(f"trying again in {seconds:.0f} s: {error.message}")
+
+
+@contextmanager
+def cleaning(
+    state: StateDirectory, plan_name: str, loaded: LoadedPlan | None, *, tell: Callable[[str], None]
+) -> Iterator[Cleaning]:
+    """Look for what the runs of a plan left behind, and delete it, while its local lock is held.
+
+    Raises:
+        LockHeld: A process on this machine applies the plan.
+    """
+    with state.exclusive(plan_name, timeout_s=0):
+        files = [run.loaded for run in state.runs() if run.plan.name == plan_name]
+        places = {repr(each.staging): each for each in [*files, *filter(None, [loaded])]}
+        stores = [(_open_staging(each, _PLANNING_PATIENCE_S), each) for each in places.values()]
+        yield Cleaning(state, plan_name, stores, clock=SystemClock(), tell=tell)
+
+
+def find_leases(
+    loaded: LoadedPlan, state: StateDirectory, *, tell: Callable[[str], None]
+) -> tuple[list[HeldLease], Callable[[], None]]:
+    """The leases a plan needs, or those of its unfinished run, that somebody holds; and a call that breaks them."""
+    runs = state.unfinished(loaded.name)
+    if runs:
+        loaded, targets = runs[0].loaded, _lease_targets(runs[0])
+    else:
+        with closing(_open_milvus(loaded.source, "source")) as source:
+            targets = [target for _, target in mapped_pairs(loaded, source_names(source))]
+    staging, prefix = _open_staging(loaded, _PLANNING_PATIENCE_S), loaded.staging.prefix.lstrip("/")
+    held = find_held(staging, LeasePlaces.of(loaded), prefix, targets, clock=SystemClock(), tell=tell)
+    return held, partial(break_held, staging, held)
 
 
 def find_resumable(state: StateDirectory, loaded: LoadedPlan | None) -> Run | None:
@@ -210,6 +310,7 @@ def find_resumable(state: StateDirectory, loaded: LoadedPlan | None) -> Run | No
         raise RunError(f"{len(runs)} runs are unfinished: {listed}", hint="name the plan: migrator apply PLAN --resume")
     if not runs:
         return None
+    _require_not_undone(runs[0], state.rollback_of(runs[0]))
     _require_unedited(runs[0], loaded)
     return runs[0]
 
@@ -220,10 +321,19 @@ def find_resumable(state: StateDirectory, loaded: LoadedPlan | None) -> Run | No
 def _require_no_unfinished(state: StateDirectory, loaded: LoadedPlan) -> None:
     runs = state.unfinished(loaded.name)
     if runs:
+        _require_not_undone(runs[0], state.rollback_of(runs[0]))
         raise RunError(
             f"run {runs[0].run_id} of this plan is unfinished",
             hint=f"go on with it: migrator apply {loaded.path} --resume; "
-            f"or give it up: remove what it created, and then {runs[0].folder}",
+            f"or give it up: migrator rollback {runs[0].run_id}",
+        )
+
+
+def _require_not_undone(run: Run, rollback: StepEvent | None) -> None:
+    if rollback is not None:
+        raise RunError(
+            f"run {run.run_id} is {_ROLLBACK_WORDS[rollback]}, and cannot go on",
+            hint=f"bring that to its end: migrator rollback {run.run_id}; then apply the plan anew",
         )
 
 
@@ -242,7 +352,7 @@ def _require_unedited(run: Run, loaded: LoadedPlan | None) -> None:
     if edited:
         raise StalePlan(
             f"{', '.join(edited)} changed since run {run.run_id} began, and the run goes on with what it was then",
-            hint="undo the edit to resume, or give the run up and plan anew",
+            hint=f"undo the edit to resume; or give the run up, migrator rollback {run.run_id}, and plan anew",
         )
 
 
@@ -357,11 +467,11 @@ def _secret(ref: SecretRef | str, field: str, error: type[MilvusRefused | StoreR
     return text
 
 
-def _leases(run: Run, state: StateDirectory, clients: Clients, clock: SystemClock) -> Leases:
+def _leases(run: Run, state: StateDirectory, staging: ObstoreStore, clock: SystemClock) -> Leases:
     prefix = run.loaded.staging.prefix.lstrip("/")
     home = identity_of(state.folder)
     places = LeasePlaces.of(run.loaded)
-    return Leases(clients.staging, places, prefix, run_id=run.run_id, home=home, clock=clock)
+    return Leases(staging, places, prefix, run_id=run.run_id, home=home, clock=clock)
 
 
 def _lease_targets(run: Run) -> list[CollectionRef]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _NOTE_EVERY_S = 0.1
 _READ_BYTES = 1024**2
+_ROUNDS = 3
+"""How often what a store copied wrongly is copied again."""
 _LARGEST_SERVER_SIDE_COPY = 5 * 1024**3
 """Bytes; S3 copies no larger object by one request."""
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
@@ -135,13 +137,20 @@ class CopySegments(Step):
         ctx.staging.delete(f"{self.dump_prefix}/binlogs/{suffix}" for suffix in superseded)
         for kind in LogKind:
             ctx.staging.sweep(f"{self.dump_prefix}/binlogs/{kind}/{self.collection_id}")
-        staged = _staged_objects(ctx.staging, self.dump_prefix, self.collection_id, None)
-        ctx.ledger.compare_staged(self.collection_id, staged, forget_missing=True)
-        self._copy_all(ctx, self._way(ctx))
+        self._forget_what_is_not_there(ctx)
+        for _ in range(_ROUNDS):
+            self._copy_all(ctx, self._way(ctx))
+            if not self._forget_what_is_not_there(ctx):
+                break
         self._require_unchanged(ctx)
         require_staged_exactly(ctx, self.dump_prefix, self.collection_id)
         totals = ctx.ledger.totals(self.collection_id)
         return Outcome(objects=totals.objects, size_bytes=totals.size_bytes)
+
+    def _forget_what_is_not_there(self, ctx: StepContext) -> bool:
+        """Whether copies that were made do not lie there as they should: they will be made again."""
+        staged = _staged_objects(ctx.staging, self.dump_prefix, self.collection_id, None)
+        return bool(ctx.ledger.compare_staged(self.collection_id, staged, forget_missing=True))
 
     # -- which way --------------------------------------------------------------------------------------------------
 
@@ -154,7 +163,10 @@ class CopySegments(Step):
         if self.mode is TransferMode.STREAM:
             return self._stream
         first = next(iter(ctx.ledger.uncopied(self.collection_id)), None)
-        if first is None or self._is_shared(ctx.staging, first):
+        if first is None:
+            return self._copy_inside
+        _require_frozen(ctx.source_store, first)
+        if self._is_shared(ctx.staging, first):
             return self._copy_inside
         if self.mode is TransferMode.SERVER_SIDE:
             raise StoreRefused(
@@ -186,22 +198,22 @@ class CopySegments(Step):
 
     def _stream(self, ctx: StepContext, binlog: Binlog) -> None:
         """Read and write through us; bytes that a network bent on the way in or out are noticed, and sent again."""
-        found = ctx.source_store.find_object(binlog.source.key)
-        if found is None:
-            raise _vanished(binlog)
-        if found != binlog.source:
-            raise ListingOutdated(f"the source's {binlog.source.key} has changed since it was listed")
+        _require_frozen(ctx.source_store, binlog)
         key = staged_key(self.dump_prefix, binlog)
-        read = _Hashed(self._read(ctx, binlog))
         try:
-            ctx.staging.write_stream(
-                key,
-                read,
-                multipart=binlog.source.size_bytes >= min(self.multipart_threshold, self.part_size),
-                part_size=self.part_size,
-            )
+            read = self._send(ctx, binlog, key)
         except ObjectMissing:
             raise _vanished(binlog) from None
+        self._require_arrived(ctx, key, read)
+
+    def _send(self, ctx: StepContext, binlog: Binlog, key: str) -> _Hashed:
+        read = _Hashed(self._read(ctx, binlog))
+        ctx.staging.write_stream(
+            key,
+            read,
+            multipart=binlog.source.size_bytes >= min(self.multipart_threshold, self.part_size),
+            part_size=self.part_size,
+        )
         if read.size_bytes != binlog.source.size_bytes:
             raise StoreUnavailable(
                 f"{ctx.source_store.place} sent {read.size_bytes:,} of {binlog.source.size_bytes:,} bytes of "
@@ -209,7 +221,7 @@ class CopySegments(Step):
             )
         if _may_differ(binlog.source.etag, read) and read.md5 != _md5_of(self._read(ctx, binlog)):
             raise StoreUnavailable(f"{ctx.source_store.place} sent other bytes of {binlog.source.key} when asked again")
-        self._require_arrived(ctx, key, read)
+        return read
 
     def _read(self, ctx: StepContext, binlog: Binlog) -> Iterator[bytes]:
         return ctx.source_store.stream(binlog.source.key, part_size=_READ_BYTES)
@@ -270,6 +282,15 @@ def _land(flying: Mapping[Future[None], Binlog]) -> Iterator[Binlog]:
     for future, binlog in flying.items():
         if not future.cancel() and future.exception() is None:
             yield binlog
+
+
+def _require_frozen(source: ObjectReader, binlog: Binlog) -> None:
+    """Raise `ListingOutdated` unless the source's object is the one that was frozen."""
+    found = source.find_object(binlog.source.key)
+    if found is None:
+        raise _vanished(binlog)
+    if found != binlog.source:
+        raise ListingOutdated(f"the source's {binlog.source.key} has changed since it was listed")
 
 
 def _vanished(binlog: Binlog) -> ListingOutdated:
