@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -24,6 +25,7 @@ DOCUMENTED_CODES = {0, 1, 2, 3, 10, 11, 12, 20, 21, 22, 30, 40, 50, 51, 130}
 _EMBED = re.compile(r"^<!-- embed: (\S+) -->\n```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _CODE_ROW = re.compile(r"^\| (\d+) \|([^|]*)\|", re.MULTILINE)
 
 
@@ -100,6 +102,32 @@ def test_the_index_leads_to_every_page() -> None:
     linked = {(DOCS / link.partition("#")[0]).resolve() for link in _LINK.findall(_text(DOCS / "index.md"))}
 
     assert set(DOCS.rglob("*.md")) - {DOCS / "index.md"} <= linked
+
+
+# -- tests ------------------------------------------------------------------------------------------------------------
+
+
+def _tests_in(path: Path) -> set[str]:
+    """The names of the tests that a file defines, empty where there is no such file."""
+    if not path.exists():
+        return set()
+    return {node.name for node in ast.walk(ast.parse(_text(path))) if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_test_that_a_promise_rests_on_is_there() -> None:
+    named = _TEST.findall(_text(DOCS / "reliability.md"))
+    there = {file: _tests_in(ROOT / file) for file, _ in named}
+
+    assert len(named) > 50
+    assert [f"{file}::{name}" for file, name in named if name not in there[file]] == []
+
+
+def test_every_row_of_the_faults_names_a_test() -> None:
+    faults = _text(DOCS / "reliability.md").partition("\n## Faults\n")[2].partition("\n## ")[0]
+    rows = [row for row in re.findall(r"^\|.*\|$", faults, re.MULTILINE) if not row.startswith(("| fault |", "|---"))]
+
+    assert rows
+    assert [row for row in rows if not _TEST.search(row.rpartition(" | ")[2])] == []
 
 
 # -- steps, commands, keys --------------------------------------------------------------------------------------------
