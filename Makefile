@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11; do \
 WORKERS ?= 3
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check unit contract e2e schemas lock clean
+.PHONY: help setup demo test check unit contract e2e faults schemas lock clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ contract: $(STAMP)  ## One suite per port, on every adapter
 
 e2e: $(STAMP)  ## Whole commands on two real Milvus servers and an S3 server
 	$(BIN)/pytest tests/e2e -n $(WORKERS) --dist loadfile
+
+faults: $(STAMP)  ## Everything that can break on the way, the slow ones too (about fifteen minutes)
+	$(BIN)/pytest tests/faults -m "" -n $(WORKERS) --dist loadfile
 
 schemas: $(STAMP)  ## Write schemas/ anew from the models
 	$(BIN)/python -m migrator.spec.schema
