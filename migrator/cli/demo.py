@@ -1,10 +1,12 @@
-"""`migrator demo`: the whole story on real servers, from an empty folder to compared rows."""
+"""`migrator demo`: the whole story on real servers, from an empty folder to compared rows, and a run that is killed."""
 
 import os
 import shutil
+import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -13,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from migrator.cli.console import print_lines
-from migrator.errors import VerificationFailed
+from migrator.errors import RunError, VerificationFailed
 
 if TYPE_CHECKING:
+    from migrator.adapters.milvus import GrpcMilvus
     from migrator.adapters.objects import ObstoreStore
     from migrator.lab import Lab
     from migrator.lab.dataset import DemoSummary
@@ -24,13 +27,21 @@ if TYPE_CHECKING:
 PLAN = "a_to_b.yaml"
 SOURCE, TARGET = "coll", "coll_bak"
 ROWS = 51_000
+ENCORE_PLAN = "once_more.yaml"
+ENCORE_TARGET = "coll_again"
+_ENCORE = {
+    "name: a-to-b ": "name: once-more ",
+    "suffix: _bak": "suffix: _again",
+    "backup_name: my_backup": "backup_name: once_more",
+}
+"""What makes another migration of the example."""
 
 
 def demo(
     folder: Annotated[Path, typer.Option("--folder", help="Where the demo keeps everything.")] = Path(".lab/demo"),
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running, to look around.")] = False,
 ) -> None:
-    """Move a collection between two real Milvus servers in one bucket, and show that every row arrived."""
+    """Move a collection between two real Milvus servers in one bucket, also through a kill; show that all arrived."""
     from migrator.lab import Lab  # noqa: PLC0415 - keeps --help fast
 
     began = time.monotonic()
@@ -63,13 +74,17 @@ def _story(lab: "Lab", state: "LabState", folder: Path) -> None:
     with _environment(state.environment):
         _migrate(plan_file, lab.clusters_file, folder / "state")
     _title("6. Every row of both sides, compared field by field, vectors bit for bit")
-    _compare_rows(a.uri, b.uri)
+    rows = dataset.all_rows(a.uri, SOURCE)
+    _require_equal_rows(rows, b.uri, TARGET)
+    typer.echo(f"  {len(rows):,} rows of {SOURCE} and {TARGET} are equal.")
     _title("7. The same rows and the same search at both sides")
     _show_side_by_side(a.uri, b.uri, filled)
     _title("8. Where the files lie")
     _show_files(state)
     untouched = all(_listing(state, a.root_path).get(key) == entry for key, entry in before.items())
     typer.echo(f"  Objects under {a.root_path}/ changed or removed: {'none' if untouched else 'SOME'}")
+    with _environment(state.environment):
+        _encore(state, plan_file, lab.clusters_file, rows)
 
 
 def _migrate(plan_file: Path, clusters: Path, state_folder: Path) -> None:
@@ -86,6 +101,103 @@ def _migrate(plan_file: Path, clusters: Path, state_folder: Path) -> None:
     _title(f"5. migrator verify {plan_file.name}, and the plan once more")
     _succeed(lambda: verify.verify(plan_file, clusters=clusters, state_dir=state_folder))
     plan.plan(plan_file, clusters=clusters, state_dir=state_folder)
+
+
+def _encore(state: "LabState", plan_file: Path, clusters: Path, rows: dict[Any, dict[str, Any]]) -> None:
+    """The same move under another name, killed in the middle and resumed, as processes of their own."""
+    from migrator.lab import dataset  # noqa: PLC0415 - keeps --help fast
+
+    b = state.instances[1]
+    text = plan_file.read_text(encoding="utf-8")
+    for old, new in _ENCORE.items():
+        text = text.replace(old, new)
+    again = plan_file.with_name(ENCORE_PLAN)
+    again.write_text(text, encoding="utf-8")
+    state_folder = plan_file.with_name("state")
+    arguments = [str(again), "--clusters", str(clusters), "--state-dir", str(state_folder)]
+
+    _title(f"9. Once more, as {ENCORE_TARGET}, and killed in the middle: migrator apply {again.name} --yes")
+    with _watched_imports(b.uri) as imports:
+        began = time.monotonic()
+        code = _run_shown(["apply", *arguments, "--yes", "--quiet"], kill_when=imports.is_under_way)
+        if code >= 0:
+            raise RunError(f"the run was to be killed, and ended by itself with exit code {code}")
+        through, total = imports.progress
+        killed_after_s = time.monotonic() - began
+    typer.echo(f"  ✗ SIGKILL, with {through} of {total} imports completed and the target at work on the rest")
+    _title(f"10. migrator apply {again.name} --resume")
+    code = _run_shown(["apply", *arguments, "--resume"])
+    if code:
+        raise RunError(f"the resumed run ended with exit code {code}")
+    typer.echo()
+    _require_equal_rows(rows, b.uri, ENCORE_TARGET)
+    count = dataset.count(b.uri, ENCORE_TARGET)
+    if count != len(rows):
+        raise VerificationFailed(f"{ENCORE_TARGET} holds {count:,} rows, and {SOURCE} {len(rows):,}")
+    typer.echo(
+        f"  Killed after {killed_after_s:.0f} s, in the middle of its imports; resumed; {len(rows):,} rows equal, none "
+        f"lost, none doubled: count(*) is {count:,}."
+    )
+
+
+class _Imports:
+    """The import jobs of the encore, as its target knows them."""
+
+    def __init__(self, milvus: "GrpcMilvus") -> None:
+        self._milvus = milvus
+        self.progress = 0, 0
+        """Completed, and in all."""
+
+    def is_under_way(self) -> bool:
+        """Whether some are completed and some are not: their requests were noted long since."""
+        from migrator.model.collection import DEFAULT_DATABASE, CollectionRef  # noqa: PLC0415 - keeps --help fast
+        from migrator.model.import_job import ImportState  # noqa: PLC0415 - as above
+
+        jobs = self._milvus.list_import_jobs(CollectionRef(DEFAULT_DATABASE, ENCORE_TARGET))
+        states = [job.state for job in jobs if any("/once_more/" in path for path in job.paths)]
+        self.progress = states.count(ImportState.COMPLETED), len(states)
+        return 0 < self.progress[0] < self.progress[1]
+
+
+@contextmanager
+def _watched_imports(uri: str) -> Iterator[_Imports]:
+    from migrator.adapters.milvus import GrpcMilvus, MilvusEndpoint  # noqa: PLC0415 - keeps --help fast
+
+    milvus = GrpcMilvus(MilvusEndpoint(uri=uri, plan_field="milvus"))
+    try:
+        yield _Imports(milvus)
+    finally:
+        milvus.close()
+
+
+def _run_shown(arguments: list[str], kill_when: Callable[[], bool] | None = None) -> int:
+    """Run a command as a process of its own, show what it prints, and return its exit code: negative if killed."""
+    process = subprocess.Popen(  # noqa: S603 - this program
+        [sys.executable, "-m", "migrator", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )
+
+    def kill() -> None:
+        while kill_when is not None and process.poll() is None:
+            if kill_when():
+                process.kill()
+                return
+            time.sleep(0.1)
+
+    watcher = threading.Thread(target=kill, daemon=True)
+    watcher.start()
+    try:
+        for line in process.stdout or ():
+            typer.echo(f"  | {line}".rstrip())
+        return process.wait()
+    finally:
+        process.kill()
+        watcher.join()
 
 
 def _succeed(command: Any) -> None:  # noqa: ANN401 - any of our commands
@@ -152,14 +264,13 @@ def _title(text: str) -> None:
     sys.stdout.flush()
 
 
-def _compare_rows(source_uri: str, target_uri: str) -> None:
+def _require_equal_rows(ours: dict[Any, dict[str, Any]], uri: str, target: str) -> None:
     from migrator.lab import dataset  # noqa: PLC0415 - keeps --help fast
 
-    ours, theirs = dataset.all_rows(source_uri, SOURCE), dataset.all_rows(target_uri, TARGET)
+    theirs = dataset.all_rows(uri, target)
     different = [pk for pk in ours.keys() | theirs.keys() if ours.get(pk) != theirs.get(pk)]
     if different:
         raise VerificationFailed(f"{len(different):,} rows differ, id {min(different)} among them")
-    typer.echo(f"  {len(ours):,} rows of {SOURCE} and {TARGET} are equal.")
 
 
 def _show_side_by_side(source_uri: str, target_uri: str, filled: "DemoSummary") -> None:
