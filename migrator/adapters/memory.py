@@ -300,11 +300,6 @@ class MemoryMilvus:
                 failure = "task marked failed as service restarted"
                 each.job = replace(each.job, state=ImportState.FAILED, failure=failure)
 
-    def drop_collection(self, ref: CollectionRef) -> None:
-        """Drop it with its rows."""
-        self._get(ref)
-        del self._databases[ref.database][ref.name]
-
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def version(self) -> str:
@@ -557,6 +552,26 @@ class MemoryMilvus:
         if alias in self.list_aliases(ref.database) or alias in self._databases[ref.database]:
             raise self._refuse(f"{alias} is already an alias or a collection")
         held.aliases.add(alias)
+
+    def drop_alias(self, ref: CollectionRef, alias: str) -> None:
+        """Drop it where it points at the collection."""
+        held = self._names(ref.database).get(ref.name)
+        if held is not None:
+            held.aliases.discard(alias)
+
+    def drop_collection(self, ref: CollectionRef) -> None:
+        """Drop it with its rows and aliases; import jobs into it that are not over fail."""
+        self._run_due_jobs()
+        held = self._names(ref.database).pop(ref.name, None)
+        for each in self._jobs.values():
+            if each.held is held and each.job.state is ImportState.PENDING:
+                each.job = replace(each.job, state=ImportState.FAILED, failure="collection not found")
+
+    def drop_database(self, name: str) -> None:
+        """Drop it; refused where it holds a collection."""
+        if self._databases.get(name):
+            raise self._refuse(f"database:{name} not empty, must drop all collections before drop database")
+        self._databases.pop(name, None)
 
     # -- import jobs ------------------------------------------------------------------------------------------------
 

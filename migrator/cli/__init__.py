@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from migrator import __version__
-from migrator.cli import apply, demo, lab, plan, runs, validate, verify
+from migrator.cli import apply, clean, demo, lab, plan, rollback, runs, unlock, validate, verify
 from migrator.cli.console import print_error
 from migrator.errors import Interrupted, MigratorError
 
@@ -27,6 +27,9 @@ app.command("apply")(apply.apply)
 app.command("runs")(runs.runs)
 app.command("status")(runs.status)
 app.command("verify")(verify.verify)
+app.command("rollback")(rollback.rollback)
+app.command("clean")(clean.clean)
+app.command("unlock")(unlock.unlock)
 app.command("demo")(demo.demo)
 app.add_typer(lab.app, name="lab")
 

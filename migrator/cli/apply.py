@@ -16,10 +16,14 @@ from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Clusters,
     Format,
+    LockTimeout,
     Only,
     OutputFormat,
     StateFolder,
     Variables,
+    Yes,
+    is_wanted,
+    parse_lock_timeout,
     parse_variables,
     state_directory,
 )
@@ -41,11 +45,9 @@ def apply(
     only: Only = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     parallelism: Annotated[int, typer.Option("--parallelism", min=1, max=64, help="Steps side by side.")] = 4,
-    lock_timeout: Annotated[
-        str, typer.Option("--lock-timeout", help="How long to wait for another run to let go.", metavar="DURATION")
-    ] = "60s",
+    lock_timeout: LockTimeout = "60s",
     output: OutputFormat = Format.TEXT,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="With --yes: do not print the plan again.")] = False,
     state_dir: StateFolder = DEFAULT_STATE_FOLDER,
@@ -56,7 +58,7 @@ def apply(
     _require_sensible(plan_file, resume=resume, belongs_to_plan=bool(clusters or var), only=only)
     if output is Format.JSON and not (yes or dry_run or resume):
         raise typer.BadParameter("JSON output cannot ask: add --yes to apply the plan", param_hint="--yes")
-    lock_timeout_s = _parse_lock_timeout(lock_timeout)
+    lock_timeout_s = parse_lock_timeout(lock_timeout)
     state = state_directory(state_dir)
     loaded = None
     if plan_file is not None:
@@ -135,7 +137,7 @@ def _new_run(
         _show(made, output, in_full=False)
     if not made.has_changes:
         return None
-    if not yes and not _is_wanted():
+    if not yes and not is_wanted("Apply this plan?", otherwise="apply the plan"):
         typer.echo("Nothing was done.")
         return None
     return workflow.begin(loaded, state, made)
@@ -157,16 +159,6 @@ def _show(made: "Plan", output: Format, *, in_full: bool) -> None:
         JsonWatcher().nothing_to_do(made)
 
 
-def _is_wanted() -> bool:
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("there is no terminal to ask on: add --yes to apply the plan", param_hint="--yes")
-    try:
-        return typer.confirm("\nApply this plan?")
-    except typer.Abort:  # the end of input is no consent
-        typer.echo()
-        return False
-
-
 def _print_findings(run: "Run", state: "StateDirectory", output: Format) -> None:
     """What a resume would find of each step that is left."""
     import json  # noqa: PLC0415 - keeps --help fast
@@ -182,16 +174,6 @@ def _print_findings(run: "Run", state: "StateDirectory", output: Format) -> None
     for key, word in words.items():
         typer.echo(f"  {key}  {word}")
     typer.echo("Go on with it: migrator apply --resume")
-
-
-def _parse_lock_timeout(text: str) -> float:
-    from migrator.spec.fault import Fault  # noqa: PLC0415 - keeps --help fast
-    from migrator.spec.units import parse_duration  # noqa: PLC0415 - as above
-
-    try:
-        return parse_duration(text)
-    except Fault as fault:
-        raise typer.BadParameter(f"{text!r} {fault.message}: {fault.hint}", param_hint="--lock-timeout") from None
 
 
 def _execute(run: "Run", state: "StateDirectory", output: Format, parallelism: int, lock_timeout_s: float) -> int:

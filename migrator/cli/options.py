@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +37,10 @@ class Format(StrEnum):
 
 
 OutputFormat = Annotated[Format, typer.Option("--format", help="How to print.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+LockTimeout = Annotated[
+    str, typer.Option("--lock-timeout", help="How long to wait for another run to let go.", metavar="DURATION")
+]
 
 
 def parse_variables(values: list[str] | None) -> dict[str, str]:
@@ -47,6 +52,28 @@ def parse_variables(values: list[str] | None) -> dict[str, str]:
             raise typer.BadParameter(f"{value!r} is not of the form K=V", param_hint="--var")
         found[name] = text
     return found
+
+
+def parse_lock_timeout(text: str) -> float:
+    """Seconds; a wrong one is a wrong command line."""
+    from migrator.spec.fault import Fault  # noqa: PLC0415 - keeps --help fast
+    from migrator.spec.units import parse_duration  # noqa: PLC0415 - as above
+
+    try:
+        return parse_duration(text)
+    except Fault as fault:
+        raise typer.BadParameter(f"{text!r} {fault.message}: {fault.hint}", param_hint="--lock-timeout") from None
+
+
+def is_wanted(question: str, *, otherwise: str) -> bool:
+    """Ask on the terminal; without one it is a wrong command line, and `otherwise` says what `--yes` would do."""
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"there is no terminal to ask on: add --yes to {otherwise}", param_hint="--yes")
+    try:
+        return typer.confirm(f"\n{question}")
+    except typer.Abort:  # the end of input is no consent
+        typer.echo()
+        return False
 
 
 def state_directory(folder: Path) -> "StateDirectory":

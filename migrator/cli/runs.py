@@ -12,6 +12,7 @@ from migrator.cli.options import DEFAULT_STATE_FOLDER, Format, OutputFormat, Sta
 if TYPE_CHECKING:
     from migrator.reports.summary import RunSummary
     from migrator.reports.to_text import Line
+    from migrator.running.runs import Run, StateDirectory
 
 
 def runs(output: OutputFormat = Format.TEXT, state_dir: StateFolder = DEFAULT_STATE_FOLDER) -> None:
@@ -45,10 +46,7 @@ def status(
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
 
     state = state_directory(state_dir)
-    found = list(state.runs()) if run_id is None else state.find_runs(run_id)
-    if run_id is not None and len(found) != 1:
-        what = "no run begins" if not found else f"{len(found)} runs begin"
-        raise typer.BadParameter(f"{what} with {run_id!r}; migrator runs lists them", param_hint="RUN")
+    found = list(state.runs()) if run_id is None else [get_run(state, run_id)]
     if not found:
         typer.echo(f"There are no runs under {state.folder}.")
         return
@@ -57,6 +55,15 @@ def status(
         typer.echo(json.dumps(asdict(summary), indent=2, ensure_ascii=False))
     else:
         print_lines(_lines(summary))
+
+
+def get_run(state: "StateDirectory", beginning: str) -> "Run":
+    """The one run whose id begins so; anything else is a wrong command line."""
+    found = state.find_runs(beginning)
+    if len(found) != 1:
+        what = "no run begins" if not found else f"{len(found)} runs begin"
+        raise typer.BadParameter(f"{what} with {beginning!r}; migrator runs lists them", param_hint="RUN")
+    return found[0]
 
 
 def _lines(summary: "RunSummary") -> "list[Line]":

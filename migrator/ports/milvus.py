@@ -90,7 +90,10 @@ class MilvusSource(MilvusReader, Protocol):
 
 
 class MilvusTarget(MilvusReader, Protocol):
-    """A target: what a run creates, it creates through here."""
+    """A target: what a run creates, it creates and drops through here."""
+
+    def flush(self, refs: Sequence[CollectionRef]) -> Mapping[CollectionRef, FlushResult]:
+        """Seal what is growing, so that it can be seen; see `MilvusSource`."""
 
     def create_database(self, name: str) -> None: ...
 
@@ -121,3 +124,12 @@ class MilvusTarget(MilvusReader, Protocol):
     def release(self, ref: CollectionRef) -> None: ...
 
     def create_alias(self, ref: CollectionRef, alias: str) -> None: ...
+
+    def drop_alias(self, ref: CollectionRef, alias: str) -> None:
+        """Take the alias from the collection; one that is not on it is left alone."""
+
+    def drop_collection(self, ref: CollectionRef) -> None:
+        """Drop it with its rows; one that is not there counts as dropped. Servers differ where aliases point at it."""
+
+    def drop_database(self, name: str) -> None:
+        """Drop an empty database; one that is not there counts as dropped, one that is not empty is refused."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from migrator.errors import MilvusRefused, SchemaDiffers, StepInDoubt
 from migrator.model.collection import Collection, CollectionRef, CollectionSchema, ConsistencyLevel, KeyValues
-from migrator.steps.base import Evidence, Outcome, Step
+from migrator.steps.base import GIVE_UP, Evidence, Outcome, Step
 
 if TYPE_CHECKING:
     from migrator.ports.ledger import LedgerReader
+    from migrator.ports.milvus import MilvusReader
     from migrator.steps.base import ReadContext, StepContext
 
 
@@ -96,9 +97,9 @@ class CreateCollection(Step):
         if found is None or not isinstance(absent_ts, int):
             raise StepInDoubt(
                 f"collection {self.target.short} is at the target, and this run did not create it",
-                hint=f"see whose {self.target.short} is; drop it and resume, or remove the run's folder and plan anew",
+                hint=f"see whose {self.target.short} is; drop it and resume; {GIVE_UP}",
             )
-        self._require_ours(ctx, found, absent_ts)
+        self.require_ours(ctx.target, found, absent_ts)
         self.note(ctx, collection_id=found.collection_id)
 
     def _request(self, ctx: StepContext) -> None:
@@ -115,9 +116,14 @@ class CreateCollection(Step):
             if ctx.target.find_collection(self.target) is None:
                 raise
 
-    def _require_ours(self, ctx: StepContext, found: Collection, absent_ts: int) -> None:
-        """Its absence was noted before the request; schema, creation time and emptiness have to fit too."""
-        if found.created_ts < absent_ts or ctx.target.list_segments(self.target):
+    def require_ours(self, target: MilvusReader, found: Collection, absent_ts: int) -> None:
+        """Raise unless what was found can only be what was asked for after `absent_ts`, when the name was free.
+
+        Raises:
+            StepInDoubt: It is older, or not empty.
+            SchemaDiffers: It is not what was asked for.
+        """
+        if found.created_ts < absent_ts or target.list_segments(self.target):
             raise StepInDoubt(
                 f"collection {self.target.short} appeared at the target and is not the one this run asked for",
                 hint=f"see who created {self.target.short}; this run leaves it alone",

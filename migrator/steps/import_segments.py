@@ -202,6 +202,36 @@ def _late_segment_ids(ledger: LedgerReader, source: CollectionRef) -> frozenset[
     return frozenset(from_plain(FlushResult, noted).sealed_ids)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentRequest:
+    """The last request of a batch, for who comes after the run; `rows` are None until it was seen to be complete."""
+
+    tag: ImportTag
+    intent_ts: int
+    intent_at: float
+    job_id: int | None
+    rows: int | None
+
+
+def sent_requests(ledger: LedgerReader, target: CollectionRef, run_id: str) -> list[SentRequest]:
+    """What the run asked `target` to import, batch by batch; what was never sent is left out."""
+    key = f"{ImportSegments.kind}:{target}"
+    batches = from_plain(tuple[SegmentBatch, ...], ledger.notes(key).get("batches") or [])
+    keys = [f"{key}:{batch.number:04d}" for batch in batches]
+    noted = {batch_key: from_plain(_BatchNotes, dict(ledger.notes(batch_key))) for batch_key in keys}
+    return [
+        SentRequest(
+            tag=ImportTag(run_id=run_id, batch_key=batch_key, attempt=notes.attempt),
+            intent_ts=notes.intent_ts,
+            intent_at=notes.intent_at,
+            job_id=notes.job_id,
+            rows=notes.rows,
+        )
+        for batch_key, notes in noted.items()
+        if notes.attempt > 0
+    ]
+
+
 def _requests(count: int) -> str:
     return f"{count} request{'' if count == 1 else 's'}"
 

@@ -17,15 +17,47 @@ from migrator.steps.dump_meta import FrozenDump, frozen_dump
 
 if TYPE_CHECKING:
     from migrator.ports.ledger import SegmentTotals
+    from migrator.ports.store import ObjectReader, ObjectStore
     from migrator.steps.base import ReadContext, StepContext
 
 FULL_META = "full_meta.json"
+_LEVELS = ("backup_meta.json", "collection_meta.json", "partition_meta.json", "segment_meta.json")
 _PART_BYTES = 8 * 1024**2
 
 
 def full_meta_key(dump_prefix: str) -> str:
     """The file whose presence says that a dump is finished."""
     return f"{dump_prefix}/meta/{FULL_META}"
+
+
+def level_keys(dump_prefix: str) -> tuple[str, ...]:
+    """The four files that are written before it."""
+    return tuple(f"{dump_prefix}/meta/{name}" for name in _LEVELS)
+
+
+def find_listed(store: ObjectReader, dump_prefix: str) -> frozenset[int] | None:
+    """The ids of the collections that the dump lists; None where it is not finished."""
+    entries = _find_entries(store, dump_prefix)
+    return None if entries is None else frozenset(entry["collection_id"] for entry in entries)
+
+
+def rewrite_level_files(store: ObjectStore, dump_prefix: str) -> None:
+    """Make the four files tell what `full_meta.json` tells: a seal that was killed may have left them ahead of it."""
+    full = json.loads(store.read(full_meta_key(dump_prefix)))
+    entries = full.get("collection_backups") or []
+    head = {name: value for name, value in full.items() if name not in {"collection_backups", "database_backups"}}
+    levels = (_collection_infos(entries), _partition_infos(entries), _segment_infos(entries))
+    contents = (iter([fmt.encode(head)]), *map(_infos, levels))
+    for key, parts in zip(level_keys(dump_prefix), contents, strict=True):
+        store.write_stream(key, _in_parts(parts), multipart=True, part_size=_PART_BYTES)
+
+
+def _find_entries(store: ObjectReader, dump_prefix: str) -> list[dict[str, Any]] | None:
+    key = full_meta_key(dump_prefix)
+    if store.find_object(key) is None:
+        return None
+    entries: list[dict[str, Any]] = json.loads(store.read(key)).get("collection_backups") or []
+    return entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +125,7 @@ class SealDump(Step):
 
     def _earlier(self, ctx: StepContext, now: set[int]) -> list[dict[str, Any]]:
         """What the dump lists already, as whole collection entries."""
-        key = full_meta_key(self.dump_prefix)
-        if ctx.staging.find_object(key) is None:
-            return []
-        listed = json.loads(ctx.staging.read(key)).get("collection_backups") or []
+        listed = _find_entries(ctx.staging, self.dump_prefix) or []
         return [entry for entry in listed if entry.get("collection_id") not in now]
 
 
@@ -141,15 +170,10 @@ class _MetaWriter:
     def files(self) -> Iterator[tuple[str, Iterator[str]]]:
         """Names and contents in the order of writing; `full_meta.json` is the mark that all is there."""
         yield "backup_meta.json", iter([fmt.encode(self._backup())])
-        yield "collection_meta.json", self._infos(self._collection_infos())
-        yield "partition_meta.json", self._infos(self._partition_infos())
-        yield "segment_meta.json", self._infos(self._segment_infos())
+        yield "collection_meta.json", _infos(self._collection_infos())
+        yield "partition_meta.json", _infos(self._partition_infos())
+        yield "segment_meta.json", _infos(self._segment_infos())
         yield FULL_META, self._full()
-
-    def _infos(self, items: Iterable[str]) -> Iterator[str]:
-        yield '{"infos":['
-        yield from _joined(items)
-        yield "]}"
 
     # -- entries ----------------------------------------------------------------------------------------------------
 
@@ -186,25 +210,19 @@ class _MetaWriter:
     # -- the lists of the level files -------------------------------------------------------------------------------
 
     def _collection_infos(self) -> Iterator[str]:
-        for entry in self._earlier:
-            parts = [_without(partition, "segment_backups") for partition in entry.get("partition_backups", [])]
-            yield fmt.encode({**_without(entry, "l0_segments"), "partition_backups": parts})
+        yield from _collection_infos(self._earlier)
         for item, dump in self._dumps:
             parts = [partition for partition, _ in self._partitions(item, dump)]
             yield fmt.encode({**self._collection(item, dump), "partition_backups": parts})
 
     def _partition_infos(self) -> Iterator[str]:
-        for entry in self._earlier:
-            for partition in entry.get("partition_backups", []):
-                yield fmt.encode(_without(partition, "segment_backups"))
+        yield from _partition_infos(self._earlier)
         for item, dump in self._dumps:
             for partition, _ in self._partitions(item, dump):
                 yield fmt.encode(partition)
 
     def _segment_infos(self) -> Iterator[str]:
-        for entry in self._earlier:
-            for partition in entry.get("partition_backups", []):
-                yield from map(fmt.encode, partition.get("segment_backups", []))
+        yield from _segment_infos(self._earlier)
         for item, dump in self._dumps:
             for _, segments in self._partitions(item, dump):
                 yield from self._segments(item, segments)
@@ -230,6 +248,30 @@ class _MetaWriter:
     def _full_partitions(self, item: DumpedCollection, dump: FrozenDump) -> Iterator[str]:
         for partition, segments in self._partitions(item, dump):
             yield "".join(_with_list(partition, "segment_backups", self._segments(item, segments)))
+
+
+def _infos(items: Iterable[str]) -> Iterator[str]:
+    yield '{"infos":['
+    yield from _joined(items)
+    yield "]}"
+
+
+def _collection_infos(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for entry in entries:
+        parts = [_without(partition, "segment_backups") for partition in entry.get("partition_backups", [])]
+        yield fmt.encode({**_without(entry, "l0_segments"), "partition_backups": parts})
+
+
+def _partition_infos(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for entry in entries:
+        for partition in entry.get("partition_backups", []):
+            yield fmt.encode(_without(partition, "segment_backups"))
+
+
+def _segment_infos(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for entry in entries:
+        for partition in entry.get("partition_backups", []):
+            yield from map(fmt.encode, partition.get("segment_backups", []))
 
 
 def _without(entry: dict[str, Any], name: str) -> dict[str, Any]:

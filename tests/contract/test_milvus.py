@@ -396,6 +396,39 @@ def test_an_alias_is_no_name_of_a_collection(subject: Subject) -> None:
     assert subject.milvus.find_collection(CollectionRef("default", alias)) is None
 
 
+def test_an_alias_is_taken_from_its_collection_only(subject: Subject) -> None:
+    ref, other = subject.create(), subject.create()
+    subject.milvus.create_alias(ref, f"{ref.name}_live")
+    subject.milvus.drop_alias(other, f"{ref.name}_live")
+    assert subject.find(ref).aliases == (f"{ref.name}_live",)
+    for _ in range(2):
+        subject.milvus.drop_alias(ref, f"{ref.name}_live")
+        assert subject.find(ref).aliases == ()
+
+
+def test_a_collection_is_dropped_by_its_name_and_again_without_harm(subject: Subject) -> None:
+    ref = subject.create()
+    subject.milvus.create_alias(ref, f"{ref.name}_live")
+    subject.milvus.drop_collection(CollectionRef("default", f"{ref.name}_live"))
+    subject.find(ref)
+    subject.milvus.drop_alias(ref, f"{ref.name}_live")
+    for _ in range(2):
+        subject.milvus.drop_collection(ref)
+        assert subject.milvus.find_collection(ref) is None
+
+
+def test_a_database_is_dropped_once_it_is_empty(subject: Subject) -> None:
+    ref = CollectionRef(f"d_{secrets.token_hex(6)}", "c")
+    subject.milvus.create_database(ref.database)
+    subject.request(ref, a_schema())
+    with pytest.raises(MilvusRefused, match="not empty"):
+        subject.milvus.drop_database(ref.database)
+    subject.milvus.drop_collection(ref)
+    for _ in range(2):
+        subject.milvus.drop_database(ref.database)
+        assert ref.database not in subject.milvus.list_databases()
+
+
 def test_a_name_is_given_once(subject: Subject) -> None:
     ref, other, alias = subject.create(), subject.create(), f"a_{secrets.token_hex(4)}"
     subject.milvus.create_alias(ref, alias)

@@ -1,0 +1,219 @@
+"""Leftovers of the runs of one state directory: what nobody will ask for again, and nothing else.
+
+A finished dump is never one, nor is anything of another run or of another state directory. A new kind of leftover is
+one more generator in `Cleaning.find`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from migrator.errors import MigratorError, ObjectMissing
+from migrator.planning.places import claims_folder
+from migrator.running.dump_share import DumpShare
+from migrator.running.journal import StepEvent
+from migrator.running.lock import EXPIRES_S, Holder, LeaseName, LeasePlaces, Leases, find_holder, identity_of
+from migrator.steps.dump_claim import read_claims
+from migrator.steps.seal_dump import find_listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from migrator.ports.clock import Clock
+    from migrator.ports.store import ObjectReader, ObjectStore
+    from migrator.running.runs import Run, StateDirectory
+    from migrator.spec.loaded import LoadedPlan
+    from migrator.steps.dump_claim import DumpClaim
+
+_RUN_ID = re.compile(r"(?P<plan>.+)-\d{8}T\d{6}Z-[0-9a-f]{4}")
+_WATCH_S = EXPIRES_S + 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """Something found; what does not go is listed with the reason why it stays."""
+
+    kind: str
+    name: str
+    reason: str
+    remove: Callable[[], None] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def goes(self) -> bool:
+        """Whether it is deleted."""
+        return self.remove is not None
+
+
+def plan_of(run_id: str) -> str | None:
+    """The plan's name in a run's id."""
+    found = _RUN_ID.fullmatch(run_id)
+    return found["plan"] if found else None
+
+
+def plans_with_folders(state: StateDirectory) -> set[str]:
+    """The names of all plans of which there is a folder, half made ones too."""
+    folders = (state.folder / "runs").glob("*/")
+    return {name for folder in folders if (name := plan_of(folder.name)) is not None}
+
+
+def remove_all(leftovers: Iterable[Leftover]) -> Iterator[tuple[Leftover, str]]:
+    """Delete what goes; each with what it failed of, which is mostly nothing."""
+    for leftover in leftovers:
+        if leftover.remove is None:
+            continue
+        try:
+            leftover.remove()
+        except MigratorError as error:
+            yield leftover, error.message
+        else:
+            yield leftover, ""
+
+
+class Cleaning:
+    """The leftovers of one plan; its local lock is held, so that no process of this state directory is at work.
+
+    `stores` are the staging stores of its runs, each with a plan file that names the places in it.
+    """
+
+    def __init__(
+        self,
+        state: StateDirectory,
+        plan_name: str,
+        stores: Iterable[tuple[ObjectStore, LoadedPlan]],
+        *,
+        clock: Clock,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._state = state
+        self._plan_name = plan_name
+        self._stores = list(stores)
+        self._clock = clock
+        self._tell = tell
+        self._home = identity_of(state.folder)
+        self._runs = {run.run_id: run for run in state.runs() if run.plan.name == plan_name}
+
+    def find(self) -> list[Leftover]:
+        """All of them; those of dead processes elsewhere are watched for half a minute first."""
+        dumps = [leftover for place in self._stores for leftover in self._dumps(*place)]
+        return [*dumps, *self._leases(), *self._folders()]
+
+    # -- dumps ------------------------------------------------------------------------------------------------------
+
+    def _dumps(self, store: ObjectStore, loaded: LoadedPlan) -> Iterator[Leftover]:
+        for claim in read_claims(store, claims_folder(loaded)):
+            run = self._runs.get(claim.run_id)
+            found = self._unknown(store, loaded, claim) if run is None else self._known(store, run)
+            if found is not None:
+                yield found
+
+    def _unknown(self, store: ObjectStore, loaded: LoadedPlan, claim: DumpClaim) -> Leftover | None:
+        prefix = loaded.staging.prefix.lstrip("/")
+        if find_listed(store, prefix) is not None:
+            return None
+        reason = f"it belongs to run {claim.run_id} of plan {claim.plan}, which this state directory does not know"
+        return Leftover(kind="dump", name=prefix, reason=reason)
+
+    def _known(self, store: ObjectStore, run: Run) -> Leftover | None:
+        with self._state.journal(run) as journal:
+            is_mirrored = run.loaded.options.state == "staging"  # and may have gone on elsewhere
+            never_began = not is_mirrored and not run.was_started(journal)
+            is_over = never_began or journal.rollback() is StepEvent.ROLLED_BACK
+            is_unfinished = run.is_unfinished(journal)
+        name = run.plan.dump
+        share = DumpShare.find(store, run)
+        if share is None:
+            return None
+        if is_over:
+            how = "never began" if never_began else "is rolled back"
+            what = "what it does not list of" if share.listed else "it is unfinished:"
+            reason = f"{what} run {run.run_id}, which {how}"
+            return Leftover(kind="dump", name=name, reason=reason, remove=partial(self._remove, store, run))
+        if not is_unfinished:
+            return None
+        reason = f"run {run.run_id} is unfinished: migrator apply --resume, or migrator rollback {run.run_id}"
+        return Leftover(kind="dump", name=name, reason=reason)
+
+    def _remove(self, store: ObjectStore, run: Run) -> None:
+        """Under the lease of the dump; what a finished one lists stays."""
+        places, prefix = LeasePlaces.of(run.loaded), run.loaded.staging.prefix.lstrip("/")
+        with Leases(store, places, prefix, run_id=run.run_id, home=self._home, clock=self._clock) as leases:
+            leases.acquire((), timeout_s=_WATCH_S, on_wait=lambda *_: None)
+            leases.require_dump_held()
+            if (share := DumpShare.find(store, run)) is not None:
+                share.remove(store)
+
+    # -- leases and heartbeats --------------------------------------------------------------------------------------
+
+    def _leases(self) -> Iterator[Leftover]:
+        """Those of dead processes: told by the local lock where they ran here, else by a heart that stands still."""
+        held = [(place, holder, path) for place in self._stores for holder, path in self._held(*place)]
+        beats = [(place, key) for place in self._stores for key in self._beats(*place)]
+        dead = {holder.beat for _, holder, _ in held if holder.home == self._home}
+        watched = [(store, holder.beat) for (store, _), holder, _ in held] + [(store, key) for (store, _), key in beats]
+        dead |= self._silent([each for each in watched if each[1] not in dead])
+        for (store, _), holder, path in held:
+            if holder.beat in dead:
+                remove = partial(store.delete, [f"{path}/{holder.number:08d}"])
+                yield Leftover(kind="lease", name=path, reason=f"its holder, {holder}, is dead", remove=remove)
+        for (store, _), key in beats:
+            if key in dead:
+                reason = "its process is dead"
+                yield Leftover(kind="heartbeat", name=key, reason=reason, remove=partial(store.delete, [key]))
+
+    def _held(self, store: ObjectStore, loaded: LoadedPlan) -> Iterator[tuple[Holder, str]]:
+        """The leases that runs of this plan and state directory hold, each with its folder."""
+        places = LeasePlaces.of(loaded)
+        keys = [entry.key for folder in (places.targets, places.dumps) for entry in store.list_objects(folder)]
+        for path in sorted({key.rpartition("/")[0] for key in keys}):
+            holder = find_holder(store, LeaseName(path=path, label=path))
+            if holder is not None and self._is_own(holder.run_id, holder.home):
+                yield holder, path
+
+    def _is_own(self, run_id: str, home: str = "") -> bool:
+        """A run that is known here; or one that was discarded, and whose process ran here."""
+        return run_id in self._runs or (home == self._home and plan_of(run_id) == self._plan_name)
+
+    def _beats(self, store: ObjectStore, loaded: LoadedPlan) -> Iterator[str]:
+        for entry in store.list_objects(LeasePlaces.of(loaded).beats):
+            try:
+                content = json.loads(store.read(entry.key))
+            except ObjectMissing:
+                continue
+            if self._is_own(content["run_id"]):
+                yield entry.key
+
+    def _silent(self, watched: Sequence[tuple[ObjectStore, str]]) -> set[str]:
+        """The heartbeats that do not move for as long as a living one never rests."""
+        if not watched:
+            return set()
+        before = [_pulse(store, key) for store, key in watched]
+        self._tell(f"watching for {_WATCH_S:.0f} s whether processes elsewhere are alive")
+        self._clock.sleep(_WATCH_S)
+        after = [_pulse(store, key) for store, key in watched]
+        return {key for (_, key), then, now in zip(watched, before, after, strict=True) if then == now}
+
+    # -- the state directory ----------------------------------------------------------------------------------------
+
+    def _folders(self) -> Iterator[Leftover]:
+        for folder in sorted((self._state.folder / "runs").glob("*/")):
+            if plan_of(folder.name) == self._plan_name and not (folder / "run.json").exists():
+                remove = partial(shutil.rmtree, folder)
+                yield Leftover(kind="run", name=folder.name, reason="it never began", remove=remove)
+        for run in self._runs.values():
+            with self._state.journal(run) as journal:
+                was_started = run.was_started(journal)
+            if not was_started:
+                remove = partial(self._state.discard_unstarted, run)
+                yield Leftover(kind="run", name=run.run_id, reason="no step of it was started", remove=remove)
+
+
+def _pulse(store: ObjectReader, key: str) -> bytes | None:
+    try:
+        return store.read(key)
+    except ObjectMissing:
+        return None

@@ -1,0 +1,500 @@
+"""Undoing a run: what it created goes, as far as it is still as the run left it; the rest only by force.
+
+Everything is looked at before anything is dropped, and each removal can be repeated: a rollback that was killed is done
+again, and ends the same. Aliases go first, then collections, then databases, then what the run copied into its dump.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeVar
+
+from migrator.errors import ImportStalled, Interrupted, LockHeld, MigratorError, MilvusRefused, RunError
+from migrator.model.collection import CollectionRef, LoadState
+from migrator.model.import_job import TAG_RUN, ImportState
+from migrator.model.segment import SegmentState
+from migrator.model.timestamps import physical_ms
+from migrator.running.dump_share import DumpShare
+from migrator.running.journal import StepEvent
+from migrator.running.retry import Patience, RetryPolicy
+from migrator.steps.create_collection import CreateCollection, noted_id
+from migrator.steps.create_database import CreateDatabase, is_own_database
+from migrator.steps.flush import flush_and_wait
+from migrator.steps.import_segments import SETTLE_S, SentRequest, sent_requests
+from migrator.steps.switch_alias import SwitchAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from migrator.model.collection import Collection
+    from migrator.model.import_job import ImportJob
+    from migrator.ports.clock import Clock
+    from migrator.ports.lease import Lease
+    from migrator.ports.milvus import MilvusTarget
+    from migrator.ports.store import ObjectReader, ObjectStore
+    from migrator.running.journal import Journal
+    from migrator.running.runs import Run
+
+T = TypeVar("T")
+
+FRESH_S = 5.0
+"""What was looked at longer ago is looked at again before it is dropped."""
+CREATION_SETTLES_S = 30.0
+"""How long a collection whose creation was under way when the run was killed may still turn up."""
+_POLL_S = 0.5
+_POLICY = RetryPolicy(max_elapsed_s=120.0, max_backoff_s=5.0)
+_UNDER_WAY = {ImportState.PENDING, ImportState.RUNNING}
+_NO_SEGMENT = {SegmentState.DROPPED, SegmentState.NOT_EXIST}
+
+
+class Kind(StrEnum):
+    """What a run leaves behind."""
+
+    COLLECTION = "collection"
+    DATABASE = "database"
+    DUMP = "dump"
+
+
+class Verdict(StrEnum):
+    """What shall become of something that a run created."""
+
+    GONE = "gone"
+    """It is not there any more."""
+    REMOVE = "remove"
+    """It is as the run left it."""
+    FORCE = "needs force"
+    """It is not as the run left it, or cannot be told: it goes only with `--force`."""
+    KEEP = "kept"
+    """It stays, and that is as it should be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remnant:
+    """Something that a run created, and what was found of it; `aliases` are all that point at a collection."""
+
+    kind: Kind
+    name: str
+    verdict: Verdict
+    reason: str
+    ref: CollectionRef | None = None
+    collection_id: int = 0
+    aliases: tuple[str, ...] = ()
+
+    def goes(self, *, force: bool) -> bool:
+        """Whether a rollback removes it."""
+        return self.verdict is Verdict.REMOVE or (force and self.verdict is Verdict.FORCE)
+
+
+class Fate(StrEnum):
+    """What became of a remnant."""
+
+    REMOVED = "removed"
+    GONE = "gone"
+    KEPT = "kept"
+    LEFT_ALONE = "left alone"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """One remnant's end; `message` says why it failed."""
+
+    remnant: Remnant
+    fate: Fate
+    message: str = ""
+
+
+def is_rolled_back(endings: Iterable[Ending]) -> bool:
+    """Whether nothing is left to do."""
+    return all(ending.fate not in {Fate.LEFT_ALONE, Fate.FAILED} for ending in endings)
+
+
+class Rollback:
+    """The rollback of one run. The plan's local lock and the run's leases are held.
+
+    `tell` hears what is waited for.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        journal: Journal,
+        target: MilvusTarget,
+        staging: ObjectStore,
+        *,
+        lease: Lease,
+        clock: Clock,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._run = run
+        self._journal = journal
+        self._target = target
+        self._staging = staging
+        self._lease = lease
+        self._clock = clock
+        self._tell = tell
+        self._creations = [step for step in run.plan.steps if isinstance(step, CreateCollection)]
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    def survey(self) -> list[Remnant]:
+        """Everything the run created and what is found of it; waits for its imports to end, and drops nothing.
+
+        What grows in its collections is flushed, so that it can be seen.
+        """
+        self._wait_for_requests()
+        asked = [step for step in self._creations if self._was_requested(step)]
+        there = {step.target: found for step in asked if (found := self._find(step.target)) is not None}
+        faults = self._flush([step.target for step in asked if self._may_be_own(step, there.get(step.target))])
+        collections = [self._collection(step, there.get(step.target), faults) for step in asked]
+        return [*collections, *self._databases(collections), *self._dump()]
+
+    def _was_requested(self, step: CreateCollection) -> bool:
+        return "absent_ts" in self._journal.notes(step.key)
+
+    def _find(self, ref: CollectionRef) -> Collection | None:
+        if ref.database not in self._patiently(self._target.list_databases):
+            return None
+        return self._patiently(lambda: self._target.find_collection(ref))
+
+    def _may_be_own(self, step: CreateCollection, found: Collection | None) -> bool:
+        own = noted_id(self._journal, step.target)
+        return found is not None and own in {None, found.collection_id}
+
+    def _flush(self, refs: Sequence[CollectionRef]) -> dict[CollectionRef, str]:
+        """Seal what grows; where that is refused, the reason, collection by collection."""
+        faults: dict[CollectionRef, str] = {}
+        for _, group in groupby(sorted(refs), key=lambda ref: ref.database):
+            together = list(group)
+            try:
+                self._flush_together(together)
+            except MilvusRefused:
+                for ref in together:
+                    try:
+                        self._flush_together([ref])
+                    except MilvusRefused as error:
+                        faults[ref] = error.message
+        return faults
+
+    def _flush_together(self, refs: Sequence[CollectionRef]) -> None:
+        self._patiently(lambda: flush_and_wait(self._target, refs, self._clock))
+
+    def _collection(
+        self, step: CreateCollection, found: Collection | None, faults: dict[CollectionRef, str]
+    ) -> Remnant:
+        own = noted_id(self._journal, step.target)
+        if found is None or self._was_removed(Kind.COLLECTION, str(step.target)):
+            reason = "dropped" if self._was_removed(Kind.COLLECTION, str(step.target)) else "not there"
+            return self._remnant(step, Verdict.GONE, reason)
+        if own is not None and own != found.collection_id:
+            rows = self._rows_in_words(found)
+            reason = f"somebody dropped it and created another one of this name, which holds {rows}"
+            return self._remnant(step, Verdict.FORCE, f"{reason}: they would be lost", found)
+        try:
+            if own is None:
+                self._require_ours(step, found)
+            difference = faults.get(step.target) or self._difference(step.target, found)
+        except (MilvusRefused, RunError) as error:
+            difference = error.message
+        if difference:
+            return self._remnant(step, Verdict.FORCE, difference, found)
+        return self._remnant(step, Verdict.REMOVE, f"{self._rows_in_words(found)}, as this run left it", found)
+
+    def _remnant(
+        self, step: CreateCollection, verdict: Verdict, reason: str, found: Collection | None = None
+    ) -> Remnant:
+        return Remnant(
+            kind=Kind.COLLECTION,
+            name=step.target.short,
+            verdict=verdict,
+            reason=reason,
+            ref=step.target,
+            collection_id=found.collection_id if found is not None else 0,
+            aliases=found.aliases if found is not None else (),
+        )
+
+    def _require_ours(self, step: CreateCollection, found: Collection) -> None:
+        absent_ts = self._journal.notes(step.key)["absent_ts"]
+        if not isinstance(absent_ts, int):
+            raise TypeError(absent_ts)
+        self._patiently(lambda: step.require_ours(self._target, found, absent_ts))
+
+    def _difference(self, ref: CollectionRef, found: Collection) -> str:
+        """How the collection differs from what the run left, and what would be lost; empty where it does not."""
+        if strange := sorted(set(found.aliases) - self._own_aliases(ref)):
+            noun = "an alias" if len(strange) == 1 else "aliases"
+            return f"somebody gave it {noun}, {', '.join(strange)}, which would be lost"
+        brought = self._brought(ref)
+        if brought is None:
+            rows = self._rows_in_words(found)
+            return f"the target no longer remembers what was imported, so its {rows} may be of others"
+        inserted = self._inserted(ref)
+        counted = self._counted(found)
+        if counted is not None and counted < brought:
+            return f"it holds {_counted(counted, 'row')}, and this run brought {brought:,}: somebody deleted some"
+        more = max(inserted, counted or 0) - brought
+        if more > 0:
+            return (
+                f"somebody wrote {_counted(more, 'row')} to it beside the {brought:,} of this run, which would be lost"
+            )
+        return ""
+
+    def _own_aliases(self, ref: CollectionRef) -> set[str]:
+        steps = [step for step in self._run.plan.steps if isinstance(step, SwitchAlias) and step.target == ref]
+        return {alias for step in steps if self._journal.was_started(step.key) for alias in step.aliases}
+
+    def _brought(self, ref: CollectionRef) -> int | None:
+        """The rows that the run's import jobs brought; None where the target has forgotten one."""
+        total = 0
+        for request in sent_requests(self._journal, ref, self._run.run_id):
+            if request.rows is not None:
+                total += request.rows
+            elif (job := self._find_job(ref, request)) is not None:
+                total += job.rows if job.state is ImportState.COMPLETED else 0
+            elif request.job_id is not None:
+                return None
+        return total
+
+    def _find_job(self, ref: CollectionRef, request: SentRequest) -> ImportJob | None:
+        if request.job_id is not None:
+            job_id = request.job_id
+            return self._patiently(lambda: self._target.find_import_job(job_id))
+        return next((job for job in self._jobs(ref) if job.has_tag(request.tag)), None)
+
+    def _inserted(self, ref: CollectionRef) -> int:
+        segments = self._patiently(lambda: self._target.list_segments(ref))
+        return sum(segment.num_rows for segment in segments if segment.state not in _NO_SEGMENT)
+
+    def _counted(self, found: Collection) -> int | None:
+        """`count(*)`, where every partition is loaded."""
+        loaded = set(found.loaded_partitions) == {partition.name for partition in found.partitions}
+        if found.load_state is not LoadState.LOADED or not loaded:
+            return None
+        return self._patiently(lambda: self._target.count_rows(found.ref))
+
+    def _rows_in_words(self, found: Collection) -> str:
+        try:
+            counted = self._counted(found)
+            return _counted(self._inserted(found.ref) if counted is None else counted, "row")
+        except MilvusRefused:
+            return "rows that could not be counted"
+
+    # -- databases and the dump -------------------------------------------------------------------------------------
+
+    def _databases(self, collections: Sequence[Remnant]) -> Iterator[Remnant]:
+        own = {remnant.ref for remnant in collections}
+        existing = set(self._patiently(self._target.list_databases))
+        for step in self._run.plan.steps:
+            if not isinstance(step, CreateDatabase) or not is_own_database(self._journal, step.name):
+                continue
+            name = step.name
+            if name not in existing or self._was_removed(Kind.DATABASE, name):
+                reason = "dropped" if self._was_removed(Kind.DATABASE, name) else "not there"
+                yield Remnant(kind=Kind.DATABASE, name=name, verdict=Verdict.GONE, reason=reason)
+                continue
+            names = self._patiently(partial(self._target.list_collections, name))
+            others = [each for each in names if CollectionRef(name, each) not in own]
+            verdict = Verdict.KEEP if others else Verdict.REMOVE
+            reason = f"it holds {_listed(others)}" if others else "created by this run"
+            yield Remnant(kind=Kind.DATABASE, name=name, verdict=verdict, reason=reason)
+
+    def _dump(self) -> Iterator[Remnant]:
+        share = self._patiently(lambda: DumpShare.find(self._staging, self._run))
+        if share is None:
+            return
+        name = self._run.plan.dump
+        if share.unlisted:
+            reason = self._patiently(lambda: _share_in_words(self._staging, share))
+            yield Remnant(kind=Kind.DUMP, name=name, verdict=Verdict.REMOVE, reason=reason)
+        if share.listed:
+            what = f"what it lists of this run stays ({_listed(share.listed)})" if share.unlisted else "it is finished"
+            reason = f"{what}; choose another staging.backup_name for the next run, or remove it by hand"
+            yield Remnant(kind=Kind.DUMP, name=name, verdict=Verdict.KEEP, reason=reason)
+
+    # -- waiting ----------------------------------------------------------------------------------------------------
+
+    def _wait_for_requests(self) -> None:
+        """Until no import job of the run is under way, and none can turn up late."""
+        self._wait_for_creations()
+        settled_at = self._clock.monotonic() + self._unsettled_s()
+        looks: dict[int, tuple[ImportState, int]] = {}
+        moved_at = self._clock.monotonic()
+        stall_s = self._run.loaded.options.import_.stall_timeout
+        while True:
+            now = self._clock.monotonic()
+            jobs = [job for job in self._all_jobs() if job.state in _UNDER_WAY]
+            if not jobs and now >= settled_at:
+                return
+            seen = {job.job_id: (job.state, job.progress_percent) for job in jobs}
+            if seen != looks:
+                looks, moved_at = seen, now
+            if jobs and now - moved_at > stall_s:
+                raise ImportStalled(
+                    f"import job {jobs[0].job_id} of this run has not moved for {stall_s / 60:.0f} minutes",
+                    hint=f"look at the target's data nodes, then run migrator rollback {self._run.run_id} again",
+                )
+            self._tell(
+                f"waiting for {_counted(len(jobs), 'import job')} of this run to end"
+                if jobs
+                else f"waiting {settled_at - now:.0f} s for an import request whose reply was lost"
+            )
+            self._clock.sleep(_POLL_S)
+
+    def _wait_for_creations(self) -> None:
+        """A run that was killed in a creation: the collection may still turn up."""
+        for step in self._creations:
+            last = self._journal.last_event(step.key)
+            absent_ts = self._journal.notes(step.key).get("absent_ts")
+            if last is None or last.event is not StepEvent.STARTED or not isinstance(absent_ts, int):
+                continue
+            while noted_id(self._journal, step.target) is None and self._find(step.target) is None:
+                left_s = CREATION_SETTLES_S - self._age_s(absent_ts)
+                if left_s <= 0:
+                    break
+                self._tell(f"waiting {left_s:.0f} s for a creation of {step.target.short} that may be under way")
+                self._clock.sleep(min(left_s, 2.0))
+
+    def _unsettled_s(self) -> float:
+        """How long an import request whose reply was lost may still turn up as a job."""
+        left = [0.0]
+        for step in self._creations:
+            for request in sent_requests(self._journal, step.target, self._run.run_id):
+                is_lost = request.rows is None and request.job_id is None
+                if not is_lost or self._find(step.target) is None or self._find_job(step.target, request) is not None:
+                    continue
+                by_ours = self._clock.now().timestamp() - request.intent_at
+                age_s = min(self._age_s(request.intent_ts), by_ours)
+                left.append(min(SETTLE_S, SETTLE_S - age_s))
+        return max(left)
+
+    def _age_s(self, since_ts: int) -> float:
+        now_ts = self._patiently(self._target.allocate_timestamp)
+        return (physical_ms(now_ts) - physical_ms(since_ts)) / 1000
+
+    def _all_jobs(self) -> Iterator[ImportJob]:
+        databases = set(self._patiently(self._target.list_databases))
+        for _, group in groupby(sorted(step.target for step in self._creations), key=lambda ref: ref.database):
+            ref = next(group)
+            if ref.database in databases:
+                yield from self._jobs(ref)
+
+    def _jobs(self, ref: CollectionRef) -> list[ImportJob]:
+        """The run's own among all of the database."""
+        jobs = self._patiently(lambda: self._target.list_import_jobs(ref))
+        return [job for job in jobs if (TAG_RUN, self._run.run_id) in job.tags]
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        def say(error: MigratorError, seconds: float) -> None:
+            self._tell(f"trying again in {seconds:.0f} s: {error.message}")
+
+        return Patience(_POLICY, self._clock).call(call, on_wait=say)
+
+    # -- removing ---------------------------------------------------------------------------------------------------
+
+    def carry_out(self, remnants: Sequence[Remnant], *, force: bool, on_end: Callable[[Ending], None]) -> list[Ending]:
+        """Remove what goes, and note the end of the rollback if nothing is left to do.
+
+        What fails is in the result; the others go on.
+        """
+        going = [remnant for remnant in remnants if remnant.goes(force=force)]
+        if going:
+            self._journal.add("", StepEvent.ROLLBACK_STARTED)
+        endings = {remnant: Ending(remnant=remnant, fate=_UNTOUCHED[remnant.verdict]) for remnant in remnants}
+        failed = {remnant: message for remnant in going if (message := self._attempt(self._drop_aliases, remnant))}
+        for remnant in remnants:
+            if remnant in going:
+                endings[remnant] = self._end(remnant, failed.get(remnant, ""))
+            elif remnant.kind is Kind.DUMP and (failure := self._attempt(self._give_up_claim, remnant)):
+                endings[remnant] = Ending(remnant=remnant, fate=Fate.FAILED, message=failure)
+            on_end(endings[remnant])
+        if is_rolled_back(endings.values()):
+            self._journal.add("", StepEvent.ROLLED_BACK)
+        return list(endings.values())
+
+    def _end(self, remnant: Remnant, failure: str) -> Ending:
+        if remnant.kind is Kind.DATABASE and (names := self._left_in(remnant.name)):
+            return Ending(remnant=remnant, fate=Fate.LEFT_ALONE, message=f"it still holds {_listed(names)}")
+        failure = failure or self._attempt(self._remove, remnant)
+        return Ending(remnant=remnant, fate=Fate.FAILED if failure else Fate.REMOVED, message=failure)
+
+    def _attempt(self, call: Callable[[Remnant], None], remnant: Remnant) -> str:
+        """What it failed of, if it did."""
+        try:
+            self._patiently(lambda: call(remnant))
+        except (Interrupted, LockHeld):
+            raise
+        except MigratorError as error:
+            return error.message
+        return ""
+
+    def _drop_aliases(self, remnant: Remnant) -> None:
+        for alias in remnant.aliases:
+            if remnant.ref is not None:
+                self._lease.require_held(remnant.ref)
+                self._target.drop_alias(remnant.ref, alias)
+
+    def _remove(self, remnant: Remnant) -> None:
+        """Drop it, and note that once it is seen: what stands there later is not the run's."""
+        if remnant.kind is Kind.DUMP:
+            self._wait_for_requests()  # nobody reads what is deleted
+            self._lease.require_dump_held()
+            if (share := DumpShare.find(self._staging, self._run)) is not None:
+                share.remove(self._staging)
+            return
+        if remnant.ref is not None:
+            self._lease.require_held(remnant.ref)
+            self._require_unchanged(remnant.ref, remnant.collection_id)
+            self._target.drop_collection(remnant.ref)
+        else:
+            self._target.drop_database(remnant.name)
+        self._journal.note(_removal_key(remnant.kind, str(remnant.ref or remnant.name)), {"removed": True})
+
+    def _give_up_claim(self, _: Remnant) -> None:
+        """A finished dump is no run's any more: its files alone keep others from its place."""
+        share = DumpShare.find(self._staging, self._run)
+        if share is not None and not share.unlisted:
+            self._lease.require_dump_held()
+            share.remove(self._staging)
+
+    def _require_unchanged(self, ref: CollectionRef, collection_id: int) -> None:
+        found = self._target.find_collection(ref)
+        if found is not None and found.collection_id != collection_id:
+            raise RunError(f"{ref.short} became another collection meanwhile")
+
+    def _left_in(self, database: str) -> tuple[str, ...]:
+        existing = self._patiently(self._target.list_databases)
+        return self._patiently(partial(self._target.list_collections, database)) if database in existing else ()
+
+    def _was_removed(self, kind: Kind, name: str) -> bool:
+        return self._journal.notes(_removal_key(kind, name)).get("removed") is True
+
+
+_UNTOUCHED = {
+    Verdict.GONE: Fate.GONE,
+    Verdict.KEEP: Fate.KEPT,
+    Verdict.FORCE: Fate.LEFT_ALONE,
+    Verdict.REMOVE: Fate.LEFT_ALONE,
+}
+
+
+def _removal_key(kind: Kind, name: str) -> str:
+    return f"rollback:{kind}:{name}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _share_in_words(store: ObjectReader, share: DumpShare) -> str:
+    objects, size_bytes = 0, 0
+    for found in share.objects(store):
+        objects, size_bytes = objects + 1, size_bytes + found.size_bytes
+    rest = " of what it does not list" if share.listed else ", not finished"
+    return f"{_counted(objects, 'object')}, {size_bytes:,} bytes{rest}"
