@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
     from migrator.ports.lease import Lease
 
+Things = tuple[tuple[str, ...], list[tuple[str, str]], tuple[str, ...], list[str]]
+"""Databases, collections and aliases at the target, and the objects of dumps."""
+
 FILMS = CollectionRef("db1", "films")
 BAK = CollectionRef("db1", "films_bak")
 BOTH = """[books, {source: db1.films, target: "db1.{{ collection }}_bak"}]"""
@@ -108,7 +111,7 @@ class Scene:
         """What the journal says."""
         return self.state.rollback_of(self.run)
 
-    def own_things(self) -> tuple[object, ...]:
+    def own_things(self) -> Things:
         """All that a run of this plan may have created."""
         target = self.pair.target
         collections = [(db, name) for db in target.list_databases() for name in target.list_collections(db)]
@@ -121,7 +124,7 @@ def begin(folder: Path, pair: Pair, state: StateDirectory, collections: str = BO
     return state.begin(loaded, make_plan(loaded, refresh(loaded, pair.readers(), state.migrated(loaded.name))))
 
 
-NOTHING = (("default",), [], (), [])
+NOTHING: Things = (("default",), [], (), [])
 
 
 # -- all of it --------------------------------------------------------------------------------------------------------
@@ -536,26 +539,21 @@ def attempt(scene: Scene, doom: Doom) -> bool:
     return True
 
 
-@pytest.mark.parametrize("until", ["", "seal_dump", "create_index"])
+@pytest.mark.parametrize("until", ["", "seal_dump"])
 def test_a_rollback_killed_at_any_point_ends_the_same(until: str, tmp_path: Path) -> None:
-    number, points = 0, 1
-    while number < points:
+    whole, undisturbed = Scene.make(tmp_path / "whole"), Doom()
+    whole.apply(until=until)
+    assert attempt(whole, undisturbed)
+    ends = whole.own_things()
+    assert len(undisturbed.points) > 10
+    for number in range(len(undisturbed.points)):
         scene, doom = Scene.make(tmp_path / f"{number}"), Doom(strike_at=number)
         scene.apply(until=until)
         assert not attempt(scene, doom)
-        if number == 0:
-            whole, undisturbed = Scene.make(tmp_path / "whole"), Doom()
-            whole.apply(until=until)
-            assert attempt(whole, undisturbed)
-            points, ends = len(undisturbed.points), whole.own_things()
         attempt(scene, Doom())
-        left = scene.own_things()
-        assert [len(part) if part is left[-1] else part for part in left] == [
-            len(part) if part is ends[-1] else part for part in ends
-        ], doom.points[-1]
+        assert scene.own_things() == ends, doom.points[-1]
         assert scene.how_far() is StepEvent.ROLLED_BACK
         assert scene.pair.keys(".migrator/dumps") == {}
-        number += 1
 
 
 def test_a_rollback_killed_again_and_again_ends_the_same(tmp_path: Path) -> None:
