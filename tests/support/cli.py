@@ -120,13 +120,13 @@ class Shell:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def start(self, *arguments: str, without: str = "", **variables: str) -> Running:
-        """Run `migrator` and do not wait; `without` is a variable to unset."""
+    def start(self, *arguments: str, without: str = "", program: str = "migrator", **variables: str) -> Running:
+        """Run `migrator`, or a `program` around it, and do not wait; `without` is a variable to unset."""
         environment = {**_CLEAN, **self.environment, **variables}
         environment.pop(without, None)
         return Running(
             subprocess.Popen(  # noqa: S603 - this program
-                [sys.executable, "-m", "migrator", *arguments],
+                [sys.executable, "-m", program, *arguments],
                 cwd=self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
