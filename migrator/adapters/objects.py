@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _LIST_CHUNK = 1000
 _STATUS = re.compile(r"status code: (\d{3})")
 _S3_CODE = re.compile(r"<Code>(\w+)</Code>")
+_PASSING = {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict"}
+"""S3's own codes that are worth another try whatever their status is: 400, 409."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +203,9 @@ class ObstoreStore:
             return self._no_bucket()
         if number in {401, 403}:
             return self._refused(what, error)
-        if number and number < 500 and number not in {408, 429}:
+        code = _S3_CODE.search(text)
+        passes = number in {408, 429} or (code is not None and code[1] in _PASSING)
+        if number and number < 500 and not passes:
             return StoreRefused(
                 f"{what} failed in {self.place}: {_sentence(error)}",
                 hint=f"see that {self._endpoint.plan_field}.endpoint is the address of an S3 service",

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import sources
 from tests.support.toxics import objects
-from tests.support.toxics.detour import Detour, detour, events, plan_name, waits
+from tests.support.toxics.detour import Detour, detour, events, plan_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,23 +99,27 @@ def test_copies_that_the_store_refuses(way: Detour) -> None:
 
 @pytest.mark.exhaustive
 def test_every_write_loses_its_reply(way: Detour) -> None:
-    """Leases, heartbeats, streamed objects and meta files: each first write of a key is done and not heard of."""
+    """Leases, heartbeats, streamed objects and meta files: each first write of a key is done and not heard of.
+
+    Of a lease's numbers only the first: whoever did not hear that he holds one takes the next.
+    """
     way.write_plan(STREAM)
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
 
     def lose_first(request: objects.Request) -> objects.Reply | None:
         reply = request.forward()
-        if request.target in seen:
+        place = request.target.rpartition("/")[0] if "/.migrator/leases/" in request.target else request.target
+        if (request.method, place) in seen:
             return reply
-        seen.add(request.target)
+        seen.add((request.method, place))
         return None
 
     for method in ("PUT", "POST", "DELETE"):
         way.store.poison(method, "", lose_first, times=None)
-    answer = way.start().finish()
+    answer = way.start().finish(60)
     assert answer.code == 0, answer.text
-    assert any("/.migrator/leases/" in target for target in seen)
-    assert any(f"/{dump(way)}meta/full_meta.json" in target for target in seen)
+    assert any(method == "PUT" and "/.migrator/leases/" in place for method, place in seen)
+    assert any(f"/{dump(way)}meta/full_meta.json" in place for _, place in seen)
     way.assert_all_arrived()
 
 
@@ -144,7 +148,7 @@ def test_a_store_that_is_away_for_a_while(way: Detour) -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("step", ["dump_meta", "copy_segments", "import_segments", "verify_collection"])
+@pytest.mark.parametrize("step", ["copy_segments", "import_segments"])
 def test_a_store_that_is_away_for_longer_than_a_lease_lasts(way: Detour, step: str) -> None:
     """Nobody took the lease over meanwhile, so the run goes on with it."""
     running = way.start()
@@ -166,9 +170,9 @@ def test_a_store_that_stays_away(way: Detour) -> None:
     answer = running.finish()
     assert answer.code == 20, answer.text
     assert time.monotonic() - began < 150
-    failed = events(answer, "step_failed")
-    assert any(f"http://127.0.0.1:{way.store_wire.port}/" in event["message"] for event in failed), failed
-    assert any("no connection" in message for message in waits(answer))
+    (failed,) = {event["message"] for event in events(answer, "step_failed", "copy_segments")}
+    assert "no connection" in failed
+    assert f"http://127.0.0.1:{way.store_wire.port}/" in failed
 
     way.store_wire.accept()
     way.resume()

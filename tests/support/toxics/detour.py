@@ -116,7 +116,7 @@ def events(answer: Answer, event: str, step: str = "") -> list[dict[str, Any]]:
 
 def plan_name(test: str) -> str:
     """A plan's name by a test's, usable in names of collections."""
-    return re.sub(r"\W+", "_", test.removeprefix("test_")).strip("_")[:60]
+    return re.sub(r"\W+", "_", test.removeprefix("test_").lower())[:60].strip("_")
 
 
 @contextlib.contextmanager
