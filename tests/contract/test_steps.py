@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from migrator.adapters.memory import MemoryStore
 from migrator.model.collection import Collection, CollectionRef, LoadState
+from migrator.model.segment import LogKind
 from migrator.planning.planner import make_plan
 from migrator.running.clock import StopSignal
 from migrator.running.executor import Executor
@@ -47,6 +49,7 @@ from tests.support.mortality import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from migrator.adapters.memory import MemoryMilvus
@@ -56,7 +59,7 @@ if TYPE_CHECKING:
 
 FILMS = CollectionRef("db1", "films")
 COLLECTIONS = """[books, {source: db1.films, target: "db1.{{ collection }}_bak"}]"""
-OPTIONS = "options: {transfer: {concurrency: 1}, verify: counts}\n"
+OPTIONS = "options: {transfer: {concurrency: 1, mode: %s}, verify: counts}\n"
 MOST_ATTEMPTS = 400
 
 
@@ -90,11 +93,13 @@ class World:
     folder: Path
 
     @classmethod
-    def make(cls, folder: Path, pair: Pair | None = None, *, collections: str = COLLECTIONS) -> World:
+    def make(
+        cls, folder: Path, pair: Pair | None = None, *, collections: str = COLLECTIONS, mode: str = "auto"
+    ) -> World:
         """Plan the migration of what `a_source` holds."""
         pair = pair or a_source()
         folder.mkdir(exist_ok=True)
-        loaded = a_loaded_plan(folder, collections=collections, more=OPTIONS)
+        loaded = a_loaded_plan(folder, collections=collections, more=OPTIONS % mode)
         return cls(pair, make_plan(loaded, refresh(loaded, pair.readers(), ())), folder)
 
     def context(self, journal: MortalJournal, workers: ThreadPoolExecutor, fate: Fate) -> StepContext:
@@ -197,20 +202,27 @@ class Undisturbed:
     state: dict[str, object]
     empty_journal: bytes
 
+    make_pair: Callable[[], Pair]
+
+    @classmethod
+    def record(cls, folder: Path, make_pair: Callable[[], Pair], *, collections: str = COLLECTIONS) -> Undisturbed:
+        """Let it happen once."""
+        world, fate = World.make(folder, make_pair(), collections=collections), Fate()
+        MortalJournal(world.folder / "journal.db", world.pair.clock, fate).close()
+        empty_journal = (world.folder / "journal.db").read_bytes()
+        world.require_done(fate)
+        return cls(world.plan, tuple(fate.points), end_state(world.pair), empty_journal, make_pair)
+
     def world(self, folder: Path) -> World:
         """The same world anew: ids come from the clock, so the plan fits it; making a journal costs more than a run."""
         folder.mkdir(exist_ok=True)
         (folder / "journal.db").write_bytes(self.empty_journal)
-        return World(a_source(), self.plan, folder)
+        return World(self.make_pair(), self.plan, folder)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    world, fate = World.make(tmp_path_factory.mktemp("undisturbed")), Fate()
-    MortalJournal(world.folder / "journal.db", world.pair.clock, fate).close()
-    empty_journal = (world.folder / "journal.db").read_bytes()
-    world.require_done(fate)
-    return Undisturbed(world.plan, tuple(fate.points), end_state(world.pair), empty_journal)
+    return Undisturbed.record(tmp_path_factory.mktemp("undisturbed"), a_source)
 
 
 def strikes(undisturbed: Undisturbed, kind: str) -> list[int]:
@@ -298,6 +310,200 @@ def test_a_request_or_reply_that_is_lost_is_made_good_by_the_same_attempt(
         world = undisturbed.world(tmp_path / str(number))
         world.require_done(Fate(strike_at=number, lost_reply=True))
         assert end_state(world.pair) == undisturbed.state, point
+
+
+# -- a source that does not hold still --------------------------------------------------------------------------------
+
+
+class EventfulStore(MemoryStore):
+    """A bucket in which something happens just before a copy: before the one of number `at`, or before each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.happens: Callable[[], None] = lambda: None
+        self.at: int | None = None
+        self._copies = 0
+
+    def copy_inside(self, source_key: str, key: str) -> None:
+        """Perhaps without the object that was there a moment ago."""
+        self._count()
+        super().copy_inside(source_key, key)
+
+    def stream(self, key: str, *, part_size: int) -> Iterator[bytes]:
+        """As above."""
+        self._count()
+        return super().stream(key, part_size=part_size)
+
+    def _count(self) -> None:
+        self._copies += 1
+        if self.at in {None, self._copies}:
+            self.happens()
+
+
+def a_pair_with(happens: Callable[[Pair], None], *, at: int | None) -> Pair:
+    """Books in two segments, one of them with a delta log: 11 objects to copy, delta log first."""
+    store = EventfulStore()
+    pair = Pair(store=store)
+    create(pair.source)
+    pair.source.insert(BOOKS, some_rows(4))
+    flush(pair.source)
+    pair.source.delete(BOOKS, [1])
+    pair.source.insert(BOOKS, some_rows(2, start=20))
+    pair.source.create_index(BOOKS, an_index())
+    load(pair.source, pair.clock)
+    store.happens, store.at = (lambda: happens(pair)), at
+    return pair
+
+
+def compact_and_collect(pair: Pair) -> None:
+    """A compaction makes a new segment of the same rows, and the old one's files are taken away; a row goes too."""
+    old = list(pair.keys("files_A"))
+    pair.source.compact(BOOKS)
+    pair.store.delete(old)
+    pair.source.delete(BOOKS, [2])
+
+
+def of_log(pair: Pair, kind: LogKind, number: int) -> str:
+    return list(pair.keys(f"files_A/{kind}"))[number]
+
+
+def rewrite(number: int) -> Callable[[Pair], None]:
+    """The same content in other bytes."""
+
+    def happens(pair: Pair) -> None:
+        key = of_log(pair, LogKind.INSERT, number)
+        pair.store.write(key, pair.store.read(key) + b" ")
+
+    return happens
+
+
+def live_files(pair: Pair) -> dict[str, bytes]:
+    """What a dump of the source as it is now has to hold, by its place in the dump."""
+    wanted = {}
+    segments = {str(segment.segment_id) for segment in pair.source.list_segments(BOOKS)}
+    for key, data in pair.keys("files_A").items():
+        _, kind, collection, partition, segment, *rest = key.split("/")
+        if segment in segments:
+            wanted["/".join([kind, collection, partition, segment, segment, *rest])] = data
+    return wanted
+
+
+def dumped_files(pair: Pair) -> dict[str, bytes]:
+    return {
+        key.removeprefix("backup/a_to_b/binlogs/"): data for key, data in pair.keys("backup/a_to_b/binlogs").items()
+    }
+
+
+def a_moving_pair() -> Pair:
+    return a_pair_with(compact_and_collect, at=5)
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return Undisturbed.record(tmp_path_factory.mktemp("moved"), a_moving_pair, collections="[books]")
+
+
+@pytest.mark.parametrize(
+    ("happens", "at", "rows"),
+    [
+        (compact_and_collect, 1, 4),
+        (compact_and_collect, 5, 4),
+        (compact_and_collect, 11, 4),
+        (rewrite(-1), 5, 5),
+        (rewrite(0), 5, 5),
+        (rewrite(0), 11, 5),
+    ],
+    ids=["vanished first", "vanished", "vanished last", "changed", "changed once copied", "changed at the end"],
+)
+@pytest.mark.parametrize("mode", ["auto", "stream"])
+def test_a_listing_that_is_outdated_is_made_anew_by_the_same_attempt(
+    tmp_path: Path, happens: Callable[[Pair], None], at: int, rows: int, mode: str
+) -> None:
+    pair = a_pair_with(happens, at=at)
+    world = World.make(tmp_path, pair, collections="[books]", mode=mode)
+    world.require_done(Fate())
+    assert len(rows_of(pair.target, BOOKS)) == rows
+    assert rows_of(pair.target, BOOKS) == rows_of(pair.source, BOOKS)
+    assert dumped_files(pair) == live_files(pair)
+    assert len(pair.target.list_import_jobs(BOOKS)) == 1
+
+
+def require_end_of(pair: Pair, moved: Undisturbed, point: Point) -> None:
+    """All but the ids of what the source made meanwhile, which tell the time."""
+    wanted, found = ({**state, "binlogs": None} for state in (moved.state, end_state(pair)))
+    assert found == wanted, point
+    assert dumped_files(pair) == live_files(pair), point
+
+
+@pytest.mark.parametrize("kind", STEP_KINDS)
+def test_a_run_whose_source_moved_may_be_killed_at_any_point(kind: str, moved: Undisturbed, tmp_path: Path) -> None:
+    for number in strikes(moved, kind):
+        point = moved.points[number]
+        world = moved.world(tmp_path / str(number))
+        assert world.attempt(Fate(strike_at=number)) is None, f"point {number} was not reached: {point}"
+        world.require_done(Fate())
+        require_end_of(world.pair, moved, point)
+
+
+@pytest.mark.parametrize("kind", ["copy_segments", "dump_meta"])
+def test_a_run_whose_source_moved_makes_lost_replies_good(kind: str, moved: Undisturbed, tmp_path: Path) -> None:
+    for number in strikes(moved, kind):
+        if moved.points[number].is_request:
+            world = moved.world(tmp_path / str(number))
+            world.require_done(Fate(strike_at=number, lost_reply=True))
+            require_end_of(world.pair, moved, moved.points[number])
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+def test_a_delta_log_that_is_lost_while_its_segment_lives_on_fails_the_run(tmp_path: Path, at: int) -> None:
+    """The new listing would forget its deletes, even those that were copied before."""
+    kept: dict[str, bytes] = {}
+
+    def lose(pair: Pair) -> None:
+        key = of_log(pair, LogKind.DELTA, 0)
+        kept[key] = pair.store.read(key)
+        pair.store.delete([key])
+        rewrite(-1)(pair)  # the listing has to be made anew whatever was copied
+
+    pair = a_pair_with(lose, at=at)
+    world = World.make(tmp_path, pair, collections="[books]")
+    for _ in range(2):
+        result = world.attempt(Fate())
+        assert result is not None
+        assert result.exit_code == 20
+        assert f"{next(iter(kept))} is gone from the source" in result.failures["dump_meta:default.books"].message
+        assert pair.target.list_import_jobs(BOOKS) == ()
+    for key, data in kept.items():
+        pair.store.write(key, data)
+    world.require_done(Fate())
+    assert rows_of(pair.target, BOOKS) == rows_of(pair.source, BOOKS)
+
+
+def test_a_delta_log_that_is_lost_once_it_was_copied_is_not_missed(tmp_path: Path) -> None:
+    pair = a_pair_with(lambda pair: pair.store.delete([of_log(pair, LogKind.DELTA, 0)]), at=5)
+    World.make(tmp_path, pair, collections="[books]").require_done(Fate())
+    assert rows_of(pair.target, BOOKS) == rows_of(pair.source, BOOKS)
+
+
+def test_a_source_that_never_holds_still_ends_the_attempt_and_may_be_resumed(tmp_path: Path) -> None:
+    def move(pair: Pair) -> None:
+        old = list(pair.keys("files_A"))
+        pair.source.compact(BOOKS)
+        pair.store.delete(old)
+
+    pair = a_pair_with(move, at=None)
+    world = World.make(tmp_path, pair, collections="[books]")
+    result = world.attempt(Fate())
+    assert result is not None
+    assert result.exit_code == 20
+    failure = result.failures["copy_segments:default.books"]
+    assert "has vanished since it was listed" in failure.message
+    assert "dataCoord.gc.dropTolerance" in failure.hint
+    assert pair.target.list_import_jobs(BOOKS) == ()
+    pair.store.happens = lambda: None  # type: ignore[attr-defined] # an EventfulStore
+    world.require_done(Fate())
+    assert rows_of(pair.target, BOOKS) == rows_of(pair.source, BOOKS)
+    assert dumped_files(pair) == live_files(pair)
 
 
 # -- other shapes -----------------------------------------------------------------------------------------------------

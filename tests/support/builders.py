@@ -77,6 +77,26 @@ class FakeClock:
             raise self.error
 
 
+@dataclass(slots=True)
+class SetClock:
+    """The clock of a machine that somebody set: its time of day is off by `ahead_s`, its steady clock goes on."""
+
+    clock: FakeClock
+    ahead_s: float = 0.0
+
+    def now(self) -> datetime:
+        """UTC, as this machine believes."""
+        return self.clock.now() + timedelta(seconds=self.ahead_s)
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.clock.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Let that much time be over, for everybody."""
+        self.clock.sleep(seconds)
+
+
 # -- values -----------------------------------------------------------------------------------------------------------
 
 
@@ -304,6 +324,10 @@ class HeldLease:
 
     def require_held(self, target: CollectionRef) -> None:  # noqa: ARG002 - of the protocol
         """It is, or is not."""
+        self.require_dump_held()
+
+    def require_dump_held(self) -> None:
+        """It is, or is not."""
         if self.error is not None:
             raise self.error
 
@@ -318,6 +342,10 @@ class RecordingWatcher:
         """Note it."""
         self.told.append(("waits for the lock", name))
 
+    def run_waits(self, error: MigratorError, seconds: float) -> None:  # noqa: ARG002 - of the protocol
+        """Note it."""
+        self.told.append(("waits", error.message))
+
     def step_started(self, step: Step) -> None:
         """Note it."""
         self.told.append(("started", step.key))
@@ -329,6 +357,10 @@ class RecordingWatcher:
     def step_waits(self, step: Step, error: MigratorError, seconds: float) -> None:  # noqa: ARG002 - of the protocol
         """Note it."""
         self.told.append(("waits", step.key))
+
+    def step_renewed(self, step: Step, error: MigratorError) -> None:  # noqa: ARG002 - of the protocol
+        """Note it."""
+        self.told.append(("renewed", step.key))
 
     def step_finished(self, step: Step, outcome: Outcome) -> None:  # noqa: ARG002 - of the protocol
         """Note it."""

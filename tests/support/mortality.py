@@ -126,24 +126,35 @@ class MortalJournal(Journal):
 
     def __init__(self, path: Path, clock: Clock, fate: Fate) -> None:
         self._fate = fate
-        self._is_comparing = False
+        self._is_passing = False
         super().__init__(path, clock)
         self._db.execute("PRAGMA synchronous=OFF")
 
-    def compare_staged(self, *args: Any, **named: Any) -> tuple[StagedDifference, ...]:  # noqa: ANN401 - as the original
-        """Of its transactions one is durable: the others fill tables that die with the process anyway."""
-        self._fate.pass_point("journal", "before")
-        self._is_comparing = True
+    @contextmanager
+    def _in_passing(self) -> Iterator[None]:
+        """Transactions that fill and drop tables which die with the process anyway: no points."""
+        self._is_passing = True
         try:
-            found = super().compare_staged(*args, **named)
+            yield
         finally:
-            self._is_comparing = False
+            self._is_passing = False
+
+    def compare_staged(self, *args: Any, **named: Any) -> tuple[StagedDifference, ...]:  # noqa: ANN401 - as the original
+        """Of its transactions one is durable."""
+        self._fate.pass_point("journal", "before")
+        with self._in_passing():
+            found = super().compare_staged(*args, **named)
         self._fate.pass_point("journal", "after")
         return found
 
+    def changed_at_source(self, *args: Any, **named: Any) -> tuple[str, ...]:  # noqa: ANN401 - as the original
+        """Of its transactions none is durable."""
+        with self._in_passing():
+            return super().changed_at_source(*args, **named)
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        if self._is_comparing:
+        if self._is_passing:
             with super()._transaction() as db:
                 yield db
             return

@@ -39,7 +39,16 @@ STEPS: list[Step] = [
     Flush(collections=(BOOKS, BAK), enabled=False),
     DumpMeta(needs=("flush",), collection="books_bak", planned=a_collection(), source_root="files_A", may_flush=False),
     CopySegments(
-        source=BOOKS, collection_id=2**62, dump_prefix="backup/x", mode=TransferMode.STREAM, concurrency=3, part_size=5
+        source=BOOKS,
+        collection_id=2**62,
+        source_root="files_A",
+        dump_prefix="backup/x",
+        plan="a-to-b",
+        claims_folder=".migrator/dumps/backup~x",
+        earlier_runs=("run-1",),
+        mode=TransferMode.STREAM,
+        concurrency=3,
+        part_size=5,
     ),
     SealDump(
         follows=("copy_segments:default.books",),

@@ -10,6 +10,7 @@ import pytest
 
 from migrator.errors import (
     Interrupted,
+    ListingOutdated,
     LockHeld,
     MigratorError,
     MilvusRefused,
@@ -22,7 +23,7 @@ from migrator.errors import (
 )
 from migrator.running.clock import StopSignal
 from migrator.running.events import StepState
-from migrator.running.executor import RunResult
+from migrator.running.executor import MAX_GENERATIONS, RunResult
 from migrator.running.journal import Journal, StepEvent
 from migrator.steps.base import Evidence, Outcome, Step
 from tests.support.builders import Pair, RecordingWatcher, a_context, run_steps
@@ -43,6 +44,12 @@ class Errand(Step):
     log: list[str] = field(default_factory=list)
     does: Callable[[], None] = lambda: None
     evidence: Evidence = Evidence.ABSENT
+    stands_on: tuple[str, ...] = ()
+
+    @property
+    def renews(self) -> tuple[str, ...]:
+        """What it is told to stand on."""
+        return self.stands_on
 
     @property
     def key(self) -> str:
@@ -273,6 +280,73 @@ def test_an_outcome_is_in_the_journal(run: Run) -> None:
         (StepEvent.STARTED, {}),
         (StepEvent.FINISHED, {"rows": 3, "objects": 0, "size_bytes": 0, "detail": "absent"}),
     ]
+
+
+# -- begun anew ------------------------------------------------------------------------------------------------------
+
+GONE = ListingOutdated("a has vanished since it was listed", hint="hurry")
+
+
+def listing_and_copy(run: Run, copies: Callable[[], None]) -> list[Step]:
+    """A listing, a copy that stands on it, an import that needs the copy, and what has nothing to do with them."""
+    copy = Errand(name="copy", log=run.log, does=copies, needs=("list",), stands_on=("list",))
+    return [run.errand("list"), copy, run.errand("import", lambda: None, "copy"), run.errand("other")]
+
+
+def test_an_outdated_listing_is_made_anew_before_the_copy_goes_on(run: Run) -> None:
+    result = run.attempt(*listing_and_copy(run, failing(GONE, times=2)))
+    assert result.is_complete
+    assert [name for name in run.log if name != "other"] == ["list", "copy", "list", "copy", "list", "copy", "import"]
+    assert run.log.count("other") == 1
+    assert run.watcher.told.count(("renewed", "copy")) == 2
+    reasons = [entry.data for entry in run.journal.entries("list") if entry.event is StepEvent.RENEWED]
+    assert reasons == [{"reason": GONE.message}] * 2
+
+
+def test_what_is_begun_anew_finds_none_of_its_old_notes(run: Run) -> None:
+    """A step that says by its notes that it was done would be skipped."""
+    notes: list[object] = []
+
+    def listing() -> None:
+        notes.append(run.journal.notes("list"))
+        run.journal.note("list", {"frozen": len(notes)})
+
+    steps = listing_and_copy(run, failing(GONE, times=1))
+    assert run.attempt(run.errand("list", listing), *steps[1:]).is_complete
+    assert notes == [{}, {}]
+    assert run.journal.notes("list") == {"frozen": 2}
+
+
+def test_a_source_that_never_holds_still_fails_the_copy_after_some_generations(run: Run) -> None:
+    result = run.attempt(*listing_and_copy(run, failing(GONE)))
+    assert result.exit_code == 20
+    assert result.failures == {"copy": GONE}
+    assert run.log.count("list") == run.log.count("copy") == 1 + MAX_GENERATIONS
+    assert result.states["import"] is StepState.BLOCKED
+    assert result.states["other"] is StepState.FINISHED
+
+
+def test_a_resume_has_all_its_generations_again(run: Run) -> None:
+    assert run.attempt(*listing_and_copy(run, failing(GONE))).exit_code == 20
+    assert run.attempt(*listing_and_copy(run, failing(GONE, times=MAX_GENERATIONS))).is_complete
+
+
+def test_nothing_is_begun_anew_once_an_import_stands_on_it(run: Run) -> None:
+    """What was sent to the target was of the old listing: with a new one rows would come twice."""
+    run.journal.add("import", StepEvent.STARTED)
+    result = run.attempt(*listing_and_copy(run, failing(GONE)))
+    assert result.failures == {"copy": GONE}
+    assert run.log.count("list") == run.log.count("copy") == 1
+    assert run.journal.times_renewed("list") == 0
+
+
+def test_a_death_between_listing_and_copy_goes_on_with_the_new_listing(run: Run) -> None:
+    for key in ("list", "copy"):
+        run.journal.add(key, StepEvent.STARTED)
+    run.journal.add("list", StepEvent.FINISHED)
+    run.journal.add("list", StepEvent.RENEWED)
+    assert run.attempt(*listing_and_copy(run, lambda: None)).is_complete
+    assert [name for name in run.log if name != "other"] == ["list", "probe copy", "copy", "import"]
 
 
 # -- stop -------------------------------------------------------------------------------------------------------------

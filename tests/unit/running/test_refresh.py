@@ -11,7 +11,7 @@ from migrator.adapters.memory import MemoryStore
 from migrator.errors import Complaint, PlanError, StoreRefused
 from migrator.model.collection import CollectionRef, LoadState
 from migrator.model.observed import MigratedRecord
-from migrator.planning.plan import dump_place
+from migrator.planning.places import dump_place
 from migrator.planning.planner import make_plan
 from migrator.running.refresh import Readers, refresh
 from tests.support.builders import BOOKS, Pair, a_loaded_plan, create, fill, flush, some_rows

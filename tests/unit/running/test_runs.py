@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from migrator.errors import LockHeld, RunError
+from migrator.errors import LockHeld, RunError, StalePlan
 from migrator.planning.planner import make_plan
 from migrator.running.events import StepState
 from migrator.running.journal import StepEvent
 from migrator.running.refresh import refresh
 from migrator.running.runs import Run, StateDirectory, file_digest
-from tests.support.builders import BOOKS, Pair, a_context, a_loaded_plan, fill, run_steps
+from tests.support.builders import BOOKS, Pair, SetClock, a_context, a_loaded_plan, fill, run_steps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,6 +161,65 @@ def test_states_are_as_the_journal_tells(tmp_path: Path, pair: Pair, state: Stat
         StepState.RUNNING,
         StepState.WAITING,
     ]
+
+
+def test_a_run_file_that_was_edited_is_refused(tmp_path: Path, pair: Pair, state: StateDirectory) -> None:
+    run = begin(tmp_path, pair, state)
+    path = run.folder / "run.json"
+    whole = path.read_text()
+    for edited in (
+        whole.replace('"concurrency": ', '"concurrency": 1'),
+        whole.replace("files_B", "files_C"),
+        f"{whole}\n",
+    ):
+        path.write_text(edited)
+        for read_only in (True, False):
+            with (
+                pytest.raises(StalePlan, match="is not the one this journal was kept for") as caught,
+                state.journal(run, read_only=read_only),
+            ):
+                pass
+            assert caught.value.exit_code == 12
+        with pytest.raises(StalePlan):
+            state.unfinished()
+    path.write_text(whole)
+    assert state.unfinished() == [run]
+
+
+def test_runs_stay_in_their_order_when_the_clock_is_set_back(tmp_path: Path, pair: Pair) -> None:
+    clock = SetClock(pair.clock)
+    state = StateDirectory(tmp_path / "state", clock)
+    began = []
+    for ahead_s in (0.0, -3600.0, -86400.0, 5.0):
+        clock.ahead_s = ahead_s
+        began.append(begin(tmp_path, pair, state))
+    assert list(state.runs()) == began
+    moments = [run.created_at for run in began]
+    assert moments == sorted(set(moments))
+
+
+@pytest.mark.parametrize(
+    ("events", "is_kept"),
+    [
+        ([], False),
+        ([StepEvent.STARTED], True),
+        ([StepEvent.STARTED, StepEvent.PARKED], True),
+        ([StepEvent.STARTED, StepEvent.RENEWED], True),
+    ],
+    ids=["never", "started", "parked", "begun anew"],
+)
+def test_a_run_is_discarded_only_if_none_of_its_steps_was_ever_started(
+    tmp_path: Path, pair: Pair, state: StateDirectory, events: list[StepEvent], *, is_kept: bool
+) -> None:
+    run = begin(tmp_path, pair, state)
+    with state.journal(run, read_only=False) as journal:
+        journal.add("", StepEvent.STARTED)  # the attempt, before its first step
+        for event in events:
+            journal.add(run.plan.steps[0].key, event)
+        journal.add("", StepEvent.FINISHED)
+    state.discard_unstarted(run)
+    assert run.folder.exists() == is_kept
+    assert list(state.runs()) == ([run] if is_kept else [])
 
 
 # -- migrated ---------------------------------------------------------------------------------------------------------

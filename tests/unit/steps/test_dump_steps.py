@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from migrator.errors import (
-    MigratorError,
+    ListingOutdated,
+    LockHeld,
     MilvusRefused,
-    ObjectChanged,
     ObjectMissing,
     RunError,
     SchemaDiffers,
@@ -21,17 +26,30 @@ from migrator.errors import (
     StoreUnavailable,
 )
 from migrator.model.collection import CollectionRef, Partition
-from migrator.model.segment import SegmentState
+from migrator.model.segment import SegmentState, StoredObject
+from migrator.steps.base import Evidence
 from migrator.steps.copy_segments import CopySegments, TransferMode
+from migrator.steps.dump_claim import DumpClaim, drop_claim, read_claims
 from migrator.steps.dump_meta import MAX_LISTINGS, DumpMeta, frozen_dump, require_same_schema
 from migrator.steps.flush import Flush
 from migrator.steps.seal_dump import SealDump
-from tests.support.builders import BOOKS, Pair, a_collection, a_schema, an_index, fill, flush, some_rows
+from tests.support.builders import (
+    BOOKS,
+    HeldLease,
+    Pair,
+    a_collection,
+    a_context,
+    a_schema,
+    an_index,
+    fill,
+    flush,
+    run_steps,
+    some_rows,
+)
 from tests.support.stage import Stage, a_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
 
     from migrator.model.collection import Collection
     from migrator.ports.milvus import MilvusSource
@@ -250,14 +268,14 @@ def dumped(stage: Stage) -> Stage:
 
 
 class CountingStore:
-    """A store that counts what is written through it, and says it is another one where `others` is asked for."""
+    """A store that counts what is copied through it."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self.calls: list[str] = []
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a store has
-        if name in {"copy_inside", "write_stream", "write", "delete"}:
+        if name in {"copy_inside", "write_stream"}:
             self.calls.append(name)
         return getattr(self._store, name)
 
@@ -265,6 +283,15 @@ class CountingStore:
 def counting(stage: Stage, **changes: Any) -> tuple[StepContext, CountingStore]:  # noqa: ANN401 - any member
     store = CountingStore(stage.pair.store)
     return replace(stage.ctx, staging=cast("ObjectStore", store), **changes), store
+
+
+@contextmanager
+def a_journal_of_its_own(stage: Stage) -> Iterator[StepContext]:
+    """As run-2 of the same plan sees it, which has made its listing."""
+    with TemporaryDirectory() as folder, a_context(stage.pair, Path(folder), run_id="run-2") as ctx:
+        for step in stage.plan.steps[:2]:
+            step.apply(ctx, Evidence.ABSENT)
+        yield ctx
 
 
 def copy(ctx: StepContext, step: CopySegments) -> int:
@@ -290,16 +317,23 @@ def test_one_bucket_copies_inside(dumped: Stage) -> None:
     assert store.calls == ["copy_inside"] * 6
 
 
+def find_own(stage: Stage, key: str) -> StoredObject | None:
+    """As another store than the source's finds it."""
+    return None if key.startswith("files_A/") else stage.pair.store.find_object(key)
+
+
 def test_another_store_is_streamed_to(dumped: Stage) -> None:
     ctx, store = counting(dumped)
-    hidden = Altered(store, {"find_object": lambda _: None})
+    hidden = Altered(store, {"find_object": lambda key: find_own(dumped, key)})
     assert copy(replace(ctx, staging=cast("ObjectStore", hidden)), dumped.step(CopySegments)) == 6
     assert store.calls == ["write_stream"] * 6
 
 
 def test_another_store_that_forbids_a_look_is_streamed_to(dumped: Stage) -> None:
-    def forbid(_: str) -> None:
-        raise StoreRefused("forbidden")
+    def forbid(key: str) -> StoredObject | None:
+        if key.startswith("files_A/"):
+            raise StoreRefused("forbidden")
+        return dumped.pair.store.find_object(key)
 
     ctx, store = counting(dumped)
     hidden = Altered(store, {"find_object": forbid})
@@ -326,7 +360,7 @@ def test_what_the_service_refuses_to_copy_fails_where_it_shall(dumped: Stage) ->
 
 
 def test_server_side_is_refused_where_it_cannot_be(dumped: Stage) -> None:
-    hidden = Altered(dumped.pair.store, {"find_object": lambda _: None})
+    hidden = Altered(dumped.pair.store, {"find_object": lambda key: find_own(dumped, key)})
     ctx = replace(dumped.ctx, staging=cast("ObjectStore", hidden))
     with pytest.raises(StoreRefused, match="does not hold the source's") as caught:
         copy(ctx, dumped.step(CopySegments, mode=TransferMode.SERVER_SIDE))
@@ -351,21 +385,25 @@ def test_a_copy_that_was_lost_or_changed_is_made_again(dumped: Stage) -> None:
 
 
 def test_a_stranger_in_the_dump_stops_the_copy(dumped: Stage) -> None:
+    dumped.apply(dumped.step(CopySegments))
     collection_id = dumped.step(CopySegments).collection_id
     dumped.pair.store.write(f"backup/a_to_b/binlogs/insert_log/{collection_id}/1/2/2/100/5", b"[]")
     with pytest.raises(StagedFilesDiffer, match="which this run did not put there"):
         dumped.apply(dumped.step(CopySegments))
 
 
-@pytest.mark.parametrize(("action", "error"), [("delete", ObjectMissing), ("change", ObjectChanged)])
-def test_a_source_object_that_moved_is_not_streamed(dumped: Stage, action: str, error: type[MigratorError]) -> None:
-    first = next(iter(dumped.ctx.ledger.binlogs(dumped.step(CopySegments).collection_id))).source.key
+@pytest.mark.parametrize("mode", TransferMode)
+@pytest.mark.parametrize(("action", "said"), [("delete", "has vanished"), ("change", "has changed")])
+def test_a_source_object_that_moved_makes_the_listing_outdated(
+    dumped: Stage, action: str, said: str, mode: TransferMode
+) -> None:
+    last = list(dumped.ctx.ledger.binlogs(dumped.step(CopySegments).collection_id))[-1].source.key
     if action == "delete":
-        dumped.pair.store.delete([first])
+        dumped.pair.store.delete([last])
     else:
-        dumped.pair.store.write(first, b"[]")
-    with pytest.raises(error, match="since it was listed"):
-        dumped.apply(dumped.step(CopySegments, mode=TransferMode.STREAM))
+        dumped.pair.store.write(last, b"[]")
+    with pytest.raises(ListingOutdated, match=f"{last} {said} since it was listed"):
+        dumped.apply(dumped.step(CopySegments, mode=mode))
 
 
 def test_a_copy_that_fails_leaves_the_others_noted(dumped: Stage) -> None:
@@ -390,6 +428,197 @@ def test_a_copy_that_fails_leaves_the_others_noted(dumped: Stage) -> None:
 def test_many_at_once_are_bounded(dumped: Stage) -> None:
     step = dumped.step(CopySegments, concurrency=3)
     assert copy(dumped.ctx, step) == 6
+
+
+def read_again(data: bytes) -> Iterator[bytes]:
+    yield data[:7]
+    yield data[7:]
+
+
+def bent(data: bytes) -> bytes:
+    """As many bytes, one of them another."""
+    return bytes([data[0] ^ 1]) + data[1:]
+
+
+@dataclass
+class UnreliableStore:
+    """A store on the far side of a network that bends or drops bytes of the first transfers of each object."""
+
+    store: ObjectStore
+    does: Callable[[bytes], bytes]
+    way: str
+    times: int = 1
+    etag: Callable[[str | None], str | None] = lambda etag: etag
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a store has
+        return getattr(self.store, name)
+
+    def _carry(self, way: str, key: str, data: bytes) -> bytes:
+        self.seen[key] += way == self.way
+        return self.does(data) if way == self.way and self.seen[key] <= self.times else data
+
+    def stream(self, key: str, *, part_size: int) -> Iterator[bytes]:  # noqa: ARG002 - of the port
+        """Read."""
+        return read_again(self._carry("read", key, self.store.read(key)))
+
+    def write_stream(self, key: str, parts: Iterable[bytes], **_: object) -> None:
+        """Write."""
+        self.store.write(key, self._carry("write", key, b"".join(parts)))
+
+    def find_object(self, key: str) -> StoredObject | None:
+        """With the ETags of this kind of store."""
+        found = self.store.find_object(key)
+        return None if found is None else replace(found, etag=self.etag(found.etag))
+
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """As above."""
+        return (replace(found, etag=self.etag(found.etag)) for found in self.store.list_objects(prefix))
+
+
+def over(stage: Stage, side: str, store: UnreliableStore) -> StepContext:
+    found = cast("ObjectStore", store)
+    return replace(stage.ctx, source_store=found) if side == "source" else replace(stage.ctx, staging=found)
+
+
+@pytest.mark.parametrize(
+    ("side", "way", "does", "said"),
+    [
+        ("source", "read", bent, "sent other bytes of files_A/.* when asked again"),
+        ("source", "read", lambda data: data[:-1], r"sent [\d,]+ of [\d,]+ bytes of files_A/"),
+        ("source", "read", lambda _: b"", r"sent 0 of [\d,]+ bytes of files_A/"),
+        ("staging", "write", bent, "holds other bytes of backup/.* than were written"),
+        ("staging", "write", lambda data: data[:-1], "does not hold backup/.* as it was written"),
+    ],
+    ids=["bent on the way in", "cut short", "empty", "bent on the way out", "cut short on the way out"],
+)
+def test_bytes_that_a_network_bends_are_noticed_and_sent_again(
+    dumped: Stage, side: str, way: str, does: Callable[[bytes], bytes], said: str
+) -> None:
+    step = dumped.step(CopySegments, mode=TransferMode.STREAM)
+    ctx = over(dumped, side, UnreliableStore(dumped.pair.store, does, way))
+    for _ in range(6):
+        with pytest.raises(StoreUnavailable, match=said) as caught:
+            copy(ctx, step)
+        assert caught.value.retryable
+    assert copy(ctx, step) == 6
+    assert_dump_is_the_sources(dumped)
+
+
+def assert_dump_is_the_sources(stage: Stage) -> None:
+    binlogs = list(stage.ctx.ledger.binlogs(stage.step(CopySegments).collection_id))
+    source, dump = stage.pair.keys("files_A"), stage.pair.keys("backup/a_to_b/binlogs")
+    assert dump == {f"backup/a_to_b/binlogs/{b.staged_suffix}": source[b.source.key] for b in binlogs}
+
+
+def test_bytes_bent_for_ever_fail_the_step(dumped: Stage) -> None:
+    store = UnreliableStore(dumped.pair.store, bent, "write", times=1_000)
+    step = dumped.step(CopySegments, mode=TransferMode.STREAM, needs=())
+    result = run_steps([step], over(dumped, "staging", store), dumped.journal)
+    assert result.exit_code == 20
+    assert "than were written" in result.failures[step.key].message
+    assert dumped.ctx.ledger.totals(step.collection_id).copied_objects == 0
+
+
+@pytest.mark.parametrize("side", ["source", "staging"])
+@pytest.mark.parametrize(
+    "etag",
+    [
+        lambda _: None,
+        lambda _: '"0x8DC5A1B2C3D4E5F"',
+        lambda etag: f"{(etag or '').strip(chr(34))}-1",
+        lambda etag: hashlib.md5(f"sealed {etag}".encode(), usedforsecurity=False).hexdigest(),
+    ],
+    ids=["none", "of its own", "of parts", "of what was encrypted"],
+)
+def test_etags_that_are_no_md5_of_the_content_are_no_complaint(
+    dumped: Stage, side: str, etag: Callable[[str | None], str | None]
+) -> None:
+    store = UnreliableStore(dumped.pair.store, bytes, "neither", etag=etag)
+    if side == "source":
+        dumped.apply(dumped.step(Flush))
+        listing = dumped.step(DumpMeta)
+        listing.apply(over(dumped, "source", store), Evidence.ABSENT)
+    step = dumped.step(CopySegments, mode=TransferMode.STREAM)
+    assert copy(over(dumped, side, store), step) == 6
+    assert_dump_is_the_sources(dumped)
+    assert copy(over(dumped, side, store), step) == 6
+
+
+def test_an_object_that_vanishes_while_it_is_read_makes_the_listing_outdated(dumped: Stage) -> None:
+    def vanish(key: str, *, part_size: int) -> Iterator[bytes]:
+        yield from [dumped.pair.store.read(key)[:part_size][:1]]
+        raise ObjectMissing(f"reading {key} failed: there is no such object")
+
+    source = cast("ObjectStore", Altered(dumped.pair.store, {"stream": vanish}))
+    with pytest.raises(ListingOutdated, match="has vanished since it was listed"):
+        copy(replace(dumped.ctx, source_store=source), dumped.step(CopySegments, mode=TransferMode.STREAM))
+
+
+# -- whose a dump is --------------------------------------------------------------------------------------------------
+
+CLAIMS = ".migrator/dumps/backup~a_to_b"
+
+
+def as_run(stage: Stage, run_id: str) -> StepContext:
+    return replace(stage.ctx, run_id=run_id)
+
+
+def test_a_dump_tells_beside_itself_which_run_it_is_of(dumped: Stage) -> None:
+    copy(dumped.ctx, dumped.step(CopySegments))
+    assert list(read_claims(dumped.pair.store, CLAIMS)) == [
+        DumpClaim(run_id="run-1", plan="a-to-b", since=dumped.pair.clock.now().isoformat())
+    ]
+    assert not any("migrator" in key for key in dumped.pair.keys("backup"))
+
+
+def test_a_dump_of_another_plan_is_left_alone(dumped: Stage) -> None:
+    copy(dumped.ctx, dumped.step(CopySegments))
+    before = dumped.pair.keys("")
+    for earlier in ((), ("run-0",)):
+        with pytest.raises(
+            StagedFilesDiffer, match=r"the dump backup/a_to_b belongs to run run-1 of plan a-to-b"
+        ) as caught:
+            copy(as_run(dumped, "run-2"), dumped.step(CopySegments, plan="other", earlier_runs=earlier))
+        assert "staging.backup_name" in caught.value.hint
+    assert dumped.pair.keys("") == before
+
+
+@pytest.mark.parametrize("key", ["meta/full_meta.json", "binlogs/insert_log/1/2/3/3/100/4", "notes.txt"])
+def test_a_folder_that_holds_files_of_nobody_knows_whom_is_left_alone(dumped: Stage, key: str) -> None:
+    dumped.pair.store.write(f"backup/a_to_b/{key}", b"{}")
+    before = dumped.pair.keys("")
+    with pytest.raises(StagedFilesDiffer, match=f"holds backup/a_to_b/{key}, which this run did not put there"):
+        copy(dumped.ctx, dumped.step(CopySegments))
+    assert dumped.pair.keys("") == before
+
+
+def test_a_dump_that_only_begins_like_this_one_is_another(dumped: Stage) -> None:
+    dumped.pair.store.write("backup/a_to_b2/meta/full_meta.json", b"{}")
+    dumped.pair.store.write("backup/a_to/meta/full_meta.json", b"{}")
+    assert copy(dumped.ctx, dumped.step(CopySegments)) == 6
+
+
+def test_a_dump_of_an_earlier_run_of_the_plan_is_gone_on_with(dumped: Stage) -> None:
+    copy(dumped.ctx, dumped.step(CopySegments))
+    with a_journal_of_its_own(dumped) as ctx:
+        assert copy(ctx, dumped.step(CopySegments, earlier_runs=("run-1",))) == 6
+    assert {claim.run_id for claim in read_claims(dumped.pair.store, CLAIMS)} == {"run-1", "run-2"}
+
+
+def test_a_dump_that_was_given_up_is_anybodys(dumped: Stage) -> None:
+    copy(dumped.ctx, dumped.step(CopySegments))
+    dumped.pair.store.delete(dumped.pair.keys("backup"))
+    drop_claim(dumped.pair.store, CLAIMS, "run-1")
+    with a_journal_of_its_own(dumped) as ctx:
+        assert copy(ctx, dumped.step(CopySegments, plan="other")) == 6
+
+
+def test_nothing_is_written_into_a_dump_whose_lease_is_lost(dumped: Stage) -> None:
+    before = dumped.pair.keys("")
+    with pytest.raises(LockHeld):
+        copy(replace(dumped.ctx, lease=HeldLease(LockHeld("somebody else has it"))), dumped.step(CopySegments))
+    assert dumped.pair.keys("") == before
 
 
 # -- seal_dump --------------------------------------------------------------------------------------------------------
@@ -442,7 +671,7 @@ def test_only_what_is_fully_copied_is_sealed(tmp_path: Path) -> None:
 def test_what_earlier_runs_sealed_stays(dumped: Stage) -> None:
     earlier = {"collection_id": 1, "collection_name": "older", "size": 7, "db_name": "db9", "partition_backups": []}
     dumped.pair.store.write("backup/a_to_b/meta/full_meta.json", json.dumps({"collection_backups": [earlier]}).encode())
-    dumped.apply(dumped.step(CopySegments))
+    dumped.apply(dumped.step(CopySegments, earlier_runs=("run-0",)))
     dumped.apply(dumped.step(SealDump))
     full = meta(dumped.pair)
     assert [entry["collection_name"] for entry in full["collection_backups"]] == ["older", "books"]

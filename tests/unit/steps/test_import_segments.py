@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from migrator.adapters.memory import MemoryMilvus
 from migrator.errors import (
     ImportIncomplete,
     ImportJobFailed,
@@ -22,7 +23,7 @@ from migrator.steps import import_segments
 from migrator.steps.base import Evidence
 from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.import_segments import SETTLE_S, ImportSegments, imported_rows
-from tests.support.builders import BOOKS, HeldLease, Pair, create, fill, flush, some_rows
+from tests.support.builders import BOOKS, HeldLease, Pair, SetClock, create, fill, flush, some_rows
 from tests.support.stage import Stage, a_stage
 
 if TYPE_CHECKING:
@@ -239,24 +240,108 @@ def test_a_request_that_is_registered_late_is_not_sent_again(stage: Stage, late_
     assert count(stage) == 3
 
 
-def test_the_settle_time_is_by_the_targets_clock(stage: Stage) -> None:
-    """Ours may jump: it does not count."""
+@dataclass(slots=True)
+class Clocks:
+    """The clocks of this process and of the target, either of which somebody may set."""
+
+    own: SetClock
+    target: SetClock
+
+
+@pytest.fixture
+def clocks_and_stage(tmp_path: Path) -> Iterator[tuple[Clocks, Stage]]:
+    """Books with 3 rows, all done up to the import, between machines with clocks of their own."""
+    pair = Pair()
+    clocks = Clocks(SetClock(pair.clock), SetClock(pair.clock))
+    pair.target = MemoryMilvus("http://milvus_B:19530", pair.store, "files_B", clocks.target, number=1)
+    fill(pair, rows=3)
+    with a_stage(tmp_path, pair) as stage:
+        stage.apply_before(ImportSegments)
+        yield clocks, replace(stage, ctx=replace(stage.ctx, clock=clocks.own))
+
+
+HOUR_S, DAY_S = 3600.0, 86400.0
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "set_at_s"),
+    [(0.0, None), (60.0, None), (0.0, 0.5), (60.0, SETTLE_S - 1)],
+    ids=["set at once", "set while it was dead", "set at the first look", "set at the last look"],
+)
+@pytest.mark.parametrize(
+    ("own_s", "target_s"),
+    [(jump_s, 0.0) for jump_s in (DAY_S, HOUR_S, 20.0, -20.0, -HOUR_S, -DAY_S)]
+    + [(0.0, jump_s) for jump_s in (HOUR_S, 100.0, 20.0, -20.0, -HOUR_S)]
+    + [(HOUR_S, -HOUR_S), (-HOUR_S, HOUR_S)],
+)
+def test_no_clock_that_is_set_brings_the_second_request_forward(
+    clocks_and_stage: tuple[Clocks, Stage], own_s: float, target_s: float, set_at_s: float | None, waited_s: float
+) -> None:
+    """Set while the process was dead, or while it waits for the request to settle."""
+    clocks, stage = clocks_and_stage
+    step, clock = stage.step(ImportSegments), stage.pair.clock
+    with pytest.raises(MilvusUnavailable):
+        apply(with_target(stage, start_import=lose_request), step)
+    lost_at = clock.monotonic()
+    clock.sleep(waited_s)
+    resumed_at, sent_at = clock.monotonic(), []
+
+    def looked(*args: Any) -> tuple[ImportJob, ...]:  # noqa: ANN401 - as the port
+        if clock.monotonic() - resumed_at >= (set_at_s or 0.0):
+            clocks.own.ahead_s, clocks.target.ahead_s = own_s, target_s
+        return stage.pair.target.list_import_jobs(*args)
+
+    def start(*args: Any, **named: Any) -> int:  # noqa: ANN401 - as the port
+        sent_at.append(clock.monotonic())
+        return stage.pair.target.start_import(*args, **named)
+
+    if set_at_s is None:
+        clocks.own.ahead_s, clocks.target.ahead_s = own_s, target_s
+    assert apply(with_target(stage, list_import_jobs=looked, start_import=start), step) == 3
+    assert len(sent_at) == 1
+    assert sent_at[0] - lost_at >= SETTLE_S
+    assert sent_at[0] - resumed_at <= SETTLE_S + 40 + 5  # and nobody waits for ever
+    assert count(stage) == 3
+
+
+@pytest.mark.parametrize(("own_s", "target_s"), [(HOUR_S, 0.0), (-HOUR_S, 0.0), (0.0, HOUR_S)])
+def test_a_request_that_is_registered_late_is_found_whatever_clock_was_set(
+    clocks_and_stage: tuple[Clocks, Stage], own_s: float, target_s: float
+) -> None:
+    clocks, stage = clocks_and_stage
+    step, clock = stage.step(ImportSegments), stage.pair.clock
+    held_back: list[tuple[Any, Any]] = []
+
+    def start(*args: Any, **named: Any) -> int:  # noqa: ANN401 - as the port
+        held_back.append((args, named))
+        raise MilvusUnavailable("the connection broke")
+
+    with pytest.raises(MilvusUnavailable):
+        apply(with_target(stage, start_import=start), step)
+    due = clock.monotonic() + SETTLE_S - 4
+    clocks.own.ahead_s, clocks.target.ahead_s = own_s, target_s
+
+    def listed(*args: Any) -> tuple[ImportJob, ...]:  # noqa: ANN401 - as the port
+        if held_back and clock.monotonic() >= due:
+            request, options = held_back.pop()
+            stage.pair.target.start_import(*request, **options)
+        return stage.pair.target.list_import_jobs(*args)
+
+    assert apply(with_target(stage, list_import_jobs=listed), step) == 3
+    assert held_back == []
+    assert count(stage) == 3
+
+
+def test_a_target_whose_clock_says_that_it_forgot_leaves_it_to_a_person(
+    clocks_and_stage: tuple[Clocks, Stage],
+) -> None:
+    clocks, stage = clocks_and_stage
     step = stage.step(ImportSegments)
     with pytest.raises(MilvusUnavailable):
         apply(with_target(stage, start_import=lose_request), step)
-    stands_still = stage.pair.target.allocate_timestamp()
-    stage.pair.clock.sleep(3600)
-    asked = 0
-
-    def now() -> int:
-        nonlocal asked
-        asked += 1
-        if asked > 50:
-            raise Interrupted("enough")
-        return stands_still
-
-    with pytest.raises(Interrupted):
-        apply(with_target(stage, allocate_timestamp=now), step)
+    clocks.target.ahead_s = DAY_S
+    with pytest.raises(StepInDoubt, match="no longer remembers"):
+        apply(stage.ctx, step)
     assert stage.pair.target.list_import_jobs(BOOKS) == ()
 
 
