@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 class Clock(Protocol):
     """Wall time for people, monotonic time for waiting."""
 
+    @property
+    def boot_id(self) -> str:
+        """Which steady clock this is: processes with the same one may compare their `monotonic`; empty if unknown."""
+
     def now(self) -> datetime:
         """UTC."""
 

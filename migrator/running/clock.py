@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 from migrator.errors import Interrupted
 
@@ -28,11 +29,24 @@ class StopSignal:
         return self._event.wait(seconds)
 
 
+def boot_id() -> str:
+    """The running kernel's id since its start; empty where there is none to read."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
 class SystemClock:
     """Wall time, monotonic time, and a sleep that listens to `stop`."""
 
     def __init__(self, stop: StopSignal | None = None) -> None:
         self._stop = stop or StopSignal()
+
+    @property
+    def boot_id(self) -> str:
+        """Which steady clock this is."""
+        return boot_id()
 
     def now(self) -> datetime:
         """UTC."""

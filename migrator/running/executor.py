@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _OVER = {StepState.FINISHED, StepState.FAILED, StepState.BLOCKED, StepState.PARKED}
 _LOOK_S = 0.5
 MAX_GENERATIONS = 5
-"""How often a step is begun anew, with what it stands on, before its failure counts."""
+"""How often an attempt begins a step anew, with what it stands on, before its failure counts."""
 
 
 @dataclass(slots=True)
@@ -78,6 +79,7 @@ class Executor:
         self._policy = policy
         self._parallelism = parallelism
         self._result = RunResult()
+        self._renewals: Counter[str] = Counter()
         self._guard = threading.Lock()
 
     def run(self) -> RunResult:
@@ -157,8 +159,9 @@ class Executor:
         built_on = [other.key for other in self._steps.values() if step.key in other.needs]
         if any(map(self._journal.was_started, built_on)):
             return False
-        if any(self._journal.times_renewed(key) >= MAX_GENERATIONS for key in step.renews):
+        if self._renewals[step.key] >= MAX_GENERATIONS:
             return False
+        self._renewals[step.key] += 1
         for key in (*step.renews, step.key):
             self._journal.add(key, StepEvent.RENEWED, {"reason": error.message})
             self._settle(self._steps[key], StepState.WAITING)

@@ -144,7 +144,8 @@ class Journal:
             ) from error
 
     def _require_readable(self) -> None:
-        found = int(self._rows("SELECT value FROM meta WHERE name = 'format_version'")[0][0])
+        noted = self._rows("SELECT value FROM meta WHERE name = 'format_version'")
+        found = int(noted[0][0]) if noted else FORMAT_VERSION  # a power cut while it was made may leave none
         if found > FORMAT_VERSION:
             raise RunError(
                 f"the journal {self._path} has format {found}, and this version of migrator reads up to "

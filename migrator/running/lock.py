@@ -15,14 +15,15 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import LockHeld, MigratorError, ObjectMissing
 from migrator.planning.places import beats_folder, dumps_folder, flat, targets_folder
+from migrator.running.clock import boot_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -115,12 +116,8 @@ def break_lease(store: ObjectStore, lease: LeaseName) -> None:
 
 def identity_of(state_folder: Path) -> str:
     """Which state directory on which machine this is, since its last start: what a local lock can vouch for."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        boot = ""
     found = state_folder.stat()
-    return f"{socket.gethostname()}/{boot}/{found.st_dev}:{found.st_ino}"
+    return f"{socket.gethostname()}/{boot_id()}/{found.st_dev}:{found.st_ino}"
 
 
 class Leases:

@@ -56,11 +56,16 @@ class _Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _BatchNotes:
-    """What is durably known of a batch: the target's clock (hybrid) and ours (seconds) before the last request left."""
+    """What is durably known of a batch, with the time before the last request left.
+
+    It is told by the target's clock (hybrid), by our time of day, and by our steady clock since boot `boot` (seconds).
+    """
 
     attempt: int = 0
     intent_ts: int = 0
     intent_at: float = 0.0
+    steady_at: float = 0.0
+    boot: str = ""
     job_id: int | None = None
     rows: int | None = None
 
@@ -318,7 +323,13 @@ class _Imports:
         return (physical_ms(self._ctx.target.allocate_timestamp()) - physical_ms(notes.intent_ts)) / 1000
 
     def _settled_s(self, notes: _BatchNotes, age_s: float, waited_s: float) -> float:
-        """Since the request left, as far as it is certain: where the clocks disagree, only what was waited here."""
+        """Since the request left, as far as it is certain.
+
+        The steady clock cannot be set. After a boot or on another machine there is none, and two clocks have to agree;
+        where they do not, only what was waited here counts.
+        """
+        if notes.boot and notes.boot == self._ctx.clock.boot_id:
+            return self._ctx.clock.monotonic() - notes.steady_at
         by_ours = self._ctx.clock.now().timestamp() - notes.intent_at
         return min(age_s, by_ours) if abs(age_s - by_ours) <= CLOCKS_AGREE_S else waited_s
 
@@ -328,8 +339,15 @@ class _Imports:
         require_staged_exactly(ctx, step.dump_prefix, step.collection_id, batch.partition_id)
         ctx.lease.require_held(step.target)
         attempt = self._notes(batch).attempt + 1
-        now_ts, now = ctx.target.allocate_timestamp(), ctx.clock.now().timestamp()
-        self._note(batch, attempt=attempt, intent_ts=now_ts, intent_at=now, job_id=None)
+        self._note(
+            batch,
+            attempt=attempt,
+            intent_ts=ctx.target.allocate_timestamp(),
+            intent_at=ctx.clock.now().timestamp(),
+            steady_at=ctx.clock.monotonic(),
+            boot=ctx.clock.boot_id,
+            job_id=None,
+        )
         cut_ts = frozen_dump(ctx.ledger, step.source).cut_ts
         job_id = ctx.target.start_import(step.target, batch, end_ts=cut_ts, tag=self._tag(batch, attempt))
         self._note(batch, job_id=job_id)

@@ -105,6 +105,7 @@ class SealDump(Step):
         for collection in copied:
             require_staged_exactly(ctx, self.dump_prefix, collection.collection_id)
         if copied:
+            ctx.lease.require_dump_held()
             self._write(ctx, copied)
         if missing := [c.source.short for c in self.collections if c not in copied]:
             raise RunError(

@@ -60,6 +60,11 @@ class FakeClock:
         self.error: BaseException | None = None
         """Raised by the next sleeps."""
 
+    @property
+    def boot_id(self) -> str:
+        """Unknown, so that time is told by the other clocks."""
+        return ""
+
     def now(self) -> datetime:
         """UTC."""
         return self._start + timedelta(seconds=self._elapsed_s)
@@ -83,6 +88,7 @@ class SetClock:
 
     clock: FakeClock
     ahead_s: float = 0.0
+    boot_id: str = ""
 
     def now(self) -> datetime:
         """UTC, as this machine believes."""

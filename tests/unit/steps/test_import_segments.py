@@ -332,6 +332,20 @@ def test_a_request_that_is_registered_late_is_found_whatever_clock_was_set(
     assert count(stage) == 3
 
 
+def test_both_clocks_set_together_do_not_bring_it_forward(clocks_and_stage: tuple[Clocks, Stage]) -> None:
+    """One machine for all, set by minutes while it runs: its steady clock knows better."""
+    clocks, stage = clocks_and_stage
+    clocks.own.boot_id = "the same boot"
+    step, clock = stage.step(ImportSegments), stage.pair.clock
+    with pytest.raises(MilvusUnavailable):
+        apply(with_target(stage, start_import=lose_request), step)
+    lost_at = clock.monotonic()
+    clocks.own.ahead_s = clocks.target.ahead_s = 600.0
+    apply(stage.ctx, step)
+    assert clock.monotonic() - lost_at >= SETTLE_S
+    assert len(stage.pair.target.list_import_jobs(BOOKS)) == 1
+
+
 def test_a_target_whose_clock_says_that_it_forgot_leaves_it_to_a_person(
     clocks_and_stage: tuple[Clocks, Stage],
 ) -> None:
