@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
 _LIST_CHUNK = 1000
+_SILENCE_S = 30
+"""How long a small request may hear nothing: a connection that nobody closed must not hold a heartbeat for long."""
+_BODY_SILENCE_S = 300
+"""The same for requests that move bodies: the service copies big ones without a word, and slow lines send for long."""
 _STATUS = re.compile(r"status code: (\d{3})")
 _S3_CODE = re.compile(r"<Code>(\w+)</Code>")
 _PASSING = {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict"}
@@ -57,9 +61,9 @@ class StoreEndpoint:
     patience_s: float = 10.0
 
 
-def _client_options(endpoint: StoreEndpoint) -> ClientConfig:
+def _client_options(endpoint: StoreEndpoint, silence_s: int) -> ClientConfig:
     # A big object may take long; silence is what tells a dead connection.
-    options: ClientConfig = {"connect_timeout": "5s", "read_timeout": "300s", "timeout": "6h"}
+    options: ClientConfig = {"connect_timeout": "5s", "read_timeout": f"{silence_s}s", "timeout": "6h"}
     if endpoint.endpoint and endpoint.endpoint.startswith("http://"):
         options["allow_http"] = True
     if endpoint.ca_cert:
@@ -85,7 +89,7 @@ def _retry(endpoint: StoreEndpoint) -> RetryConfig:
     }
 
 
-def _open(endpoint: StoreEndpoint) -> S3Store | LocalStore:
+def _open(endpoint: StoreEndpoint, silence_s: int) -> S3Store | LocalStore:
     if endpoint.bucket is None:
         return LocalStore("/")
     wanted: dict[str, Any] = {
@@ -99,9 +103,8 @@ def _open(endpoint: StoreEndpoint) -> S3Store | LocalStore:
     }
     config = {name: value for name, value in wanted.items() if value is not None}
     with nullcontext() if endpoint.ambient else _without_ambient_settings():
-        return S3Store(
-            endpoint.bucket, client_options=_client_options(endpoint), retry_config=_retry(endpoint), **config
-        )
+        options = _client_options(endpoint, silence_s)
+        return S3Store(endpoint.bucket, client_options=options, retry_config=_retry(endpoint), **config)
 
 
 @contextmanager
@@ -141,7 +144,8 @@ class ObstoreStore:
     def __init__(self, endpoint: StoreEndpoint) -> None:
         self._endpoint = endpoint
         try:
-            self._store = _open(endpoint)
+            self._store = _open(endpoint, _SILENCE_S)
+            self._bodies = _open(endpoint, _BODY_SILENCE_S)
         except (ValueError, foreign.BaseError) as error:
             raise StoreRefused(
                 f"the store {self.place} cannot be opened: {_sentence(error)}",
@@ -247,7 +251,7 @@ class ObstoreStore:
     def stream(self, key: str, *, part_size: int) -> Iterator[bytes]:
         """The object's bytes in parts."""
         with self._translated(f"reading {key}"):
-            for part in obstore.get(self._store, key).stream(min_chunk_size=part_size):
+            for part in obstore.get(self._bodies, key).stream(min_chunk_size=part_size):
                 yield bytes(part)
 
     # -- writing ----------------------------------------------------------------------------------------------------
@@ -270,7 +274,7 @@ class ObstoreStore:
         source = iter(parts)
         with self._translated(f"writing {key}"), ThreadPoolExecutor(1) as reader:
             fetched = iter(lambda: reader.submit(next, source, None).result(), None)
-            obstore.put(self._store, key, fetched, use_multipart=multipart, chunk_size=part_size, max_concurrency=1)
+            obstore.put(self._bodies, key, fetched, use_multipart=multipart, chunk_size=part_size, max_concurrency=1)
 
     def copy_inside(self, source_key: str, key: str) -> None:
         """Let the service copy the object; on the local file system that is a hard link.
@@ -282,7 +286,7 @@ class ObstoreStore:
             if self._endpoint.bucket is None:
                 _link(Path("/", source_key), Path("/", key))
             else:
-                obstore.copy(self._store, source_key, key)
+                obstore.copy(self._bodies, source_key, key)
 
     def sweep(self, prefix: str) -> None:
         """Remove what writes that were killed left below the folder: on the local file system `name#<number>`."""

@@ -255,8 +255,20 @@ def test_a_connection_that_garbles(way: Detour) -> None:
 
 
 @pytest.mark.exhaustive
+def test_a_connection_that_falls_silent(way: Detour) -> None:
+    """Packets are lost, and nobody is told: calls run into their deadlines, and a new connection is made."""
+    running = way.start()
+    wait_for_call(way.target.calls, "GetImportState")
+    way.target.wire.silent_for(5)
+    answer = running.finish(within_s=150)
+    assert answer.code == 0, answer.text
+    assert import_attempts(way) == ["1"]
+    way.assert_all_arrived()
+
+
+@pytest.mark.exhaustive
 def test_slow_connections(way: Detour) -> None:
-    """Every chunk is late by a third of a second."""
+    """Every chunk is late."""
     way.source.wire.delay_s = way.target.wire.delay_s = 0.15
     answer = way.start().finish()
     assert answer.code == 0, answer.text

@@ -75,11 +75,14 @@ def test_copies_whose_reply_is_lost(way: Detour) -> None:
 
 @pytest.mark.exhaustive
 def test_bytes_that_are_not_the_objects(way: Detour) -> None:
-    """A body of the right length with other bytes is noticed before anything is imported."""
+    """A body of the right length with other bytes, on the way out or in, is noticed before anything is imported."""
     way.write_plan(STREAM)
-    garbled = way.store.poison("GET", "files_A/insert_log", objects.garbled, times=1)
+    garbled = [
+        way.store.poison("GET", "files_A/insert_log", objects.garbled),
+        way.store.poison("PUT", f"{dump(way)}binlogs/insert_log", objects.garbled_on_the_way_in),
+    ]
     answer = way.start().finish()
-    assert garbled.hits == 1
+    assert [toxic.hits for toxic in garbled] == [1, 1]
     assert answer.code in {0, 20}, answer.text
     if answer.code == 20:
         assert not events(answer, "step_started", "import_segments")
@@ -155,6 +158,17 @@ def test_a_store_that_is_away_for_longer_than_a_lease_lasts(way: Detour, step: s
     running.wait_for_event("step_started", step)
     way.store_wire.down_for(40)
     answer = running.finish()
+    assert answer.code == 0, answer.text
+    way.assert_all_arrived()
+
+
+@pytest.mark.exhaustive
+def test_a_store_that_falls_silent(way: Detour) -> None:
+    """Packets are lost and connections stay open: the run finds out by itself, and does not wait for minutes."""
+    running = way.start()
+    running.wait_for_event("step_started", "import_segments")
+    way.store_wire.silent_for(12)
+    answer = running.finish(within_s=100)
     assert answer.code == 0, answer.text
     way.assert_all_arrived()
 

@@ -22,7 +22,6 @@ COPY = "COPY"
 LIST = "LIST"
 """Stands for a GET of a listing."""
 _HOP = {"connection", "transfer-encoding", "content-length", "server", "date"}
-_OF_A_BODY = {"GET", "PUT", "POST"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +43,11 @@ class Request:
     target: str
     headers: Mapping[str, str]
     body: bytes
-    _forward: Callable[[], Reply]
+    _forward: Callable[[bytes], Reply]
 
-    def forward(self) -> Reply:
-        """Let the store do it, and return its answer."""
-        return self._forward()
+    def forward(self, body: bytes | None = None) -> Reply:
+        """Let the store do it, with another body where one is given, and return its answer."""
+        return self._forward(self.body if body is None else body)
 
 
 Effect = Callable[[Request], Reply | None]
@@ -153,7 +152,7 @@ def _handler_of(proxy: StoreProxy) -> type[BaseHTTPRequestHandler]:
                 target=unquote(self.path),
                 headers=headers,
                 body=body,
-                _forward=lambda: proxy.send(self.command, self.path, headers, body),
+                _forward=lambda sent: proxy.send(self.command, self.path, headers, sent),
             )
             reply = proxy.answer(request)
             if reply is None:
@@ -228,9 +227,17 @@ def truncated(request: Request) -> Reply:
 def garbled(request: Request) -> Reply:
     """As long as it should be, with some bytes that are not the store's."""
     reply = request.forward()
-    middle = len(reply.body) // 2
-    flipped = bytes(byte ^ 0xFF for byte in reply.body[middle : middle + 16])
-    return replace(reply, body=reply.body[:middle] + flipped + reply.body[middle + 16 :])
+    return replace(reply, body=_garbled(reply.body))
+
+
+def garbled_on_the_way_in(request: Request) -> Reply:
+    """The store gets other bytes than were sent, and says that it has them."""
+    return request.forward(_garbled(request.body))
+
+
+def _garbled(body: bytes) -> bytes:
+    middle = len(body) // 2
+    return body[:middle] + bytes(byte ^ 0xFF for byte in body[middle : middle + 16]) + body[middle + 16 :]
 
 
 def delayed(seconds: float) -> Effect:

@@ -1,4 +1,4 @@
-"""A TCP proxy: connections that are refused, cut, slow, cut after some bytes, or garbled."""
+"""A TCP proxy: connections that are refused, cut, slow, silent, cut after some bytes, or garbled."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class Wire:
     """Each connection is reset once so many bytes came back over it."""
     garble_after_bytes: int | None = None
     """From this byte of an answer on, every bit is flipped."""
+    is_silent: bool = False
+    """Nothing comes through, and nobody is told; a connection that lost bytes stays silent for ever."""
     port: int = 0
     connections: int = 0
     _reserved: socket.socket = field(init=False)
@@ -83,6 +85,12 @@ class Wire:
         time.sleep(seconds)
         self.accept()
 
+    def silent_for(self, seconds: float) -> None:
+        """Be silent for so long, as a network that drops packets, and return once it is over."""
+        self.is_silent = True
+        time.sleep(seconds)
+        self.is_silent = False
+
     def _serve(self, listener: socket.socket) -> None:
         while True:
             try:
@@ -105,8 +113,12 @@ class Wire:
 
     def _pump(self, source: socket.socket, sink: socket.socket, is_answer: bool) -> None:  # noqa: FBT001 - a thread's
         passed = 0
+        is_lost = False
         with suppress(OSError):
             while chunk := source.recv(_CHUNK):
+                is_lost = is_lost or self.is_silent
+                if is_lost:
+                    continue
                 if self.delay_s:
                     time.sleep(self.delay_s)
                 if is_answer and self.cut_after_bytes is not None and passed + len(chunk) > self.cut_after_bytes:
