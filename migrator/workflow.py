@@ -209,7 +209,12 @@ def summary(run: Run, state: StateDirectory) -> RunSummary:
         return (word, entry.at, entry.data) if entry else (word, "", {})
 
     found = summarize(run.plan, run_id=run.run_id, created_at=run.created_at, entry_of=entry_of)
-    return found if rollback is None else replace(found, state=_ROLLBACK_WORDS[rollback])
+    if rollback is None:
+        return found
+    collections = found.collections
+    if rollback is StepEvent.ROLLED_BACK:
+        collections = tuple(replace(each, state=_ROLLBACK_WORDS[rollback], verdict="") for each in collections)
+    return replace(found, state=_ROLLBACK_WORDS[rollback], collections=collections)
 
 
 def verify(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None) -> list[Comparison]:

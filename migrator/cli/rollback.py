@@ -177,7 +177,7 @@ def _remnant_lines(run: "Run", remnants: "Sequence[Remnant]", *, force: bool) ->
     stays = sum(remnant.verdict is Verdict.FORCE for remnant in remnants)
     parts = [f"{goes} to drop" if goes else "Nothing to drop"]
     if stays:
-        parts.append(f"{stays} of them by --force" if force else f"{stays} left alone (--force drops that too)")
+        parts.append(f"{stays} of them by --force" if force else f"{stays} left alone (--force drops them too)")
     return [*lines, Line(", ".join(parts) + ".", Style.TITLE)]
 
 
@@ -191,8 +191,8 @@ def _ending_lines(ending: "Ending") -> "list[Line]":
         return [Line(f"  ✓ {name}  dropped", Style.NEW)]
     if ending.fate is Fate.FAILED:
         return [Line(f"  ✗ {name}  {clean(ending.message)}", Style.CONFLICT)]
-    if ending.fate is Fate.LEFT_ALONE:
-        return [Line(f"  ! {name}  left alone: {clean(ending.message or ending.remnant.reason)}", Style.CONFLICT)]
+    if ending.fate is Fate.LEFT_ALONE and ending.message:
+        return [Line(f"  ! {name}  left alone: {clean(ending.message)}", Style.CONFLICT)]
     return []
 
 
