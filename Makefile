@@ -24,7 +24,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(STAMP)  ## Two real Milvus servers, a migration, another one killed and resumed, every row compared (about three minutes)
+demo: $(STAMP)  ## Two real Milvus servers, a migration, another one killed and resumed, every row compared (three minutes)
 	$(BIN)/migrator demo
 
 check: $(STAMP)  ## Format, lint, types, import direction
