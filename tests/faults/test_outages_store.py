@@ -63,6 +63,7 @@ def test_a_store_that_throttles_and_fails(way: Detour) -> None:
     way.assert_all_arrived()
 
 
+@pytest.mark.exhaustive
 def test_copies_whose_reply_is_lost(way: Detour) -> None:
     """Made by the store and not heard of, or throttled: they are made again."""
     lost = way.store.poison(objects.COPY, dump(way), objects.reply_lost, times=4)
