@@ -138,11 +138,6 @@ def test_finished(trial: Try) -> None:
     shell.run("apply", "plan.yaml", "--yes")
     trial.assert_arrived("undone_one")
     assert collections_of(bench.b.uri) == applied
-    last = json.loads(shell.run("runs", "--format", "json").out)[-1]["run_id"]
-    told: dict[str, Any] = json.loads(shell.run("rollback", last, "--yes", "--format", "json").out)
-    assert told["state"] == "rolled back"
-    assert [each["fate"] for each in told["remnants"]] == ["removed", "removed", "removed", "kept"]
-    assert collections_of(bench.b.uri) == before
 
 
 def test_killed_in_an_import(trial: Try) -> None:
@@ -161,8 +156,10 @@ def test_killed_in_an_import(trial: Try) -> None:
     assert running.send(signal.SIGKILL).code == -signal.SIGKILL
     assert f"migrator rollback {trial.name.replace('_', '-')}" in shell.run("apply", "plan.yaml", "--yes", code=20).err
 
-    answer = shell.run("rollback", trial.name.replace("_", "-"), "--yes")
-    assert "is rolled back." in answer.out
+    answer = shell.run("rollback", trial.name.replace("_", "-"), "--yes", "--format", "json")
+    told: dict[str, Any] = json.loads(answer.out)
+    assert told["state"] == "rolled back"
+    assert {each["fate"] for each in told["remnants"]} == {"removed"}
     assert trial.there() == []
     assert bench.bucket_keys(folder) == {}
     assert trial.own_files() == []
