@@ -160,10 +160,11 @@ class Deaths:
                 return
             write.transactions += 1
             what = write.what if write.transactions == 1 else f"{write.what} {write.transactions}"
-            self.pass_point(_AT_WORK.get(), what, "before")
+            kind = _AT_WORK.get() or RUN
+            self.pass_point(kind, what, "before")
             with call(journal) as db:
                 yield db
-            self.pass_point(_AT_WORK.get(), what, "after")
+            self.pass_point(kind, what, "after")
 
         return guarded
 
