@@ -135,7 +135,7 @@ def die_everywhere(move: Move, way: Way) -> list[Point]:
 def revive(bench: Bench) -> bool:
     """Start the servers that ended by themselves; whether there were any.
 
-    Milvus 2.3.5 dies of a nil pointer when a client is killed that waits for `ListImportTasks` (its proxy/impl.go:4083).
+    Milvus 2.3.5 dies of a nil pointer when a client that waits for `ListImportTasks` is killed (proxy/impl.go:4083).
     """
     ended = [status.name for status in bench.lab.status() if status.state == "stopped"]
     for name in ended:
