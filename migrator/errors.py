@@ -9,6 +9,7 @@
         StepInDoubt        22   a person has to look
       MilvusError          30   Milvus, before a run began
         MilvusUnavailable       nothing answers: worth another try
+          MilvusBusy            it takes no more requests now, and did nothing
         MilvusRefused           it answered, and said no
       StoreError           40   storage, before a run began
         StoreUnavailable        nothing answers: worth another try
@@ -119,8 +120,24 @@ class ImportStalled(RunError):
     """No progress for longer than we wait; the task goes on, and so can we on resume."""
 
 
-class ListingOutdated(RunError):
+class JournalUnusable(RunError):
+    """The journal cannot be read or written: nothing may go on without it."""
+
+
+class Outdated(RunError):
+    """Something a step stands on does not hold any more: the steps `renews`, by their keys, have to be done anew."""
+
+    def __init__(self, message: str, *, renews: tuple[str, ...], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.renews = renews
+
+
+class ListingOutdated(Outdated):
     """What was frozen of the source has vanished or changed before it was copied: it has to be listed again."""
+
+
+class DumpDamaged(Outdated):
+    """Copies that were made are not there any more, or not as they were: they have to be made again."""
 
 
 class StagedFilesDiffer(RunError):
@@ -163,6 +180,10 @@ class MilvusUnavailable(MilvusError):
     """Nothing answers at the address, or not in time."""
 
     retryable = True
+
+
+class MilvusBusy(MilvusUnavailable):
+    """It answered that it takes no more requests now, and did nothing: worth another try."""
 
 
 class MilvusRefused(MilvusError):

@@ -84,7 +84,7 @@ def take_over(loaded: LoadedPlan, state: StateDirectory) -> None:
     if loaded.options.state != "staging":
         return
     with suppress(LockHeld), state.exclusive(loaded.name, timeout_s=0):  # else a process of this machine is at it
-        adopt(_open_staging(loaded, _PLANNING_PATIENCE_S), mirror_folder(loaded), state)
+        adopt(_open_staging(loaded, _PLANNING_PATIENCE_S), mirror_folder(loaded), state, known=state)
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def known_runs(loaded: LoadedPlan, state: StateDirectory) -> Iterator[StateDirec
         return
     with TemporaryDirectory(prefix="migrator-") as folder:
         mirrored = StateDirectory(Path(folder), SystemClock())
-        adopt(_open_staging(loaded, _PLANNING_PATIENCE_S), mirror_folder(loaded), mirrored)
+        adopt(_open_staging(loaded, _PLANNING_PATIENCE_S), mirror_folder(loaded), mirrored, known=state)
         yield state.beside(mirrored)
 
 

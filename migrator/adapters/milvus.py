@@ -19,7 +19,7 @@ import grpc
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 
 from migrator.adapters import milvus_values as values
-from migrator.errors import MilvusRefused, MilvusUnavailable
+from migrator.errors import MilvusBusy, MilvusRefused, MilvusUnavailable
 from migrator.model.collection import LoadState
 from migrator.model.timestamps import physical_ms
 from migrator.ports.milvus import FlushResult
@@ -57,9 +57,10 @@ _IMPORT_JOB_NOT_FOUND = {1000}
 _NOT_LOADED = {101, 103}
 _MODERN = {common_pb2.ErrorCode.CollectionNotExists: 100, common_pb2.ErrorCode.IndexNotExist: 700}
 """Codes for what old servers tell by the legacy code alone; its numbers mean other things among the new ones."""
+_BUSY = ("rate limit exceeded", "request limit exceeded")
+"""In reasons, lower case: said before anything else is done with a request."""
 _PASSING = (
-    "rate limit exceeded",
-    "request limit exceeded",
+    *_BUSY,
     "not ready",
     "not healthy",
     "unavailable",
@@ -248,6 +249,7 @@ class GrpcMilvus:
             yield
         except _StatusError as error:
             kind = MilvusUnavailable if error.retryable else MilvusRefused
+            kind = MilvusBusy if any(text in error.reason.lower() for text in _BUSY) else kind
             raise kind(f"{of} was refused by {self.uri}: {error.reason.strip()}") from error
         except grpc.RpcError as error:
             code = error.code()
@@ -411,9 +413,12 @@ class GrpcMilvus:
         return None if reply is None else values.import_job_from(reply)
 
     def list_import_jobs(self, ref: CollectionRef) -> tuple[ImportJob, ...]:
-        """All tasks the server remembers in the collection's database: 2.3 lists by collection id, names move."""
+        """All tasks the server remembers in the collection's database: 2.3 lists by collection id, names move.
+
+        The deadline is long, because 2.3.5 dies of a client that breaks the call off.
+        """
         request = milvus_pb2.ListImportTasksRequest(db_name=ref.database)
-        reply = self._call("ListImportTasks", request, ref.short)
+        reply = self._call("ListImportTasks", request, ref.short, SLOW_CALL_TIMEOUT_S)
         return tuple(values.import_job_from(task) for task in reply.tasks)
 
     # -- writing ----------------------------------------------------------------------------------------------------

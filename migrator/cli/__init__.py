@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -42,11 +43,28 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer hands the flag
 
 @app.callback()
 def _options(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback has done it all
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand not in {"demo", "lab"}:  # they have servers to stop
+        _end_at_a_second_signal()
+
+
+def _end_at_a_second_signal() -> None:
+    """End the process at once, even where a request blocks the thread that would hear the signal; that is safe."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def listen() -> None:
+        asked = 0
+        while asked < 2:
+            asked += sum(number in {signal.SIGINT, signal.SIGTERM} for number in os.read(reading, 64))
+        os._exit(Interrupted.exit_code)
+
+    threading.Thread(target=listen, name="signals", daemon=True).start()
 
 
 def _stop(_: int, __: FrameType | None) -> NoReturn:

@@ -21,7 +21,7 @@ from migrator.running.events import StepState
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from migrator.errors import MigratorError
+    from migrator.errors import MigratorError, Outdated
     from migrator.planning.plan import Plan
     from migrator.running.events import Progress
     from migrator.running.executor import RunResult
@@ -91,9 +91,10 @@ class PlainWatcher:
         """What it waits for."""
         self._say(f"  … {step.key}  trying again in {seconds:.0f} s: {error.message}", Style.CHANGED)
 
-    def step_renewed(self, step: "Step", error: "MigratorError") -> None:
+    def step_renewed(self, step: "Step", error: "Outdated") -> None:
         """Why it is done anew."""
-        self._say(f"  … {step.key}  {error.message}; listing it again", Style.CHANGED)
+        again = ", ".join(key.partition(":")[0] for key in error.renews)
+        self._say(f"  … {step.key}  {error.message}; {again} is done again", Style.CHANGED)
 
     def step_finished(self, step: "Step", outcome: "Outcome") -> None:
         """What it did."""
@@ -194,10 +195,10 @@ class TerminalWatcher(PlainWatcher):
         self._close(step, done=True)
         super().step_finished(step, outcome)
 
-    def step_renewed(self, step: "Step", error: "MigratorError") -> None:
+    def step_renewed(self, step: "Step", error: "Outdated") -> None:
         """Its row becomes a line, and it will have another."""
         self._close(step, done=False)
-        self._done -= len(step.renews)
+        self._done -= len(error.renews)
         super().step_renewed(step, error)
 
     def step_failed(self, step: "Step", error: "MigratorError") -> None:
@@ -280,9 +281,9 @@ class JsonWatcher:
         """It will be tried again."""
         self._emit("step_waits", step=step.key, seconds=round(seconds, 1), message=error.message)
 
-    def step_renewed(self, step: "Step", error: "MigratorError") -> None:
+    def step_renewed(self, step: "Step", error: "Outdated") -> None:
         """It begins anew, with what it stands on."""
-        self._emit("step_renewed", step=step.key, renews=list(step.renews), message=error.message)
+        self._emit("step_renewed", step=step.key, renews=list(error.renews), message=error.message)
 
     def step_finished(self, step: "Step", outcome: "Outcome") -> None:
         """It is done."""

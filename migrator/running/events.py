@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from migrator.errors import MigratorError
+    from migrator.errors import MigratorError, Outdated
     from migrator.steps.base import Outcome, Step
 
 
@@ -46,7 +46,7 @@ class Watcher(Protocol):
 
     def step_waits(self, step: Step, error: MigratorError, seconds: float) -> None: ...
 
-    def step_renewed(self, step: Step, error: MigratorError) -> None: ...
+    def step_renewed(self, step: Step, error: Outdated) -> None: ...
 
     def step_finished(self, step: Step, outcome: Outcome) -> None: ...
 

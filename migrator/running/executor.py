@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from migrator.errors import Interrupted, ListingOutdated, MigratorError
+from migrator.errors import Interrupted, MigratorError, Outdated
 from migrator.running.events import Progress, StepState
 from migrator.running.journal import StepEvent
 from migrator.running.retry import Patience
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _OVER = {StepState.FINISHED, StepState.FAILED, StepState.BLOCKED, StepState.PARKED}
 _LOOK_S = 0.5
 MAX_GENERATIONS = 5
-"""How often an attempt begins a step anew, with what it stands on, before its failure counts."""
+"""How often an attempt begins anew what a step stands on, before the step's failure counts."""
 
 
 @dataclass(slots=True)
@@ -80,6 +80,8 @@ class Executor:
         self._parallelism = parallelism
         self._result = RunResult()
         self._renewals: Counter[str] = Counter()
+        self._awaited: dict[str, tuple[str, ...]] = {}
+        """What a step waits for beside its needs, because it is done anew."""
         self._guard = threading.Lock()
 
     def run(self) -> RunResult:
@@ -114,9 +116,12 @@ class Executor:
             step
             for step in self._steps.values()
             if states[step.key] is StepState.WAITING
-            and all(states.get(key) is StepState.FINISHED for key in step.needs)
+            and all(states.get(key) is StepState.FINISHED for key in self._needs(step))
             and all(states.get(key, StepState.FINISHED) in _OVER for key in step.follows)
         ]
+
+    def _needs(self, step: Step) -> tuple[str, ...]:
+        return (*step.needs, *self._awaited.get(step.key, ()))
 
     def _settle_blocked(self) -> None:
         """Mark what waits for something that will not finish in this attempt, and what waits for that."""
@@ -125,7 +130,7 @@ class Executor:
         while moved:
             moved = False
             for step in self._steps.values():
-                lost = next((k for k in step.needs if states.get(k) in _OVER - {StepState.FINISHED}), None)
+                lost = next((k for k in self._needs(step) if states.get(k) in _OVER - {StepState.FINISHED}), None)
                 if states[step.key] is StepState.WAITING and lost is not None:
                     states[step.key] = StepState.BLOCKED
                     self._watcher.step_blocked(step, lost)
@@ -142,7 +147,7 @@ class Executor:
             self._journal.add(step.key, StepEvent.PARKED)
             self._settle(step, StepState.PARKED)
             self._watcher.step_parked(step)
-        except ListingOutdated as error:
+        except Outdated as error:
             if not self._renew(step, error):
                 self._fail(step, error)
         except MigratorError as error:
@@ -154,17 +159,19 @@ class Executor:
             self._settle(step, StepState.FINISHED)
             self._watcher.step_finished(step, outcome)
 
-    def _renew(self, step: Step, error: MigratorError) -> bool:
-        """Begin anew what the step stands on, and the step; not once something was built on it, and not for ever."""
+    def _renew(self, step: Step, error: Outdated) -> bool:
+        """Begin anew what the step stands on, and then the step; not once something was built on it, nor for ever."""
         built_on = [other.key for other in self._steps.values() if step.key in other.needs]
-        if any(map(self._journal.was_started, built_on)):
-            return False
-        if self._renewals[step.key] >= MAX_GENERATIONS:
+        if self._renewals[step.key] >= MAX_GENERATIONS or any(map(self._journal.was_started, built_on)):
             return False
         self._renewals[step.key] += 1
-        for key in (*step.renews, step.key):
-            self._journal.add(key, StepEvent.RENEWED, {"reason": error.message})
-            self._settle(self._steps[key], StepState.WAITING)
+        with self._guard:  # two steps may want the same one anew
+            for key in error.renews:
+                if self._result.states[key] is StepState.FINISHED:
+                    self._journal.add(key, StepEvent.RENEWED, {"reason": error.message})
+                    self._result.states[key] = StepState.WAITING
+            self._awaited[step.key] = error.renews
+            self._result.states[step.key] = StepState.WAITING
         self._watcher.step_renewed(step, error)
         return True
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from migrator.errors import RunError, StalePlan
+from migrator.errors import JournalUnusable, RunError, StalePlan
 from migrator.model.segment import Binlog, LogKind, Segment, StoredObject
 from migrator.ports.ledger import ListingTotals, SegmentTotals, StagedDifference
 
@@ -138,7 +138,7 @@ class Journal:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise RunError(
+            raise JournalUnusable(
                 f"the journal {self._path} cannot be used: {error}",
                 hint="see that its disk has room and the file is whole, then run migrator apply --resume",
             ) from error

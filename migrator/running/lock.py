@@ -215,13 +215,21 @@ class Leases:
             "beat": self._beat_key,
             "since": self._clock.now().isoformat(),
         }
-        if not self._store.write(_key(lease.path, number), json.dumps(content).encode(), create_only=True):
+        key = _key(lease.path, number)
+        if not self._store.write(key, json.dumps(content).encode(), create_only=True) and not self._is_own(key):
             return False
         self._held[lease] = number
         if former is not None:
             self._store.delete([_key(lease.path, former.number)])
             self._former_beats.add(former.beat)
         return True
+
+    def _is_own(self, key: str) -> bool:
+        """Whether a key that is taken was taken by this process: the reply to its request may have been lost."""
+        try:
+            return bool(json.loads(self._store.read(key))["beat"] == self._beat_key)
+        except ObjectMissing:
+            return False
 
     # -- holding ----------------------------------------------------------------------------------------------------
 

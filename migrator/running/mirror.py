@@ -147,14 +147,21 @@ def mirrored_runs(store: ObjectReader, folder: str) -> tuple[str, ...]:
     return store.list_folders(folder)
 
 
-def adopt(store: ObjectReader, folder: str, state: StateDirectory) -> None:
-    """Take the plan's mirrored runs into the state directory, as far as the bucket is ahead of what is there."""
+def adopt(store: ObjectReader, folder: str, state: StateDirectory, known: StateDirectory) -> None:
+    """Take the plan's mirrored runs into `state`, as far as the bucket is ahead of what is known already.
+
+    One of which no step was begun is left where it is: nothing has to be gone on with.
+    """
+    numbers = known.last_numbers()
     for run_id in mirrored_runs(store, folder):
         place = f"{folder}/{run_id}"
-        read_run_file = partial(store.read, f"{place}/{RUN_FILE}")
-        with suppress(ObjectMissing), state.adopting(run_id, read_run_file) as journal:
-            if last_number(store, place) > journal.last_number():
+        if last_number(store, place) <= numbers.get(run_id, 0):
+            continue
+        with suppress(ObjectMissing):
+            run = state.adopt(run_id, store.read(f"{place}/{RUN_FILE}"))
+            with state.journal(run, read_only=False) as journal:
                 restore(store, place, journal)
+            state.discard_unstarted(run)
 
 
 def last_number(store: ObjectReader, folder: str) -> int:

@@ -12,9 +12,10 @@ from migrator.errors import Complaint, MilvusRefused, StoreRefused
 from migrator.model.collection import CollectionRef
 from migrator.model.observed import Estimate, ObservedCollection, ObservedState, ObservedTarget
 from migrator.model.segment import LogKind, SegmentState, parse_binlog
-from migrator.planning.places import dump_place
+from migrator.planning.places import claims_folder, dump_place
 from migrator.planning.selection import Selection, select
 from migrator.steps.counting import count_partitions
+from migrator.steps.dump_claim import read_claims
 from migrator.steps.import_segments import PARTITION_REQUEST_BYTES
 from migrator.steps.seal_dump import full_meta_key
 
@@ -281,13 +282,22 @@ class _Refresh:
     def _dumped(self) -> tuple[tuple[int, str], ...]:
         """What a finished dump under the plan's name lists; anything there that is not of this plan is a finding."""
         staging = self._readers.staging
+        place = dump_place(self._loaded)
+        own = {record.run_id for record in self._migrated if record.dump == place}
+        for claim in read_claims(staging, claims_folder(self._loaded)):
+            if claim.run_id not in own:
+                self._find(
+                    "staging.backup_name",
+                    f"the dump {self._dump_prefix}/ belongs to run {claim.run_id} of plan {claim.plan}",
+                    "choose another staging.backup_name; an unfinished run is given up with migrator rollback",
+                    self._loaded.staging.backup_name,
+                )
+                return ()
         first = next(iter(staging.list_objects(self._dump_prefix)), None)
         if first is None:
             return ()
         key = full_meta_key(self._dump_prefix)
-        place = dump_place(self._loaded)
-        is_ours = any(record.dump == place for record in self._migrated)
-        if not is_ours or staging.find_object(key) is None:
+        if not own or staging.find_object(key) is None:
             self._find(
                 "staging.backup_name",
                 f"{self._dump_prefix}/ holds objects that no finished run of this plan put there, such as {first.key}",

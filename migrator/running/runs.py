@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migrator.errors import LockHeld, RunError
+from migrator.errors import JournalUnusable, LockHeld, RunError
 from migrator.model.observed import MigratedRecord
 from migrator.planning.plan import Action, Plan, plan_from_plain, plan_to_plain
 from migrator.running.events import StepState
@@ -106,9 +106,8 @@ class StateDirectory:
         """Freeze a new run: plan file, clusters and plan, with secrets as references only."""
         latest = max((run.created_at for run in self.runs()), default="")
         now = self._clock.now()
-        created_at = max(
-            now.isoformat(), _just_after(latest) if latest else ""
-        )  # the order holds if the clock is set back
+        # The order of runs holds if the clock is set back.
+        created_at = max(now.isoformat(), _just_after(latest) if latest else "")
         run_id = f"{loaded.name}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         folder = self._folder / "runs" / run_id
         content = {
@@ -120,28 +119,36 @@ class StateDirectory:
         }
         with self._writing():
             folder.mkdir(parents=True, mode=0o700)
-            text = json.dumps(content, indent=1)
-            journal = Journal(folder / _JOURNAL_FILE, self._clock)
-            journal.bind(_digest(text.encode()))
-            journal.close()
-            _write_durably(folder / _RUN_FILE, text)
+            try:
+                self._freeze(folder, json.dumps(content, indent=1))
+            except (OSError, JournalUnusable):
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
         return Run(run_id=run_id, created_at=created_at, loaded=loaded, plan=plan, folder=folder)
 
-    @contextmanager
-    def adopting(self, run_id: str, read_run_file: Callable[[], bytes]) -> Iterator[Journal]:
-        """The journal of a run that another machine began; its folder is made if it is not here."""
+    def _freeze(self, folder: Path, text: str) -> None:
+        """An empty journal, and then the run file, which makes it a run."""
+        journal = Journal(folder / _JOURNAL_FILE, self._clock)
+        journal.bind(_digest(text.encode()))
+        journal.close()
+        _write_durably(folder / _RUN_FILE, text)
+
+    def adopt(self, run_id: str, content: bytes) -> Run:
+        """Take in a run that another machine began, by the bytes of its run file; its journal is empty at first."""
         folder = self._folder / "runs" / run_id
         with self._writing():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not (folder / _RUN_FILE).exists():
-            content = read_run_file()
-            journal = Journal(folder / _JOURNAL_FILE, self._clock)
-            journal.bind(_digest(content))
-            journal.close()
-            with self._writing():
-                _write_durably(folder / _RUN_FILE, content.decode())
-        with self.journal(self._read(folder / _RUN_FILE), read_only=False) as journal:
-            yield journal
+            if not (folder / _RUN_FILE).exists():
+                self._freeze(folder, content.decode())
+        return self._read(folder / _RUN_FILE)
+
+    def last_numbers(self) -> dict[str, int]:
+        """How far the journal of each run is."""
+        numbers = {}
+        for run in self.runs():
+            with self.journal(run) as journal:
+                numbers[run.run_id] = journal.last_number()
+        return numbers
 
     def beside(self, other: StateDirectory) -> StateDirectory:
         """The same runs and those of another state directory, which go before their like here."""
@@ -151,10 +158,11 @@ class StateDirectory:
     def _writing(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except (OSError, JournalUnusable) as error:
+            reason = error.strerror if isinstance(error, OSError) else error.message
             raise RunError(
-                f"the state directory {self._folder} cannot be written: {error.strerror}",
-                hint="name another one with --state-dir or MIGRATOR_STATE_DIR",
+                f"the state directory {self._folder} cannot be written: {reason}",
+                hint="make room, or name another one with --state-dir or MIGRATOR_STATE_DIR",
             ) from error
 
     def runs(self) -> Iterator[Run]:

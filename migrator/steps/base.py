@@ -111,11 +111,6 @@ class Step(ABC):
     collection: str = ""
 
     @property
-    def renews(self) -> tuple[str, ...]:
-        """Keys of steps that are done anew, with this one, when it raises `ListingOutdated`."""
-        return ()
-
-    @property
     @abstractmethod
     def key(self) -> str:
         """Stable over re-planning: the kind, and what it acts on."""

@@ -10,7 +10,14 @@ from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
-from migrator.errors import ListingOutdated, ObjectMissing, StagedFilesDiffer, StoreRefused, StoreUnavailable
+from migrator.errors import (
+    DumpDamaged,
+    ListingOutdated,
+    ObjectMissing,
+    StagedFilesDiffer,
+    StoreRefused,
+    StoreUnavailable,
+)
 from migrator.model.collection import CollectionRef
 from migrator.model.segment import LogKind
 from migrator.steps.base import Evidence, Outcome, Step
@@ -59,10 +66,20 @@ def _staged_objects(
             yield replace(found, key=found.key.removeprefix(f"{binlogs}/"))
 
 
+def copy_key(source: CollectionRef) -> str:
+    """The key of the step that copies `source`."""
+    return f"{CopySegments.kind}:{source}"
+
+
 def require_staged_exactly(
-    ctx: StepContext, dump_prefix: str, collection_id: int, partition_id: int | None = None
+    ctx: StepContext, source: CollectionRef, dump_prefix: str, collection_id: int, partition_id: int | None = None
 ) -> None:
-    """Raise `StagedFilesDiffer` unless the dump holds just the frozen binlogs, delta logs included, as they were."""
+    """See that the dump holds just the frozen binlogs of `source`, delta logs included, as they were copied.
+
+    Raises:
+        StagedFilesDiffer: There is something that this run did not copy.
+        DumpDamaged: A copy is missing, or is not what it was.
+    """
     staged = _staged_objects(ctx.staging, dump_prefix, collection_id, partition_id)
     differences = ctx.ledger.compare_staged(collection_id, staged, partition_id=partition_id)
     if not differences:
@@ -75,8 +92,9 @@ def require_staged_exactly(
         )
     first = differences[0]
     had = "is missing" if first.found_bytes is None else f"is not what was copied ({first.found_bytes:,} bytes)"
-    raise StagedFilesDiffer(
+    raise DumpDamaged(
         f"the dump's {dump_prefix}/binlogs/{first.suffix} {had}; the source's has {first.wanted_bytes:,} bytes",
+        renews=(copy_key(source),),
         hint="somebody else writes into the dump; see who, then run migrator apply --resume",
     )
 
@@ -105,7 +123,7 @@ class CopySegments(Step):
     @property
     def key(self) -> str:
         """By the source collection."""
-        return f"{self.kind}:{self.source}"
+        return copy_key(self.source)
 
     def describe(self) -> str:
         """What it does, in a few words."""
@@ -114,11 +132,6 @@ class CopySegments(Step):
     def probe(self, ctx: ReadContext) -> Evidence:
         """Always looked at again by `apply`, which copies only what is not noted and there."""
         return Evidence.ABSENT
-
-    @property
-    def renews(self) -> tuple[str, ...]:
-        """The listing is frozen anew when what it names has vanished."""
-        return (dump_key(self.source),)
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Copy what is not noted as copied, then hold the dump's listing against the frozen one.
@@ -143,7 +156,7 @@ class CopySegments(Step):
             if not self._forget_what_is_not_there(ctx):
                 break
         self._require_unchanged(ctx)
-        require_staged_exactly(ctx, self.dump_prefix, self.collection_id)
+        require_staged_exactly(ctx, self.source, self.dump_prefix, self.collection_id)
         totals = ctx.ledger.totals(self.collection_id)
         return Outcome(objects=totals.objects, size_bytes=totals.size_bytes)
 
@@ -165,7 +178,7 @@ class CopySegments(Step):
         first = next(iter(ctx.ledger.uncopied(self.collection_id)), None)
         if first is None:
             return self._copy_inside
-        _require_frozen(ctx.source_store, first)
+        self._require_frozen(ctx.source_store, first)
         if self._is_shared(ctx.staging, first):
             return self._copy_inside
         if self.mode is TransferMode.SERVER_SIDE:
@@ -190,7 +203,7 @@ class CopySegments(Step):
         try:
             ctx.staging.copy_inside(binlog.source.key, staged_key(self.dump_prefix, binlog))
         except ObjectMissing:
-            raise _vanished(binlog) from None
+            raise self._outdated(binlog.source.key, "vanished") from None
         except StoreRefused:  # for want of a permission, or between two file systems
             if self.mode is TransferMode.SERVER_SIDE:
                 raise
@@ -198,12 +211,12 @@ class CopySegments(Step):
 
     def _stream(self, ctx: StepContext, binlog: Binlog) -> None:
         """Read and write through us; bytes that a network bent on the way in or out are noticed, and sent again."""
-        _require_frozen(ctx.source_store, binlog)
+        self._require_frozen(ctx.source_store, binlog)
         key = staged_key(self.dump_prefix, binlog)
         try:
             read = self._send(ctx, binlog, key)
         except ObjectMissing:
-            raise _vanished(binlog) from None
+            raise self._outdated(binlog.source.key, "vanished") from None
         self._require_arrived(ctx, key, read)
 
     def _send(self, ctx: StepContext, binlog: Binlog, key: str) -> _Hashed:
@@ -240,7 +253,22 @@ class CopySegments(Step):
             folder = f"{self.source_root}/{kind}/{self.collection_id}".lstrip("/")
             changed = ctx.ledger.changed_at_source(self.collection_id, ctx.source_store.list_objects(folder))
             if changed:
-                raise ListingOutdated(f"the source's {changed[0]} has changed since it was listed")
+                raise self._outdated(changed[0], "changed")
+
+    def _require_frozen(self, source: ObjectReader, binlog: Binlog) -> None:
+        """See that the source's object is the one that was frozen."""
+        found = source.find_object(binlog.source.key)
+        if found != binlog.source:
+            raise self._outdated(binlog.source.key, "vanished" if found is None else "changed")
+
+    def _outdated(self, key: str, fate: str) -> ListingOutdated:
+        return ListingOutdated(
+            f"the source's {key} has {fate} since it was listed",
+            renews=(dump_key(self.source),),
+            hint="garbage collection at the source is quicker than the copy: raise dataCoord.gc.dropTolerance there"
+            if fate == "vanished"
+            else "see who writes below the source's root path",
+        )
 
     # -- many at once -----------------------------------------------------------------------------------------------
 
@@ -282,22 +310,6 @@ def _land(flying: Mapping[Future[None], Binlog]) -> Iterator[Binlog]:
     for future, binlog in flying.items():
         if not future.cancel() and future.exception() is None:
             yield binlog
-
-
-def _require_frozen(source: ObjectReader, binlog: Binlog) -> None:
-    """Raise `ListingOutdated` unless the source's object is the one that was frozen."""
-    found = source.find_object(binlog.source.key)
-    if found is None:
-        raise _vanished(binlog)
-    if found != binlog.source:
-        raise ListingOutdated(f"the source's {binlog.source.key} has changed since it was listed")
-
-
-def _vanished(binlog: Binlog) -> ListingOutdated:
-    return ListingOutdated(
-        f"the source's {binlog.source.key} has vanished since it was listed",
-        hint="garbage collection at the source is quicker than the copy: raise dataCoord.gc.dropTolerance there",
-    )
 
 
 class _Hashed:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
-from migrator.errors import ImportIncomplete, ImportJobFailed, ImportStalled, SchemaDiffers, StepInDoubt
+from migrator.errors import ImportIncomplete, ImportJobFailed, ImportStalled, MilvusBusy, SchemaDiffers, StepInDoubt
 from migrator.model.codec import from_plain, to_plain
 from migrator.model.collection import CollectionRef
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
@@ -42,6 +42,8 @@ CLOCKS_AGREE_S = 30.0
 RETENTION_S = 23 * 3600.0
 """How long we trust the target to remember its tasks; 2.3 keeps them 24 hours."""
 POLL_S = 0.5
+_SEARCH_S = 10.0
+"""Between two searches for a lost request: Milvus 2.3.5 dies of a client that breaks off while it lists its tasks."""
 MAX_TRANSIENT_FAILURES = 5
 
 
@@ -66,6 +68,7 @@ class _BatchNotes:
     intent_at: float = 0.0
     steady_at: float = 0.0
     boot: str = ""
+    was_refused: bool = False
     job_id: int | None = None
     rows: int | None = None
 
@@ -233,7 +236,7 @@ def sent_requests(ledger: LedgerReader, target: CollectionRef, run_id: str) -> l
             rows=notes.rows,
         )
         for batch_key, notes in noted.items()
-        if notes.attempt > 0
+        if notes.attempt > 0 and not notes.was_refused
     ]
 
 
@@ -277,7 +280,7 @@ class _Imports:
 
     def _fate(self, batch: SegmentBatch) -> tuple[_Fate, ImportJob | None]:
         notes = self._notes(batch)
-        if notes.attempt == 0:
+        if notes.attempt == 0 or notes.was_refused:
             return _Fate.NEVER_SENT, None
         job = self._find(batch, notes)
         if job is None:
@@ -306,7 +309,7 @@ class _Imports:
             if settled_s >= SETTLE_S:
                 return None
             self._ctx.progress(f"waiting {SETTLE_S - settled_s:.0f} s for a request whose reply was lost")
-            self._ctx.clock.sleep(min(2.0, SETTLE_S - settled_s))
+            self._ctx.clock.sleep(min(_SEARCH_S, SETTLE_S - settled_s))
 
     def _search(self, batch: SegmentBatch, notes: _BatchNotes) -> ImportJob | None:
         if notes.job_id is not None:
@@ -336,7 +339,7 @@ class _Imports:
     def _send(self, batch: SegmentBatch) -> None:
         """Check what lies there, note the intention, and only then let the request leave."""
         step, ctx = self._step, self._ctx
-        require_staged_exactly(ctx, step.dump_prefix, step.collection_id, batch.partition_id)
+        require_staged_exactly(ctx, step.source, step.dump_prefix, step.collection_id, batch.partition_id)
         ctx.lease.require_held(step.target)
         attempt = self._notes(batch).attempt + 1
         self._note(
@@ -346,10 +349,15 @@ class _Imports:
             intent_at=ctx.clock.now().timestamp(),
             steady_at=ctx.clock.monotonic(),
             boot=ctx.clock.boot_id,
+            was_refused=False,
             job_id=None,
         )
         cut_ts = frozen_dump(ctx.ledger, step.source).cut_ts
-        job_id = ctx.target.start_import(step.target, batch, end_ts=cut_ts, tag=self._tag(batch, attempt))
+        try:
+            job_id = ctx.target.start_import(step.target, batch, end_ts=cut_ts, tag=self._tag(batch, attempt))
+        except MilvusBusy:
+            self._note(batch, was_refused=True)  # so that nobody waits for it to turn up
+            raise
         self._note(batch, job_id=job_id)
         self._under_way[job_id] = batch
 

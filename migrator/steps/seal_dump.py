@@ -12,7 +12,7 @@ from migrator.errors import RunError
 from migrator.model import backup_format as fmt
 from migrator.model.collection import CollectionRef
 from migrator.steps.base import Evidence, Outcome, Step
-from migrator.steps.copy_segments import CopySegments, require_staged_exactly
+from migrator.steps.copy_segments import copy_key, require_staged_exactly
 from migrator.steps.dump_meta import FrozenDump, frozen_dump
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class DumpedCollection:
     @property
     def copy_key(self) -> str:
         """The step that copies it."""
-        return f"{CopySegments.kind}:{self.source}"
+        return copy_key(self.source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class SealDump(Step):
         """Seal what is fully copied; whatever is not makes the step fail after that, to be done again on resume."""
         copied = [c for c in self.collections if ctx.ledger.is_finished(c.copy_key)]
         for collection in copied:
-            require_staged_exactly(ctx, self.dump_prefix, collection.collection_id)
+            require_staged_exactly(ctx, collection.source, self.dump_prefix, collection.collection_id)
         if copied:
             ctx.lease.require_dump_held()
             self._write(ctx, copied)

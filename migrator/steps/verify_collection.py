@@ -48,7 +48,7 @@ class VerifyCollection(Step):
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Compare, note what was compared, and raise on a difference."""
-        require_staged_exactly(ctx, self.dump_prefix, self.collection_id)
+        require_staged_exactly(ctx, self.source, self.dump_prefix, self.collection_id)
         found = require_own(ctx, self.target)
         imported = imported_rows(ctx.ledger, self.target)
         at_target = self._count_target(ctx, found)

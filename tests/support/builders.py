@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from migrator.errors import MigratorError
+    from migrator.errors import MigratorError, Outdated
     from migrator.ports.lease import Lease
     from migrator.running.events import Progress
     from migrator.running.executor import RunResult
@@ -364,7 +364,7 @@ class RecordingWatcher:
         """Note it."""
         self.told.append(("waits", step.key))
 
-    def step_renewed(self, step: Step, error: MigratorError) -> None:  # noqa: ARG002 - of the protocol
+    def step_renewed(self, step: Step, error: Outdated) -> None:  # noqa: ARG002 - of the protocol
         """Note it."""
         self.told.append(("renewed", step.key))
 

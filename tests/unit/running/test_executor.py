@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from migrator.errors import (
+    DumpDamaged,
     Interrupted,
     ListingOutdated,
     LockHeld,
@@ -44,12 +45,6 @@ class Errand(Step):
     log: list[str] = field(default_factory=list)
     does: Callable[[], None] = lambda: None
     evidence: Evidence = Evidence.ABSENT
-    stands_on: tuple[str, ...] = ()
-
-    @property
-    def renews(self) -> tuple[str, ...]:
-        """What it is told to stand on."""
-        return self.stands_on
 
     @property
     def key(self) -> str:
@@ -284,19 +279,20 @@ def test_an_outcome_is_in_the_journal(run: Run) -> None:
 
 # -- begun anew ------------------------------------------------------------------------------------------------------
 
-GONE = ListingOutdated("a has vanished since it was listed", hint="hurry")
+GONE = ListingOutdated("a has vanished since it was listed", renews=("list",), hint="hurry")
 
 
 def listing_and_copy(run: Run, copies: Callable[[], None]) -> list[Step]:
     """A listing, a copy that stands on it, an import that needs the copy, and what has nothing to do with them."""
-    copy = Errand(name="copy", log=run.log, does=copies, needs=("list",), stands_on=("list",))
+    copy = Errand(name="copy", log=run.log, does=copies, needs=("list",))
     return [run.errand("list"), copy, run.errand("import", lambda: None, "copy"), run.errand("other")]
 
 
 def test_an_outdated_listing_is_made_anew_before_the_copy_goes_on(run: Run) -> None:
     result = run.attempt(*listing_and_copy(run, failing(GONE, times=2)))
     assert result.is_complete
-    assert [name for name in run.log if name != "other"] == ["list", "copy", "list", "copy", "list", "copy", "import"]
+    done = [name for name in run.log if name != "other" and not name.startswith("probe")]
+    assert done == ["list", "copy", "list", "copy", "list", "copy", "import"]
     assert run.log.count("other") == 1
     assert run.watcher.told.count(("renewed", "copy")) == 2
     reasons = [entry.data for entry in run.journal.entries("list") if entry.event is StepEvent.RENEWED]
@@ -338,6 +334,21 @@ def test_nothing_is_begun_anew_once_an_import_stands_on_it(run: Run) -> None:
     assert result.failures == {"copy": GONE}
     assert run.log.count("list") == run.log.count("copy") == 1
     assert run.journal.times_renewed("list") == 0
+
+
+def test_a_damaged_copy_is_made_again_though_imports_have_begun(run: Run) -> None:
+    """The same listing once more: the import goes on, and what checks it later waits for the copy too."""
+    damaged = DumpDamaged("b is missing", renews=("copy",))
+    result = run.attempt(
+        run.errand("list"),
+        run.errand("copy", lambda: None, "list"),
+        run.errand("import", failing(damaged, times=1), "copy"),
+        run.errand("verify", failing(damaged, times=1), "import"),
+    )
+    assert result.is_complete
+    done = [name for name in run.log if not name.startswith("probe")]
+    assert done == ["list", "copy", "import", "copy", "import", "verify", "copy", "verify"]
+    assert run.journal.times_renewed("list") == run.journal.times_renewed("import") == 0
 
 
 def test_a_death_between_listing_and_copy_goes_on_with_the_new_listing(run: Run) -> None:

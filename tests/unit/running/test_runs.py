@@ -54,7 +54,7 @@ def finish(run: Run, state: StateDirectory, *, leave: str = "") -> None:
 
 def do(run: Run, state: StateDirectory, pair: Pair, folder: Path) -> None:
     """Really do it."""
-    with state.journal(run, read_only=False) as journal, a_context(pair, folder) as ctx:
+    with state.journal(run, read_only=False) as journal, a_context(pair, folder, run_id=run.run_id) as ctx:
         from dataclasses import replace  # noqa: PLC0415 - used here only
 
         assert run_steps(run.plan.steps, replace(ctx, ledger=journal), journal).is_complete

@@ -9,11 +9,13 @@ import pytest
 
 from migrator.adapters.memory import MemoryMilvus
 from migrator.errors import (
+    DumpDamaged,
     ImportIncomplete,
     ImportJobFailed,
     ImportStalled,
     Interrupted,
     LockHeld,
+    MilvusBusy,
     MilvusUnavailable,
     StagedFilesDiffer,
     StepInDoubt,
@@ -332,6 +334,20 @@ def test_a_request_that_is_registered_late_is_found_whatever_clock_was_set(
     assert count(stage) == 3
 
 
+def test_a_request_that_the_target_had_no_room_for_is_sent_again_at_once(stage: Stage) -> None:
+    step = stage.step(ImportSegments)
+
+    def is_busy(*_: Any, **__: Any) -> int:  # noqa: ANN401 - as the port
+        raise MilvusBusy("rate limit exceeded")
+
+    with pytest.raises(MilvusBusy):
+        apply(with_target(stage, start_import=is_busy), step)
+    before = stage.pair.clock.monotonic()
+    apply(stage.ctx, step)
+    assert stage.pair.clock.monotonic() - before < SETTLE_S
+    assert len(stage.pair.target.list_import_jobs(BOOKS)) == 1
+
+
 def test_both_clocks_set_together_do_not_bring_it_forward(clocks_and_stage: tuple[Clocks, Stage]) -> None:
     """One machine for all, set by minutes while it runs: its steady clock knows better."""
     clocks, stage = clocks_and_stage
@@ -477,8 +493,9 @@ def test_nothing_is_sent_when_the_dump_is_not_as_it_was_copied(stage: Stage) -> 
     step = stage.step(ImportSegments)
     first = next(stage.pair.store.list_objects("backup/a_to_b/binlogs/insert_log"))
     stage.pair.store.write(first.key, b"[]")
-    with pytest.raises(StagedFilesDiffer, match="is not what was copied"):
+    with pytest.raises(DumpDamaged, match="is not what was copied") as caught:
         apply(stage.ctx, step)
+    assert caught.value.renews == ("copy_segments:default.books",)
     assert stage.pair.target.list_import_jobs(BOOKS) == ()
 
 
