@@ -1,19 +1,17 @@
-"""The story: load, refresh, plan, show, lock, apply, verify, report; one call per verb, and no rules.
-
-The only place that chooses adapters: everything below works on ports.
-"""
+"""The story: load, refresh, plan, show, lock, apply, verify, report; one call per verb, and no rules."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from migrator.errors import LockHeld, MilvusError, MilvusRefused, RunError, StalePlan, StoreError, StoreRefused
+from migrator.connections import Clients, connect, open_milvus, open_staging
+from migrator.errors import LockHeld, MilvusError, RunError, StalePlan, StoreError
 from migrator.planning.places import mirror_folder
 from migrator.planning.plan import Action
 from migrator.planning.planner import make_plan, mapped_pairs
@@ -27,19 +25,17 @@ from migrator.running.journal import StepEvent
 from migrator.running.lock import LeasePlaces, Leases, identity_of
 from migrator.running.mirror import JournalMirror, adopt
 from migrator.running.premises import require_premises
-from migrator.running.refresh import Readers, refresh, source_names
+from migrator.running.refresh import refresh, source_names
 from migrator.running.retry import Patience, RetryPolicy
 from migrator.running.rollback import FRESH_S, Rollback
 from migrator.running.runs import Run, StateDirectory, file_digest
 from migrator.running.unlocking import break_held, find_held
 from migrator.spec.load import LoadedPlan, load_plan
-from migrator.spec.secrets import resolve_secret
 from migrator.steps.base import ReadContext, StepContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from migrator.adapters.milvus import GrpcMilvus
     from migrator.adapters.objects import ObstoreStore
     from migrator.errors import MigratorError
     from migrator.model.collection import CollectionRef
@@ -49,7 +45,6 @@ if TYPE_CHECKING:
     from migrator.running.journal import Journal
     from migrator.running.rollback import Ending, Remnant
     from migrator.running.unlocking import HeldLease
-    from migrator.spec.document import Cluster, SecretRef, Storage
     from migrator.steps.base import Evidence, ProgressReport
 
 DEFAULT_PARALLELISM = 4
@@ -84,7 +79,7 @@ def take_over(loaded: LoadedPlan, state: StateDirectory) -> None:
     if loaded.options.state != "staging":
         return
     with suppress(LockHeld), state.exclusive(loaded.name, timeout_s=0):  # else a process of this machine is at it
-        adopt(_open_staging(loaded, _PLANNING_PATIENCE_S), mirror_folder(loaded), state, known=state)
+        adopt(open_staging(loaded, _PLANNING_PATIENCE_S), mirror_folder(loaded), state, known=state)
 
 
 @contextmanager
@@ -95,7 +90,7 @@ def known_runs(loaded: LoadedPlan, state: StateDirectory) -> Iterator[StateDirec
         return
     with TemporaryDirectory(prefix="migrator-") as folder:
         mirrored = StateDirectory(Path(folder), SystemClock())
-        adopt(_open_staging(loaded, _PLANNING_PATIENCE_S), mirror_folder(loaded), mirrored, known=state)
+        adopt(open_staging(loaded, _PLANNING_PATIENCE_S), mirror_folder(loaded), mirrored, known=state)
         yield state.beside(mirrored)
 
 
@@ -244,9 +239,9 @@ def rollback(
     with ExitStack() as stack:
         journal = stack.enter_context(state.journal(run, read_only=False))
         try:
-            target = _open_milvus(run.loaded.target or run.loaded.source, "target")
+            target = open_milvus(run.loaded.target or run.loaded.source, "target")
             stack.callback(target.close)
-            staging = _open_staging(run.loaded, _RUNNING_PATIENCE_S)
+            staging = open_staging(run.loaded, _RUNNING_PATIENCE_S)
             leases = stack.enter_context(_leases(run, state, staging, clock))
             leases.acquire(_lease_targets(run), timeout_s=lock_timeout_s, on_wait=partial(_tell_holder, tell))
             _mirror(run, journal, staging, policy=RetryPolicy(), clock=clock, on_wait=partial(_tell_pause, tell))
@@ -283,7 +278,7 @@ def cleaning(
     with state.exclusive(plan_name, timeout_s=0):
         files = [run.loaded for run in state.runs() if run.plan.name == plan_name]
         places = {repr(each.staging): each for each in [*files, *filter(None, [loaded])]}
-        stores = [(_open_staging(each, _PLANNING_PATIENCE_S), each) for each in places.values()]
+        stores = [(open_staging(each, _PLANNING_PATIENCE_S), each) for each in places.values()]
         yield Cleaning(state, plan_name, stores, clock=SystemClock(), tell=tell)
 
 
@@ -295,9 +290,9 @@ def find_leases(
     if runs:
         loaded, targets = runs[0].loaded, _lease_targets(runs[0])
     else:
-        with closing(_open_milvus(loaded.source, "source")) as source:
+        with closing(open_milvus(loaded.source, "source")) as source:
             targets = [target for _, target in mapped_pairs(loaded, source_names(source))]
-    staging, prefix = _open_staging(loaded, _PLANNING_PATIENCE_S), loaded.staging.prefix.lstrip("/")
+    staging, prefix = open_staging(loaded, _PLANNING_PATIENCE_S), loaded.staging.prefix.lstrip("/")
     held = find_held(staging, LeasePlaces.of(loaded), prefix, targets, clock=SystemClock(), tell=tell)
     return held, partial(break_held, staging, held)
 
@@ -359,117 +354,6 @@ def _require_unedited(run: Run, loaded: LoadedPlan | None) -> None:
             f"{', '.join(edited)} changed since run {run.run_id} began, and the run goes on with what it was then",
             hint=f"undo the edit to resume; or give the run up, migrator rollback {run.run_id}, and plan anew",
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clients:
-    """The open connections of a plan."""
-
-    source: GrpcMilvus
-    target: GrpcMilvus
-    source_store: ObstoreStore
-    target_store: ObstoreStore
-    staging: ObstoreStore
-
-    def readers(self) -> Readers:
-        """The same, as what only looks."""
-        return Readers(
-            source=self.source,
-            target=self.target,
-            source_store=self.source_store,
-            target_store=self.target_store,
-            staging=self.staging,
-        )
-
-
-@contextmanager
-def connect(loaded: LoadedPlan, *, patience_s: float) -> Iterator[Clients]:
-    """Open both Milvus and all stores; secrets are resolved here, and only here."""
-    target = loaded.target or loaded.source
-    with ExitStack() as stack:
-        milvus = [_open_milvus(cluster, side) for cluster, side in ((loaded.source, "source"), (target, "target"))]
-        for client in milvus:
-            stack.callback(client.close)
-        yield Clients(
-            source=milvus[0],
-            target=milvus[1],
-            source_store=_open_store(loaded.source.storage, "source.storage", patience_s),
-            target_store=_open_store(target.storage, "target.storage", patience_s),
-            staging=_open_staging(loaded, patience_s),
-        )
-
-
-def _open_staging(loaded: LoadedPlan, patience_s: float) -> ObstoreStore:
-    return _open_store(loaded.staging.storage, _staging_field(loaded), patience_s)
-
-
-def _staging_field(loaded: LoadedPlan) -> str:
-    written = loaded.positions and any(path.startswith("staging.storage") for path in loaded.positions)
-    return "staging.storage" if written else "target.storage"
-
-
-def _open_milvus(cluster: Cluster, side: str) -> GrpcMilvus:
-    from migrator.adapters.milvus import GrpcMilvus, MilvusEndpoint  # noqa: PLC0415 - costs a second: only when used
-
-    milvus, tls = cluster.milvus, cluster.milvus.tls
-    field = f"{side}.milvus"
-
-    def secret(ref: SecretRef, name: str) -> str:
-        return _secret(ref, f"{field}.{name}", MilvusRefused)
-
-    token = None
-    if milvus.token is not None:
-        token = secret(milvus.token, "token")
-    elif milvus.username is not None and milvus.password is not None:
-        token = f"{milvus.username}:{secret(milvus.password, 'password')}"
-    return GrpcMilvus(
-        MilvusEndpoint(
-            uri=milvus.uri,
-            plan_field=field,
-            token=token,
-            ca_cert=tls.ca_cert if tls else None,
-            client_cert=tls.client_cert if tls else None,
-            client_key=tls.client_key if tls else None,
-            server_name=tls.server_name if tls else None,
-        )
-    )
-
-
-def _open_store(storage: Storage, field: str, patience_s: float) -> ObstoreStore:
-    from migrator.adapters.objects import ObstoreStore, StoreEndpoint  # noqa: PLC0415 - see above
-
-    keys = storage.credentials
-    static = keys if keys is not None and keys.type == "static" else None
-
-    def secret(ref: SecretRef | str | None, name: str) -> str | None:
-        return None if ref is None else _secret(ref, f"{field}.credentials.{name}", StoreRefused)
-
-    return ObstoreStore(
-        StoreEndpoint(
-            plan_field=field,
-            bucket=storage.bucket,
-            endpoint=storage.endpoint,
-            region=storage.region,
-            virtual_host_style=bool(storage.virtual_host_style),
-            ca_cert=storage.ca_cert,
-            access_key_id=secret(static.access_key_id, "access_key_id") if static else None,
-            secret_access_key=secret(static.secret_access_key, "secret_access_key") if static else None,
-            session_token=secret(static.session_token, "session_token") if static else None,
-            anonymous=keys is not None and keys.type == "none",
-            ambient=keys is None or keys.type == "default",
-            patience_s=patience_s,
-        )
-    )
-
-
-def _secret(ref: SecretRef | str, field: str, error: type[MilvusRefused | StoreRefused]) -> str:
-    try:
-        text = resolve_secret(ref)
-    except LookupError as reason:
-        raise error(f"{field} cannot be read: {reason.args[0]}", hint="set it, and run the command again") from None
-    if not text.isprintable():
-        raise error(f"{field} holds a line break or another control character", hint="put the value alone on one line")
-    return text
 
 
 def _leases(run: Run, state: StateDirectory, staging: ObstoreStore, clock: SystemClock) -> Leases:
