@@ -31,7 +31,7 @@ from migrator.model.collection import (
     Partition,
 )
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
-from migrator.model.segment import LogKind, Segment, SegmentState, StoredObject
+from migrator.model.segment import Compaction, LogKind, Segment, SegmentState, StoredObject
 from migrator.model.timestamps import at_millisecond, physical_ms
 from migrator.ports.milvus import FlushResult
 
@@ -201,6 +201,7 @@ class MemoryMilvus:
         self._lock = threading.RLock()
         self._databases: dict[str, dict[str, _Held]] = {DEFAULT_DATABASE: {}}
         self._jobs: dict[int, _Job] = {}
+        self._compactions: list[Compaction] = []
 
     @property
     def uri(self) -> str:
@@ -291,6 +292,8 @@ class MemoryMilvus:
             merged = _Segment(self.allocate_timestamp(), partition_id, SegmentState.FLUSHING, rows)
             self._write_logs(held, merged)
             held.segments = [s for s in held.segments if s not in olds] + [merged]
+            sources = tuple(old.segment_id for old in olds)
+            self._compactions.append(Compaction(sources=sources, product=merged.segment_id))
 
     def restart(self) -> None:
         """Go down and come up: what ran fails, what waited goes on."""
@@ -349,6 +352,10 @@ class MemoryMilvus:
         """Persistent segments by id; rows count as inserted."""
         persistent = self._get(ref).persistent()
         return tuple(sorted(Segment(s.segment_id, s.partition_id, len(s.rows), s.state) for s in persistent))
+
+    def list_compactions(self) -> tuple[Compaction, ...]:
+        """All there were."""
+        return tuple(self._compactions)
 
     def index_progress(self, ref: CollectionRef) -> tuple[IndexProgress, ...]:
         """All indexes by name; a build takes a while after the index, or rows, were brought."""

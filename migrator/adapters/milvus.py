@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         Partition,
     )
     from migrator.model.import_job import ImportJob, ImportTag
-    from migrator.model.segment import Segment, SegmentBatch
+    from migrator.model.segment import Compaction, Segment, SegmentBatch
 
 CALL_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
@@ -351,6 +351,12 @@ class GrpcMilvus:
                 return tuple(sorted(values.segment_from(info) for info in reply.infos))
             time.sleep(_LISTING_PAUSE_S)
         raise MilvusUnavailable(f"the segments of {ref.short} are changing at {self.uri} (compaction)")
+
+    def list_compactions(self) -> tuple[Compaction, ...]:
+        """All that the server remembers: compaction 0, which 2.3 takes for every one."""
+        request = milvus_pb2.GetCompactionPlansRequest(compactionID=0)
+        reply = self._call("GetCompactionStateWithPlans", request)
+        return tuple(values.compaction_from(info) for info in reply.mergeInfos)
 
     def index_progress(self, ref: CollectionRef) -> tuple[IndexProgress, ...]:
         """All indexes by name, with how far they are."""

@@ -22,7 +22,7 @@ from migrator.model.collection import (
     Partition,
 )
 from migrator.model.import_job import ImportJob, ImportState
-from migrator.model.segment import Segment, SegmentState
+from migrator.model.segment import Compaction, Segment, SegmentState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -164,6 +164,11 @@ def segment_from(message: Message) -> Segment:
         num_rows=message.num_rows,
         state=SegmentState(message.state),
     )
+
+
+def compaction_from(message: Message) -> Compaction:
+    """A compaction; its product is -1 as long as there is none."""
+    return Compaction(sources=tuple(message.sources), product=message.target if message.target > 0 else None)
 
 
 def load_state_from(number: int) -> LoadState:

@@ -29,6 +29,14 @@ class Segment:
     state: SegmentState = SegmentState.FLUSHED
 
 
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """A compaction that the server remembers; `product` is None until it is done, and where it failed."""
+
+    sources: tuple[int, ...]
+    product: int | None
+
+
 class LogKind(StrEnum):
     """The two kinds of binlog a migration needs, by the name of their folder; Milvus rebuilds all others."""
 

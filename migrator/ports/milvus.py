@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Partition,
     )
     from migrator.model.import_job import ImportJob, ImportTag
-    from migrator.model.segment import Segment, SegmentBatch
+    from migrator.model.segment import Compaction, Segment, SegmentBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,9 @@ class MilvusReader(Protocol):
 
     def list_segments(self, ref: CollectionRef) -> tuple[Segment, ...]:
         """Persistent segments, sealed ones and those being flushed included, growing ones never."""
+
+    def list_compactions(self) -> tuple[Compaction, ...]:
+        """Those the server remembers, of all collections; none from before its start."""
 
     def index_progress(self, ref: CollectionRef) -> tuple[IndexProgress, ...]: ...
 

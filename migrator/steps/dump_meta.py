@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from migrator.errors import ObjectMissing, RunError, SchemaDiffers, SourceBusy
+from migrator.errors import MilvusRefused, ObjectMissing, RunError, SchemaDiffers, SourceBusy
 from migrator.model.codec import from_plain, to_plain
 from migrator.model.collection import Collection, CollectionRef
 from migrator.model.segment import LogKind, Segment, SegmentState, parse_binlog
@@ -15,9 +15,9 @@ from migrator.steps.counting import count_named, count_partitions
 from migrator.steps.flush import FLUSH_KEY, cut_note, flush_and_wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from migrator.model.segment import Binlog
+    from migrator.model.segment import Binlog, Compaction
     from migrator.ports.ledger import JsonValue, LedgerReader
     from migrator.steps.base import ReadContext, StepContext
 
@@ -35,9 +35,11 @@ class FrozenDump:
     rows_at_cut: dict[str, int]
     """`count(*)` right after the cut, by partition; empty where the source is not loaded, or was not flushed."""
     held_still: bool
-    """Whether `count(*)` was the same before the flush: if not, the count may be of a later moment than the cut."""
+    """Whether the source's count is surely that of the cut: the same before the flush, and no deletes left behind."""
     raw_rows: int
     """Rows of the frozen segments as inserted, deletes not subtracted."""
+    left_behind: int = 0
+    """Delta logs that the source lost in compactions, and that come along: its own count may be too high."""
 
 
 def dump_key(source: CollectionRef) -> str:
@@ -111,12 +113,14 @@ class DumpMeta(Step):
         ctx.ledger.freeze(found.collection_id, live, self._binlogs(ctx, {s.segment_id for s in live}))
         self._require_complete(ctx)
         self._require_nothing_lost(ctx)
+        left_behind = self.notes(ctx)["left_behind"]
         frozen = FrozenDump(
             collection=found,
             cut_ts=cut.cut_ts,
             rows_at_cut=rows_at_cut,
-            held_still=rows_at_cut == self._counts_before(ctx),
+            held_still=rows_at_cut == self._counts_before(ctx) and not left_behind,
             raw_rows=sum(segment.num_rows for segment in live),
+            left_behind=left_behind if isinstance(left_behind, int) else 0,
         )
         self.note(ctx, frozen=to_plain(frozen))
         totals = ctx.ledger.totals(found.collection_id)
@@ -186,12 +190,35 @@ class DumpMeta(Step):
     # -- its binlogs ------------------------------------------------------------------------------------------------
 
     def _binlogs(self, ctx: StepContext, live: set[int]) -> Iterator[Binlog]:
+        """The binlogs of the live segments, and deletes that a compaction left behind."""
+        products = _products(self._compactions(ctx))
+        compacted = {*products, *products.values()}
+        deltas: dict[int, dict[int, Binlog]] = {segment_id: {} for segment_id in compacted}
         for kind in LogKind:
             prefix = f"{self.source_root}/{kind}/{self.planned.collection_id}"
             for found in ctx.source_store.list_objects(prefix.lstrip("/")):
                 binlog = parse_binlog(found, self.source_root)
-                if binlog is not None and binlog.segment_id in live:
+                if binlog is None:
+                    continue
+                if binlog.segment_id in live:
                     yield binlog
+                if kind is LogKind.DELTA and binlog.segment_id in compacted:
+                    deltas[binlog.segment_id][binlog.log_id] = binlog
+        left_behind = tuple(_left_behind(products, deltas, live))
+        self.note(ctx, left_behind=len(left_behind))
+        if left_behind:
+            ctx.progress(
+                f"{self.planned.ref.short}: the source lost {len(left_behind)} delta logs in compactions, and may show "
+                f"rows again that were deleted or replaced; the deletes come along"
+            )
+        yield from left_behind
+
+    def _compactions(self, ctx: StepContext) -> tuple[Compaction, ...]:
+        """Those the source remembers; none where it does not tell, for want of the call or of a privilege."""
+        try:
+            return ctx.source.list_compactions()
+        except MilvusRefused:
+            return ()
 
     def _require_complete(self, ctx: StepContext) -> None:
         """Every live segment has insert logs for every stored field, equally many for each."""
@@ -232,3 +259,28 @@ class DumpMeta(Step):
                 f"an upload left files behind that belong to no segment",
                 hint="compact the collection at the source, then run migrator apply --resume",
             )
+
+
+def _products(compactions: Iterable[Compaction]) -> dict[int, int]:
+    """What became of each segment that was compacted."""
+    return {source: each.product for each in compactions if each.product is not None for source in each.sources}
+
+
+def _left_behind(
+    products: Mapping[int, int], deltas: Mapping[int, Mapping[int, Binlog]], live: set[int]
+) -> Iterator[Binlog]:
+    """Delta logs that Milvus 2.3 wrote to a segment while it was compacted and lost, for the segment its rows are in.
+
+    What a compaction applies was there before its product got an id; what was written since, it takes along under the
+    same log id. Where the upload ends after the segment was given up, 2.3 does neither (milvus issue 26023): rows that
+    were deleted or replaced come back, at the source too. Other deletes than those of its rows do a segment no harm.
+    """
+    for segment_id, product in products.items():
+        heir: int | None = product
+        while heir is not None and heir not in live:
+            heir = products.get(heir)
+        if heir is None:
+            continue
+        for log_id, binlog in deltas[segment_id].items():
+            if log_id > product and log_id not in deltas[product] and log_id not in deltas[heir]:
+                yield replace(binlog, segment_id=heir)

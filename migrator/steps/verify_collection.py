@@ -104,6 +104,8 @@ def _verdict(
     agreed = _agreement(counted is not None, imported, dump.raw_rows)
     if counted is None:
         return f"the target has no vector index, so its rows could not be queried; {agreed}"
+    if moved and dump.left_behind:
+        return f"the source lost deletes in a compaction, which were applied to the target; {agreed}"
     if moved:
         return f"the source moved while it was counted; {agreed}"
     if all(count.source_rows is None for count in counts):

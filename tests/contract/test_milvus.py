@@ -298,6 +298,10 @@ def test_a_flush_writes_deletes_of_flushed_rows(subject: Subject) -> None:
     assert [segment.num_rows for segment in subject.milvus.list_segments(ref)] == [5]
 
 
+def test_compactions_are_told(subject: Subject) -> None:
+    assert all(compaction.sources for compaction in subject.milvus.list_compactions())
+
+
 def test_several_collections_are_flushed_by_one_request_each_with_a_cut(subject: Subject) -> None:
     refs = [subject.create(), subject.create()]
     for ref in refs:

@@ -85,6 +85,7 @@ CALLS: dict[str, Callable[[GrpcMilvus], object]] = {
     "list_aliases": lambda m: m.list_aliases("default"),
     "list_partitions": lambda m: m.list_partitions(BOOKS),
     "list_segments": lambda m: m.list_segments(BOOKS),
+    "list_compactions": lambda m: m.list_compactions(),
     "index_progress": lambda m: m.index_progress(BOOKS),
     "load_state": lambda m: m.load_state(BOOKS),
     "load_progress": lambda m: m.load_progress(BOOKS),

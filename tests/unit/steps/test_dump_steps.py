@@ -26,7 +26,7 @@ from migrator.errors import (
     StoreUnavailable,
 )
 from migrator.model.collection import CollectionRef, Partition
-from migrator.model.segment import SegmentState, StoredObject
+from migrator.model.segment import LogKind, SegmentState, StoredObject
 from migrator.steps.base import Evidence
 from migrator.steps.copy_segments import CopySegments, TransferMode
 from migrator.steps.dump_claim import DumpClaim, drop_claim, read_claims
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from migrator.model.collection import Collection
+    from migrator.model.segment import Segment
     from migrator.ports.milvus import MilvusSource
     from migrator.ports.store import ObjectStore
     from migrator.steps.base import StepContext
@@ -191,6 +192,61 @@ def test_segments_that_were_compacted_are_left_out_though_their_files_are_there(
     outcome = stage.apply(stage.step(DumpMeta))
     assert (outcome.rows, outcome.objects) == (2, 5)
     assert len(stage.pair.keys("files_A/insert_log")) == 10
+
+
+def delta_log_ids(stage: Stage) -> dict[int, list[int]]:
+    """Of the frozen listing, by segment."""
+    found: dict[int, list[int]] = {}
+    for binlog in stage.ctx.ledger.binlogs(frozen_dump(stage.ctx.ledger, BOOKS).collection.collection_id):
+        if binlog.kind is LogKind.DELTA:
+            found.setdefault(binlog.segment_id, []).append(binlog.log_id)
+    return found
+
+
+def write_late_deletes(stage: Stage, segment: Segment) -> int:
+    """A delta log of row 1, written to a segment that was compacted away meanwhile, as Milvus 2.3 does."""
+    source = stage.pair.source
+    collection = source.find_collection(BOOKS)
+    assert collection is not None
+    log_id = source.allocate_timestamp()
+    place = f"{collection.collection_id}/{segment.partition_id}/{segment.segment_id}"
+    stage.pair.store.write(f"files_A/delta_log/{place}/{log_id}", json.dumps([[1, log_id]]).encode())
+    return log_id
+
+
+@pytest.mark.parametrize("compactions", [1, 3])
+def test_deletes_that_a_compaction_left_behind_come_along(stage: Stage, compactions: int) -> None:
+    """Written to a segment while it was compacted, and in no delta log of the product."""
+    stage.pair.source.delete(BOOKS, [0])
+    flush(stage.pair.source)
+    (old,) = stage.pair.source.list_segments(BOOKS)
+    stage.pair.source.compact(BOOKS)
+    lost = write_late_deletes(stage, old)
+    for _ in range(compactions - 1):
+        stage.pair.source.compact(BOOKS)
+    stage.apply(stage.step(Flush))
+    stage.apply(stage.step(DumpMeta))
+    (live,) = stage.pair.source.list_segments(BOOKS)
+    assert delta_log_ids(stage) == {live.segment_id: [lost]}
+
+
+def test_deletes_that_a_compaction_took_along_come_once(stage: Stage) -> None:
+    """As the server copies them: under their own log id."""
+    flush(stage.pair.source)
+    (old,) = stage.pair.source.list_segments(BOOKS)
+    stage.pair.source.compact(BOOKS)
+    late = write_late_deletes(stage, old)
+    (live,) = stage.pair.source.list_segments(BOOKS)
+    (key,) = [key for key in stage.pair.keys("files_A/delta_log") if key.endswith(str(late))]
+    copied = key.replace(str(old.segment_id), str(live.segment_id))
+    stage.pair.store.write(copied, stage.pair.keys("files_A/delta_log")[key])
+    stage.apply(stage.step(Flush))
+    stage.apply(stage.step(DumpMeta))
+    assert delta_log_ids(stage) == {live.segment_id: [late]}
+    collection_id = frozen_dump(stage.ctx.ledger, BOOKS).collection.collection_id
+    taken = {binlog.source.key for binlog in stage.ctx.ledger.binlogs(collection_id)}
+    assert copied in taken
+    assert key not in taken
 
 
 def test_a_source_that_never_holds_still_is_given_up(stage: Stage) -> None:

@@ -296,6 +296,15 @@ def test_a_source_that_moved_without_a_difference_is_fine(stage: Stage) -> None:
     assert verify(stage) == "source and target are equal"
 
 
+def test_a_source_that_lost_deletes_by_itself_is_no_difference(stage: Stage) -> None:
+    bring_less(stage)
+    key = f"dump_meta:{BOOKS.database}.{BOOKS.name}"
+    frozen = stage.ctx.ledger.notes(key)["frozen"]
+    assert isinstance(frozen, dict)
+    stage.ctx.ledger.note(key, {"frozen": {**frozen, "left_behind": 1, "held_still": False}})
+    assert verify(stage).startswith("the source lost deletes in a compaction, which were applied to the target; ")
+
+
 def unloaded(folder: Path, pair: Pair, *, index: bool = True) -> Iterator[Stage]:
     fill(pair, index=index, loaded=False)
     with a_stage(folder, pair) as stage:
