@@ -231,6 +231,7 @@ def _changes(instance: Instance, lab: LabState, folder: Path) -> dict[str, objec
         "common.session.ttl": 5,  # with the default of 30 s, a killed server blocks its successor as long
         "common.gracefulStopTimeout": 1,  # loaded collections otherwise delay the end by up to half an hour
         "dataCoord.compaction.enableAutoCompaction": lab.settings.auto_compaction,
+        "rootCoord.importTaskExpiration": 120,  # a task that a killed server took with it hangs for 15 minutes else
         "log.level": "warn",
     }
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.test_interruptions import NAMES, Move, filled, wait_for_import
+from tests.e2e.test_interruptions import Move, wait_for_import
+from tests.support import sources
 from tests.support.cli import SECRET, Shell
 
 if TYPE_CHECKING:
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
 
     from tests.support.bench import Bench
 
-__all__ = ["filled"]
+NAMES = ("moved_one", "moved_two")
+
+
+@pytest.fixture(scope="module")
+def filled(bench: Bench) -> Bench:
+    """Two collections at the source, each with deletes after the flush; read by all tests, changed by none."""
+    for name in NAMES:
+        sources.fill_small(bench.a.uri, name, rows=200, shards=2, deleted=11)
+    return bench
 
 
 @pytest.fixture
@@ -32,7 +41,7 @@ def moves(filled: Bench, tmp_path: Path, request: pytest.FixtureRequest) -> tupl
             "plan.yaml",
             f"version: 1\nname: {name.replace('_', '-')}\nclusters: {filled.clusters_file}\nsource: a\ntarget: b\n"
             f"staging: {{root_path: backup, backup_name: {name}}}\noptions: {{state: staging}}\n"
-            f'collections: [{{source: "halted_*", target: "{{{{ collection }}}}_{name}"}}]\n',
+            f'collections: [{{source: "moved_*", target: "{{{{ collection }}}}_{name}"}}]\n',
         )
         made.append(Move(filled, shell, name))
     return made[0], made[1]
@@ -53,7 +62,7 @@ def test_a_host_that_is_gone(moves: tuple[Move, Move]) -> None:
     assert "is unfinished" in two.shell.run("apply", "plan.yaml", "--yes", code=20).err
     answer = two.shell.run("apply", "plan.yaml", "--resume")
     assert "is done" in answer.out
-    two.assert_all_arrived()
+    two.assert_all_arrived(NAMES)
     copied = [step for step in answer.out.splitlines() if "✓ copy_segments" in step]
     assert not copied, "what the first machine finished is not done again"
     assert two.shell.run("plan", "plan.yaml").out.count("migrated and verified before") == len(NAMES)
@@ -71,4 +80,4 @@ def test_the_first_host_comes_back(moves: tuple[Move, Move]) -> None:
     assert "is held by run" in one.shell.run("apply", "--resume", "--lock-timeout", "1s", code=21).err
     assert other.finish().code == 0
     assert "Nothing to do" in one.shell.run("apply", "plan.yaml", "--resume").out
-    two.assert_all_arrived()
+    two.assert_all_arrived(NAMES)
