@@ -9,11 +9,13 @@ import pytest
 from migrator.adapters.memory import MemoryStore
 from migrator.errors import LockHeld, RunError, StoreUnavailable
 from migrator.model.segment import Binlog, LogKind, Segment, StoredObject
+from migrator.planning.planner import make_plan
 from migrator.running.journal import Journal, StepEvent
-from migrator.running.mirror import JournalMirror, last_number, restore
+from migrator.running.mirror import JournalMirror, adopt, last_number, restore
+from migrator.running.refresh import refresh
 from migrator.running.retry import RetryPolicy
-from migrator.running.runs import Run
-from tests.support.builders import FakeClock
+from migrator.running.runs import Run, StateDirectory
+from tests.support.builders import FakeClock, Pair, a_loaded_plan, fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,3 +153,32 @@ def test_nothing_goes_on_without_the_mirror(tmp_path: Path, store: MemoryStore, 
     with pytest.raises(RunError, match="mirror in the staging bucket cannot be used: nothing answers"):
         here.journal.note(KEY, {"attempt": 1})
     assert clock.monotonic() >= 60
+
+
+# -- taken over -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_only_a_run_with_a_step_begun_is_taken_over(tmp_path: Path, *, has_begun: bool) -> None:
+    pair = Pair()
+    fill(pair)
+    loaded = a_loaded_plan(tmp_path)
+    one, two = (StateDirectory(tmp_path / name, pair.clock) for name in ("one", "two"))
+    run = one.begin(loaded, make_plan(loaded, refresh(loaded, pair.readers(), ())))
+    policy, folder = RetryPolicy(), ".migrator/runs/a-to-b"
+    with one.journal(run, read_only=False) as journal:
+        mirror = JournalMirror(
+            pair.store, f"{folder}/{run.run_id}", policy=policy, clock=pair.clock, on_wait=lambda *_: None
+        )
+        mirror.begin(run, journal)
+        journal.add("", StepEvent.STARTED)
+        if has_begun:
+            journal.add(run.plan.steps[0].key, StepEvent.STARTED)
+    adopt(pair.store, folder, two, known=two)
+    assert [found.run_id for found in two.unfinished("a-to-b")] == ([run.run_id] if has_begun else [])
+    before = {path: path.stat().st_mtime_ns for path in two.folder.rglob("*")}
+    adopt(pair.store, folder, two, known=two)  # nothing new: nothing is written
+    if has_begun:
+        assert {path: path.stat().st_mtime_ns for path in two.folder.rglob("*") if path.name == "journal.db"} == {
+            path: at for path, at in before.items() if path.name == "journal.db"
+        }
