@@ -45,8 +45,8 @@ contract: $(STAMP)  ## One suite per port, on every adapter
 e2e: $(STAMP)  ## Whole commands on two real Milvus servers and an S3 server
 	$(BIN)/pytest tests/e2e -n $(WORKERS) --dist loadfile
 
-faults: $(STAMP)  ## Everything that can break on the way, the slow ones too (about fifteen minutes)
-	$(BIN)/pytest tests/faults -m "" -n $(WORKERS) --dist loadfile
+faults: $(STAMP)  ## Everything that can break on the way, the slow ones too (half an hour)
+	$(BIN)/pytest tests/faults tests/e2e/test_busy_*.py tests/e2e/test_demo.py -m "" -n $(WORKERS) --dist loadfile
 
 schemas: $(STAMP)  ## Write schemas/ anew from the models
 	$(BIN)/python -m migrator.spec.schema

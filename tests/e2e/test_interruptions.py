@@ -267,7 +267,7 @@ def test_a_dump_that_somebody_changed(move: Move) -> None:
 def test_a_target_that_somebody_else_made(move: Move) -> None:
     """A collection that appeared since it was planned is left alone."""
     running = move.start("--yes")
-    running.wait_for_event("step_started", "flush")
+    running.wait_for_event("step_started", "dump_meta")
     running.send(signal.SIGKILL)
     target = move.target("halted_two")
     with connected(move.bench.b.uri) as client:
