@@ -14,6 +14,7 @@ import threading
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import JournalUnusable, RunError, StalePlan
@@ -309,7 +310,7 @@ class Journal:
         with self._transaction() as db:
             db.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", rows)
         if self._mirror is not None:
-            self._mirror.put_listing(collection_id, self._listing_lines(collection_id))
+            self._mirror.put_listing(collection_id, partial(self._listing_lines, collection_id))
 
     def totals(self, collection_id: int) -> ListingTotals:
         """The frozen listing summed up."""

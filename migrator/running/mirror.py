@@ -10,6 +10,7 @@ the same number, the run went on elsewhere, and this one stops.
 from __future__ import annotations
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -54,6 +55,7 @@ class JournalMirror:
         self._on_wait = on_wait
         self._policy = policy
         self._clock = clock
+        self._guard = threading.Lock()
         self._copied: dict[int, list[str]] = {}
         self._copied_at = clock.monotonic()
         self._chunks = 0
@@ -87,21 +89,23 @@ class JournalMirror:
             self._patiently(partial(self._push_entry, record))
             self.sent = record["number"]
 
-    def put_listing(self, collection_id: int, lines: Iterable[str]) -> None:
-        """Write a frozen listing; what was copied of an earlier one counts no more."""
-        self._copied.pop(collection_id, None)
+    def put_listing(self, collection_id: int, lines: Callable[[], Iterable[str]]) -> None:
+        """Write a frozen listing, from its first line again after an outage; what was copied before counts no more."""
+        with self._guard:
+            self._copied.pop(collection_id, None)
 
         def put() -> None:
             chunks = self._store.list_objects(f"{self._folder}/copied/{collection_id}")
             self._store.delete([chunk.key for chunk in chunks])
             key = f"{self._folder}/listings/{collection_id}"
-            self._store.write_stream(key, _in_parts(lines), multipart=True, part_size=_PART_BYTES)
+            self._store.write_stream(key, _in_parts(lines()), multipart=True, part_size=_PART_BYTES)
 
         self._patiently(put)
 
     def note_copied(self, collection_id: int, suffixes: Iterable[str]) -> None:
         """Remember what was copied; written with a later entry, or after a while: what is not known is copied again."""
-        self._copied.setdefault(collection_id, []).extend(suffixes)
+        with self._guard:
+            self._copied.setdefault(collection_id, []).extend(suffixes)
         if self._clock.monotonic() - self._copied_at >= _COPIED_EVERY_S:
             self._push_copied()
 
@@ -116,13 +120,14 @@ class JournalMirror:
             )
 
     def _push_copied(self) -> None:
-        self._copied_at = self._clock.monotonic()
-        for collection_id in list(self._copied):
-            suffixes = self._copied.pop(collection_id)
+        with self._guard:  # steps note copies side by side
+            taken, self._copied = self._copied, {}
+            self._copied_at = self._clock.monotonic()
             self._chunks += 1
-            key = f"{self._folder}/copied/{collection_id}/{self.sent:010d}-{self._chunks:06d}"
-            content = "\n".join(suffixes).encode()
-            self._patiently(partial(self._store.write, key, content))
+            chunk = f"{self.sent:010d}-{self._chunks:06d}"
+        for collection_id, suffixes in taken.items():
+            key = f"{self._folder}/copied/{collection_id}/{chunk}"
+            self._patiently(partial(self._store.write, key, "\n".join(suffixes).encode()))
 
     def _read_entry(self, number: int) -> dict[str, Any]:
         entry: dict[str, Any] = json.loads(self._store.read(_entry_key(self._folder, number)))

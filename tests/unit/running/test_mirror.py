@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from migrator.running.runs import Run, StateDirectory
 from tests.support.builders import FakeClock, Pair, a_loaded_plan, fill
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from migrator.errors import MigratorError
@@ -141,6 +143,43 @@ def test_a_lost_reply_is_no_conflict(tmp_path: Path, store: MemoryStore, clock: 
     here.journal.note(KEY, {"attempt": 1})
     assert len(calls) == 2
     assert here.waited == ["no reply"]
+
+
+def test_a_listing_is_whole_after_an_outage_in_its_midst(tmp_path: Path, store: MemoryStore, clock: FakeClock) -> None:
+    here = Machine(tmp_path / "here", store, clock).begin()
+    write_stream, calls = store.write_stream, []
+
+    def breaks_once(key: str, parts: Iterable[bytes], **named: Any) -> None:  # noqa: ANN401 - as the port
+        calls.append(key)
+        if len(calls) == 1:
+            list(parts)
+            raise StoreUnavailable("the connection broke")
+        write_stream(key, parts, **named)
+
+    store.write_stream = breaks_once  # type: ignore[method-assign]
+    here.journal.freeze(1, [Segment(3, 2, 5)], [binlog(1), binlog(2)])
+    here.journal.note("dump_meta:default.books", {"frozen": {}})
+    there = Machine(tmp_path / "there", store, clock).begin()
+    assert len(calls) == 2
+    assert there.journal.totals(1) == here.journal.totals(1)
+    assert list(there.journal.binlogs(1)) == [binlog(1), binlog(2)]
+
+
+def test_copies_are_noted_by_many_at_once(tmp_path: Path, store: MemoryStore, clock: FakeClock) -> None:
+    here = Machine(tmp_path / "here", store, clock).begin()
+    logs = [binlog(number) for number in range(400)]
+    here.journal.freeze(1, [Segment(3, 2, 5)], logs)
+
+    def note(each: Binlog) -> None:
+        here.journal.note_copied(1, [each])
+        clock.sleep(1)
+        here.mirror._push_copied()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(note, logs))
+    there = Machine(tmp_path / "there", store, clock)
+    restore(store, FOLDER, there.journal)
+    assert list(there.journal.uncopied(1)) == []
 
 
 def test_nothing_goes_on_without_the_mirror(tmp_path: Path, store: MemoryStore, clock: FakeClock) -> None:
