@@ -170,7 +170,7 @@ class Executor:
                 if self._result.states[key] is StepState.FINISHED:
                     self._journal.add(key, StepEvent.RENEWED, {"reason": error.message})
                     self._result.states[key] = StepState.WAITING
-            self._awaited[step.key] = error.renews
+            self._awaited[step.key] = tuple(key for key in error.renews if key != step.key)
             self._result.states[step.key] = StepState.WAITING
         self._watcher.step_renewed(step, error)
         return True

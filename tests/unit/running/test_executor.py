@@ -351,6 +351,14 @@ def test_a_damaged_copy_is_made_again_though_imports_have_begun(run: Run) -> Non
     assert run.journal.times_renewed("list") == run.journal.times_renewed("import") == 0
 
 
+def test_a_copy_that_finds_its_own_work_damaged_is_tried_again_and_then_fails(run: Run) -> None:
+    damaged = DumpDamaged("b is missing", renews=("copy",))
+    result = run.attempt(run.errand("copy", failing(damaged)), run.errand("import", lambda: None, "copy"))
+    assert result.failures == {"copy": damaged}
+    assert result.exit_code == 20
+    assert run.log.count("copy") == 1 + MAX_GENERATIONS
+
+
 def test_a_death_between_listing_and_copy_goes_on_with_the_new_listing(run: Run) -> None:
     for key in ("list", "copy"):
         run.journal.add(key, StepEvent.STARTED)
