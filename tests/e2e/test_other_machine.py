@@ -53,6 +53,8 @@ def test_a_host_that_is_gone(moves: tuple[Move, Move]) -> None:
     running = one.start("--yes")
     running.wait_for_event("step_started", "import_segments")
     wait_for_import(one)
+    for name in NAMES:
+        running.wait_for_event("step_finished", f"copy_segments:default.{name}")
     running.send(signal.SIGKILL)
     shutil.rmtree(one.shell.folder / ".migrator")
 
