@@ -72,7 +72,7 @@ _WORDS = {
     DifferenceKind.COPIES: "row {d.key}{place} is there {d.source} at the source, {d.target} at the target",
     DifferenceKind.ROUTING: "row {d.key} is not found at the target by its partition key, {d.field} {d.source}: it "
     "lies in another partition than the key says",
-    DifferenceKind.COUNT: "{d.field}{place}: {d.source} at the source, {d.target} at the target",
+    DifferenceKind.COUNT: "rows{place}: {d.source}, {d.target}",
     DifferenceKind.PARTITION: "partition {d.partition!r} is {d.source} at the source, {d.target} at the target",
     DifferenceKind.SEARCH: "searches by {d.field}: {d.target}",
 }
@@ -116,6 +116,14 @@ class Differences:
             if sum(one.kind is each.kind for one in shown) < KEPT:
                 shown.append(each)
         return Differences(shown=tuple(shown), totals=tuple(totals.items()))
+
+    def told(self, most: int) -> str:
+        """The first of each kind, and how many there are beside them."""
+        firsts = {each.kind: each for each in reversed(self.shown)}
+        chosen = [each for each in self.shown if firsts[each.kind] is each]
+        chosen = (chosen + [each for each in self.shown if each not in chosen])[:most]
+        left = self.total - len(chosen)
+        return "; ".join([*map(str, chosen), *([f"and {left:,} more differences"] if left > 0 else [])])
 
     def summary(self) -> str:
         """How many of which kind: `2 missing rows, 1 value`."""

@@ -86,10 +86,15 @@ class MilvusReader(Protocol):
 
 
 class MilvusSource(MilvusReader, Protocol):
-    """A source: it may be flushed, and that is all."""
+    """A source: it may be flushed, loaded for a verification where the plan allows that, and that is all."""
 
     def flush(self, refs: Sequence[CollectionRef]) -> Mapping[CollectionRef, FlushResult]:
         """Seal what is growing in collections of one database, by one request."""
+
+    def load(self, ref: CollectionRef, *, partitions: tuple[str, ...], replica_number: int) -> None:
+        """Start loading it; see `MilvusTarget`."""
+
+    def release(self, ref: CollectionRef) -> None: ...
 
 
 class MilvusTarget(MilvusReader, Protocol):
