@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from migrator.connections import Clients, connect, open_milvus, open_staging
+from migrator.connections import Clients, connect, dump_reader, open_milvus, open_staging
 from migrator.errors import LockHeld, MilvusError, RunError, StalePlan, StoreError
 from migrator.planning.places import mirror_folder
 from migrator.planning.plan import Action
@@ -381,6 +381,7 @@ def _context_maker(
             clock=clock,
             lease=leases,
             workers=workers,
+            dump_reader=dump_reader(),
             progress=progress,
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from migrator.model.collection import (
     CollectionRef,
     CollectionSchema,
     ConsistencyLevel,
+    DataType,
     Index,
     IndexProgress,
     KeyValues,
@@ -31,6 +33,7 @@ from migrator.model.collection import (
     Partition,
 )
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
+from migrator.model.rows import encode, encode_array
 from migrator.model.segment import Compaction, LogKind, Segment, SegmentState, StoredObject
 from migrator.model.timestamps import at_millisecond, physical_ms
 from migrator.ports.milvus import FlushResult
@@ -38,6 +41,7 @@ from migrator.ports.milvus import FlushResult
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from migrator.model.rows import Key, Value
     from migrator.model.segment import SegmentBatch
     from migrator.ports.clock import Clock
 
@@ -132,6 +136,44 @@ class MemoryStore:
         data = self._objects[key]
         digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
         return StoredObject(key, len(data), f'"{digest}"')
+
+
+class MemoryBinlogs:
+    """Decodes the binlogs of a Milvus in memory, as `adapters.binlogs` does those of a real one."""
+
+    def missing(self) -> str:
+        """Nothing."""
+        return ""
+
+    def read_values(
+        self,
+        content: bytes,
+        data_type: DataType,
+        *,
+        key: str,  # noqa: ARG002 - of the protocol; nothing is ever damaged here
+        element_type: DataType | None = None,
+    ) -> list[Value]:
+        """A column as exact bytes."""
+        return [exact_bytes(data_type, value, element_type) for value in json.loads(content)]
+
+    def read_keys(self, content: bytes, data_type: DataType, *, key: str) -> list[Key]:  # noqa: ARG002 - see above
+        """A column as it is."""
+        return list(json.loads(content))
+
+    def read_deletes(self, content: bytes, *, key: str) -> list[tuple[Key, int]]:  # noqa: ARG002 - see above
+        """Keys and timestamps."""
+        return [(pk, ts) for pk, ts in json.loads(content)]
+
+
+def exact_bytes(data_type: DataType, value: Any, element_type: DataType | None = None) -> Value:  # noqa: ANN401 - of any type
+    """A value of a row in memory as `model.rows` has it."""
+    if value is None:
+        return None
+    if data_type is DataType.FLOAT_VECTOR:
+        return struct.pack(f"<{len(value)}f", *value)
+    if data_type is DataType.ARRAY:
+        return encode_array(element_type or DataType.VARCHAR, value)
+    return encode(data_type, json.dumps(value) if data_type is DataType.JSON else value)
 
 
 @dataclass(slots=True)
