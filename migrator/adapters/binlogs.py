@@ -129,7 +129,7 @@ def _open(content: bytes, kind: LogKind, key: str) -> tuple[int, list[memoryview
     while at < len(view):
         _, event, length, _ = _take(_HEADER, view, at, key)
         if event != _DATA_EVENT[kind]:
-            raise _unreadable(key, f"it holds an event of kind {event}, which has no place in a {kind}")
+            raise _unreadable(key, f"it holds an event of kind {event}, which no {kind} has")
         begin, end = at + _HEADER.size + _SPAN.size, at + length
         if not begin < end <= len(view):
             raise _cut(key)
