@@ -100,10 +100,8 @@ def verification_notices(loaded: LoadedPlan, observed: ObservedState, items: Ite
     if not unloaded:
         return ()
     few = f"{', '.join(unloaded[:3])}{', …' if len(unloaded) > 3 else ''}"
-    return (
-        f"not loaded at the source, so that their rows can only be verified with the dump's, which takes pyarrow: {few}; "
-        f"it comes with pip install 'migrator[binlogs]'",
-    )
+    hint = "pip install 'migrator[binlogs]'"
+    return (f"not loaded at the source, so that only pyarrow can compare their rows ({hint}): {few}",)
 
 
 def _has_moved(record: MigratedRecord, estimate: Estimate) -> bool:

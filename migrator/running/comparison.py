@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,21 +11,24 @@ from migrator.errors import RunError, SourceMoved, VerificationFailed
 from migrator.model.collection import LoadState
 from migrator.model.difference import Differences
 from migrator.model.shape import Shape
+from migrator.running.retry import Patience
+from migrator.steps.comparing import Compared
 from migrator.steps.copy_segments import CopySegments
 from migrator.steps.counting import WHOLE, PartitionCount, compare_counts, count_partitions, difference
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_index import CreateIndex
 from migrator.steps.dump_meta import FrozenDump, frozen_dump
-from migrator.steps.expectation import has_moved, open_dump
+from migrator.steps.expectation import has_moved, open_dump, why_not_readable
 from migrator.steps.milvus_rows import MilvusRows
 from migrator.steps.routing import routing_check
 from migrator.steps.searching import Searcher
-from migrator.steps.verification import Basis, Depth, Finding, Level, Verification
+from migrator.steps.verification import Depth, Finding, Level, Verification
 from migrator.steps.verify_collection import is_indexed, shape_asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from migrator.errors import MigratorError
     from migrator.model.collection import Collection, CollectionRef
     from migrator.model.observed import MigratedRecord
     from migrator.model.rows import Sample
@@ -34,11 +37,13 @@ if TYPE_CHECKING:
     from migrator.ports.milvus import MilvusReader, MilvusTarget
     from migrator.ports.rows import DumpReader, RowSource
     from migrator.ports.store import ObjectReader
+    from migrator.running.retry import RetryPolicy
     from migrator.running.runs import StateDirectory
-    from migrator.steps.base import ProgressReport
 
 _POLL_S = 0.5
 _LOAD_PATIENCE_S = 1800.0
+_TELL_EVERY_S = 5.0
+_NO_DUMP = "no run of this plan that brought it is known here, so there is no dump to compare with"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +66,7 @@ class Comparison:
     """Of the set of primary keys."""
     target_digest: str = ""
     rows_compared: int = 0
-    differences: Differences = Differences()
+    differences: Differences = field(default_factory=Differences)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +96,17 @@ def open_past(runs: StateDirectory, record: MigratedRecord) -> Iterator[Past]:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """A mapping's collections as they are now, their rows by partition, and what is known of the run that mapped it."""
+
+    source: Collection
+    target: Collection
+    at_source: dict[str, int]
+    at_target: dict[str, int]
+    record: MigratedRecord | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparer:
     """Compares mappings; only a target that a run of the plan made is loaded for it, and released."""
@@ -103,7 +119,9 @@ class Comparer:
     depth: Depth
     records: Sequence[MigratedRecord]
     open_past: Callable[[MigratedRecord], AbstractContextManager[Past]]
-    progress: ProgressReport
+    policy: RetryPolicy
+    tell: Callable[[str], None]
+    """Hears every few seconds how far a comparison is, and what it waits for."""
 
     def compare(self, pair: tuple[CollectionRef, CollectionRef]) -> Comparison:
         """One mapping, as deep as asked."""
@@ -112,15 +130,15 @@ class Comparer:
         if self.depth.level is Level.NONE:
             return self._compared(pair, (), "nothing was compared", 0)
         if ours is None or theirs is None:
-            at_source = f"{pair[0].short} is gone from the source"
-            gone = at_source if ours is None else f"{pair[1].short} is not at the target"
-            return self._compared(pair, (), gone, VerificationFailed.exit_code)
+            is_gone = f"{pair[0].short} is gone from the source"
+            verdict = is_gone if ours is None else f"{pair[1].short} is not at the target"
+            return self._compared(pair, (), verdict, VerificationFailed.exit_code)
         own = record is not None and record.target_collection_id == theirs.collection_id
         with self._queryable(theirs, may_load=own) as loaded:
             at_source = count_partitions(self.source, ours)
             at_target = count_partitions(self.target, loaded) if loaded else {}
             if loaded and self.depth.level.looks_at_rows:
-                return self._compare_rows(ours, loaded, record, at_source, at_target)
+                return self._compare_rows(_Both(ours, loaded, at_source, at_target, record))
             return self._compare_counts(pair, record, at_source, at_target)
 
     # -- counts -----------------------------------------------------------------------------------------------------
@@ -182,27 +200,19 @@ class Comparer:
 
     # -- rows -------------------------------------------------------------------------------------------------------
 
-    def _compare_rows(
-        self,
-        ours: Collection,
-        theirs: Collection,
-        record: MigratedRecord | None,
-        at_source: dict[str, int],
-        at_target: dict[str, int],
-    ) -> Comparison:
-        own = record is not None and record.source_collection_id == ours.collection_id
+    def _compare_rows(self, both: _Both) -> Comparison:
+        record = both.record
+        own = record is not None and record.source_collection_id == both.source.collection_id
         with ExitStack() as stack:
             past = stack.enter_context(self.open_past(record)) if record is not None and own else None
-            finding = self._verification(ours, theirs, past, record, at_source, at_target).run()
-        counts = compare_counts(at_source, at_target)
-        if finding.basis is None and not finding.differences:
-            code = SourceMoved.exit_code
-        elif finding.differences:
+            finding = self._run(self._verification(both, past))
+        if finding.differences:
             code = SourceMoved.exit_code if finding.undecided else VerificationFailed.exit_code
         else:
-            code = 0
+            code = 0 if finding.basis else SourceMoved.exit_code
+        counts = compare_counts(both.at_source, both.at_target)
         return replace(
-            self._compared((ours.ref, theirs.ref), counts, finding.verdict, code),
+            self._compared((both.source.ref, both.target.ref), counts, finding.verdict, code),
             compared_with=finding.basis or "",
             keys=finding.compared.source_keys,
             source_digest=finding.compared.source_digest,
@@ -211,20 +221,23 @@ class Comparer:
             differences=finding.differences,
         )
 
-    def _verification(
-        self,
-        ours: Collection,
-        theirs: Collection,
-        past: Past | None,
-        record: MigratedRecord | None,
-        at_source: dict[str, int],
-        at_target: dict[str, int],
-    ) -> Verification:
-        why_not = _why_not(ours)
-        is_whole = WHOLE in at_target or len(at_target) == len(theirs.partitions)
-        target_rows = sum(at_target.values()) if is_whole else None
-        no_dump = "no run of this plan that made it is known here, so there is no dump to compare with"
-        can_read = past is not None and not self.dump_reader.missing
+    def _run(self, verification: Verification) -> Finding:
+        """Go on after errors that pass, from where it was."""
+        reached = [Compared()]
+
+        def attempt() -> Finding:
+            return replace(verification, begun=reached[0], put_down=partial(reached.__setitem__, 0)).run()
+
+        def announce(error: MigratorError, seconds: float) -> None:
+            self.tell(f"trying again in {seconds:.0f} s: {error.message}")
+
+        return Patience(self.policy, self.clock).call(attempt, on_wait=announce)
+
+    def _verification(self, both: _Both, past: Past | None) -> Verification:
+        ours, theirs = both.source, both.target
+        why_not = why_not_readable(ours)
+        is_whole = WHOLE in both.at_target or len(both.at_target) == len(theirs.partitions)
+        target_rows = sum(both.at_target.values())
         return Verification(
             depth=self.depth,
             shape=past.shape if past else Shape.of(ours),
@@ -232,20 +245,21 @@ class Comparer:
             target=MilvusRows(self.target, theirs),
             live=None if why_not else MilvusRows(self.source, ours),
             why_not_live=why_not,
-            open_dump=partial(self._open_dump, past) if past and can_read else None,
-            why_no_dump=self.dump_reader.missing if past else no_dump,
+            open_dump=None if past is None or self.dump_reader.missing else partial(self._open_dump, past),
+            why_no_dump=self.dump_reader.missing if past else _NO_DUMP,
             has_moved=lambda: past is not None and has_moved(self.source, past.dump, past.ledger),
-            expected_rows=record.rows if record and past else sum(at_target.values()),
-            live_rows=None if why_not else sum(at_source.values()),
-            target_rows=target_rows,
+            expected_rows=both.record.rows if both.record and past else target_rows,
+            live_rows=None if why_not else sum(both.at_source.values()),
+            target_rows=target_rows if is_whole else None,
             check=routing_check(self.target, theirs, self.depth),
             searcher=Searcher(source=self.source, target=self.target, source_is=ours, target_is=theirs),
             clock=self.clock,
-            progress=self.progress,
-            put_down=lambda _: None,  # nothing is written: it begins anew
+            progress=_Telling(ours.ref.short, self.clock, self.tell),
+            put_down=lambda _: None,
         )
 
     def _open_dump(self, past: Past, sample: Sample) -> AbstractContextManager[RowSource]:
+        name = past.dump.collection.ref.short
         return open_dump(
             self.dump_reader,
             past.dump,
@@ -254,7 +268,7 @@ class Comparer:
             ledger=past.ledger,
             staging=self.staging,
             clock=self.clock,
-            progress=self.progress,
+            progress=_Telling(name, self.clock, self.tell),
         )
 
     # -- what is loaded for it --------------------------------------------------------------------------------------
@@ -280,8 +294,27 @@ class Comparer:
             self.target.release(found.ref)
 
 
-def _why_not(ours: Collection) -> str:
-    """Why the source cannot be asked for its rows; empty where it can."""
-    if not ours.loaded_partitions:
-        return "the source is not loaded"
-    return "" if len(ours.loaded_partitions) == len(ours.partitions) else "the source is loaded in part only"
+@dataclass(slots=True)
+class _Telling:
+    """How far a comparison is, in a line every few seconds."""
+
+    name: str
+    clock: Clock
+    tell: Callable[[str], None]
+    told_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.told_at = self.clock.monotonic()
+
+    def __call__(
+        self,
+        message: str = "",
+        *,
+        done: int = 0,
+        total: int = 0,
+        unit: str = "",
+        size_bytes: int = 0,  # noqa: ARG002 - of the protocol
+    ) -> None:
+        if self.clock.monotonic() - self.told_at >= _TELL_EVERY_S:
+            self.told_at = self.clock.monotonic()
+            self.tell(f"{self.name}: {message}, {done:,} of {total:,} {unit}")

@@ -9,6 +9,7 @@ from migrator.steps.copy_segments import staged_key
 from migrator.steps.counting import count_named
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from migrator.model.collection import Collection
@@ -24,19 +25,29 @@ if TYPE_CHECKING:
 
 def why_not_live(source: MilvusReader, now: Collection | None, dump: FrozenDump) -> str:
     """Why the source's rows are not those of the cut, as far as can be told; empty where they are."""
+    return next(_reasons(source, now, dump), "")
+
+
+def _reasons(source: MilvusReader, now: Collection | None, dump: FrozenDump) -> Iterator[str]:
     if now is None:
-        return "the source is gone"
+        yield "the source is gone"
+    elif reason := why_not_readable(now):
+        yield reason
+    elif dump.left_behind:
+        yield "the source lost deletes in a compaction, which were applied to the target"
+    elif not dump.rows_at_cut:
+        yield "the source was not counted at the cut"
+    elif not dump.held_still:
+        yield "the source moved while it was counted"
+    elif count_named(source, now.ref) != dump.rows_at_cut:
+        yield "the source has moved since the cut"
+
+
+def why_not_readable(now: Collection) -> str:
+    """Why the source cannot be asked for all its rows; empty where it can."""
     if not now.loaded_partitions:
         return "the source is not loaded"
-    if len(now.loaded_partitions) != len(now.partitions):
-        return "the source is loaded in part only"
-    if dump.left_behind:
-        return "the source lost deletes in a compaction, which were applied to the target"
-    if not dump.rows_at_cut:
-        return "the source was not counted at the cut"
-    if not dump.held_still:
-        return "the source moved while it was counted"
-    return "" if count_named(source, now.ref) == dump.rows_at_cut else "the source has moved since the cut"
+    return "" if len(now.loaded_partitions) == len(now.partitions) else "the source is loaded in part only"
 
 
 def has_moved(source: MilvusReader, dump: FrozenDump, ledger: LedgerReader) -> bool:

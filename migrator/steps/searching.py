@@ -24,6 +24,7 @@ _SAME_SCORE = 1e-4
 _THOROUGH = 512
 """Candidates an approximate index looks at: enough for nearly all true neighbours among the first ten."""
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap:
     """How much the neighbours found at both sides are the same; `share` is the mean over the searches."""
@@ -40,9 +41,7 @@ class Overlap:
         if self.share >= ENOUGH:
             return None
         found = f"{self.share:.0%} of the nearest {TOP_K} are the same, over {self.searches} searches"
-        return Difference(
-            kind=DifferenceKind.SEARCH, field=self.field, source=f"at least {ENOUGH:.0%}", target=found
-        )
+        return Difference(kind=DifferenceKind.SEARCH, field=self.field, source=f"at least {ENOUGH:.0%}", target=found)
 
 
 def search_params(index: Index) -> dict[str, int]:

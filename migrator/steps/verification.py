@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -74,7 +74,7 @@ class Finding:
 
     differences: Differences
     basis: Basis | None = None
-    compared: Compared = Compared()
+    compared: Compared = field(default_factory=Compared)
     undecided: bool = False
     """Whether the differences may be the source's, which has moved, and nothing is left to tell."""
     remarks: tuple[str, ...] = ()
@@ -92,13 +92,17 @@ class Finding:
 
     def _said_of_rows(self) -> str:
         if self.differences:
-            return f"{self.differences.summary()}: {self.differences.shown[0]}"
+            note = "; the source has moved since the cut, and that may be why" if self.undecided else ""
+            return f"{self._sides} differ: {self.differences.summary()}{note}"
         if self.basis is None:
             return "no rows were compared"
         rows, valued = self.compared.source_keys, self.compared.rows_valued + self.compared.repeated
-        sides = "source and target" if self.basis is Basis.SOURCE else "dump and target"
-        what = f"every value of {rows:,} rows" if valued == rows else f"{rows:,} keys, and every value of {valued:,} rows"
-        return f"{sides} are equal: {what}"
+        keys = "" if valued == rows else f"{rows:,} keys, and "
+        return f"{self._sides} are equal: {keys}every value of {valued:,} rows"
+
+    @property
+    def _sides(self) -> str:
+        return "dump and target" if self.basis is Basis.DUMP else "source and target"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +134,7 @@ class Verification:
     clock: Clock
     progress: ProgressReport
     put_down: Callable[[Compared], None]
-    begun: Compared = Compared()
+    begun: Compared = field(default_factory=Compared)
 
     def run(self) -> Finding:
         """Climb the ladder."""
@@ -157,16 +161,18 @@ class Verification:
         return replace(finding, undecided=self.has_moved(), remarks=(*finding.remarks, *by_dump.remarks))
 
     def _against_dump(self) -> Finding:
-        why = self.why_not_live or "the source has other rows now than at the cut"
         if self.open_dump is None:
-            return Finding(differences=Differences(), remarks=tuple(filter(None, (self.why_not_live, self.why_no_dump))))
+            return self._not_compared(self.why_no_dump)
         try:
             with self.open_dump(self._sample) as dump:
                 finding = self._compare(dump, Basis.DUMP)
         except ObjectMissing as error:
-            gone = f"the dump is not whole any more: {error.message}"
-            return Finding(differences=Differences(), remarks=tuple(filter(None, (self.why_not_live, gone))))
+            return self._not_compared(f"the dump is not whole any more: {error.message}")
+        why = self.why_not_live or "the source has other rows now than at the cut"
         return replace(finding, remarks=(why, *finding.remarks))
+
+    def _not_compared(self, why: str) -> Finding:
+        return Finding(differences=Differences(), remarks=tuple(filter(None, (self.why_not_live, why))))
 
     @property
     def _sample(self) -> Sample:
@@ -232,6 +238,7 @@ class Verification:
         if unread and not self.found.schema.has_partition_key:
             yield f"not compared, as the target does not hold them loaded: partitions {', '.join(sorted(unread))}"
         if compared.repeated:
-            yield f"{compared.repeated:,} keys are there more than once at both sides, so their values were not compared"
+            twice = f"{compared.repeated:,} keys are there more than once at both sides"
+            yield f"{twice}, so their values were not compared"
         if compared.rows_routed:
             yield f"{compared.rows_routed:,} rows were found by their partition key"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from migrator.errors import SourceMoved, VerificationFailed
@@ -77,7 +77,7 @@ class VerifyCollection(Step):
     target: CollectionRef
     collection_id: int
     dump_prefix: str
-    depth: Depth = Depth(level=Level.COUNTS)
+    depth: Depth = field(default_factory=lambda: Depth(level=Level.COUNTS))
     load_source: bool = False
     shape: Shape | None = None
 
@@ -181,7 +181,7 @@ class VerifyCollection(Step):
             live_rows=sum(count_named(ctx.source, self.source).values()) if not why_not else None,
             target_rows=_whole_count(found, at_target),
             check=routing_check(ctx.target, found, self.depth),
-            searcher=Searcher(source=ctx.source, target=ctx.target, source_is=now, target_is=found),
+            searcher=Searcher(source=ctx.source, target=ctx.target, source_is=now, target_is=found) if now else None,
             clock=ctx.clock,
             progress=ctx.progress,
             put_down=lambda compared: self.note(ctx, compared=to_plain(compared)),
@@ -208,7 +208,8 @@ class VerifyCollection(Step):
                 hint="what lies in the dump decides: pip install 'migrator[binlogs]', then run migrator apply --resume",
             )
         raise VerificationFailed(
-            said, hint="both sides are left as they are; migrator verify tells all differences of the plan's collections"
+            said,
+            hint="the target is left as it is; migrator verify compares it again, and tells all differences",
         )
 
     # -- what is loaded for it --------------------------------------------------------------------------------------
