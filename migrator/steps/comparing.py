@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from migrator.errors import MigratorError
-from migrator.model.collection import DataType, FieldSchema
+from migrator.model.collection import DYNAMIC_FIELD
 from migrator.model.difference import KEPT, Difference, DifferenceKind, Differences, show_key
 from migrator.model.rows import Key, KeyDigest, show_both
 from migrator.steps.counting import WHOLE
@@ -25,7 +25,6 @@ BATCH_KEYS = 1000
 """Rows whose values are asked for at a time."""
 PROBES = 20
 """Rows that are kept for searches by their vectors."""
-DYNAMIC_FIELD = "$meta"
 _FEW_KEYS = 50
 _NOTE_EVERY_S = 5.0
 
@@ -120,8 +119,7 @@ class _Walk:
         self._noted_at = comparison.clock.monotonic()
         ours, theirs = comparison.source.field_names, comparison.target.field_names
         self._fields = [_Place(name, ours.index(name), theirs.index(name)) for name in ours if name in theirs]
-        self._schemas = {each.name: each for each in comparison.schema.fields}
-        self._schemas[DYNAMIC_FIELD] = FieldSchema(field_id=-1, name=DYNAMIC_FIELD, data_type=DataType.JSON)
+        self._schemas = {each.name: each for each in (*comparison.schema.fields, DYNAMIC_FIELD)}
 
     def compare(self, partition: str) -> None:
         """One partition, from behind the last key that is done."""

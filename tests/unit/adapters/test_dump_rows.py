@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.adapters.dump_rows import BinlogDumps
-from migrator.adapters.memory import MemoryBinlogs, MemoryMilvus, MemoryStore, exact_bytes
+from migrator.adapters.memory import MemoryBinlogs, MemoryMilvus, MemoryStore
+from migrator.adapters.memory_rows import exact_bytes
 from migrator.errors import BinlogUnreadable, Interrupted, RunError
 from migrator.model.collection import DataType, FieldSchema
 from migrator.model.rows import Key, print_of
@@ -71,7 +72,7 @@ def keys_of(rows: RowSource, partition: str = "_default") -> list[Key]:
 
 def exact(row: dict[str, Any]) -> tuple[bytes | None, ...]:
     """A row of `a_schema` less its key."""
-    return tuple(exact_bytes(f.data_type, row[f.name]) for f in a_schema().fields if not f.is_primary_key)
+    return tuple(exact_bytes(f, row[f.name]) for f in a_schema().fields if not f.is_primary_key)
 
 
 def written_at(row: dict[str, Any]) -> int:
