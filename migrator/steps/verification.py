@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from migrator.errors import ObjectMissing
@@ -225,7 +224,7 @@ class Verification:
         deep = f"{depth.level} of {depth.sample} by {depth.seed}, {self.expected_rows} rows"
         return f"{basis}, {self.found.collection_id}, {deep}, partitions {','.join(self._partitions)}"
 
-    @cached_property
+    @property
     def _partitions(self) -> tuple[str, ...]:
         """Those that can be read at both sides; one that is missing altogether is a difference of its own."""
         if self.found.schema.has_partition_key:
