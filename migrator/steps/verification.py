@@ -57,9 +57,9 @@ class Depth:
     def __str__(self) -> str:
         return {
             Level.NONE: "nothing",
-            Level.COUNTS: "the numbers of rows",
-            Level.SAMPLE: f"all keys and {self.sample:,} rows",
-            Level.FULL: "all rows, bit for bit,",
+            Level.COUNTS: "numbers of rows",
+            Level.SAMPLE: f"all keys, and up to {self.sample:,} rows",
+            Level.FULL: "all keys and all rows",
         }[self.level]
 
     def sample_of(self, rows: int) -> Sample:

@@ -88,7 +88,7 @@ class VerifyCollection(Step):
 
     def describe(self) -> str:
         """What it does, in a few words."""
-        return f"compare {self.depth} of {self.source.short} and {self.target.short}"
+        return f"compare {self.source.short} and {self.target.short}: {self.depth}"
 
     def probe(self, ctx: ReadContext) -> Evidence:
         """Reads only, so it is simply done again, from where an interrupted comparison was."""

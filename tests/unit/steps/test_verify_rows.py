@@ -272,5 +272,5 @@ def test_a_row_that_its_partition_key_does_not_lead_to_is_named() -> None:
 
 
 def test_the_plan_says_what_is_compared(stage: Stage) -> None:
-    assert stage.step(VerifyCollection).describe() == "compare all rows, bit for bit, of books and books"
+    assert stage.step(VerifyCollection).describe() == "compare books and books: all keys and all rows"
     assert stage.step(CreateIndex).indexes == (an_index(),)
