@@ -1,8 +1,7 @@
 """Milvus's binlogs as values: format 1, which Milvus up to 2.5 writes, and 2.6 where its storage v2 is off.
 
 A binlog is an envelope of events, little endian throughout: a magic number; a descriptor (whose rows these are, and of
-which type); then data events, each with a parquet file of one column. The first event of a kind may be any number of
-bytes, so nothing is looked for: every length is told, and what does not fit together is refused.
+which type); then data events, each with a parquet file of one column. What does not fit together is refused.
 """
 
 from __future__ import annotations

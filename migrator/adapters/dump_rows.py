@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -43,7 +43,12 @@ CREATE TABLE rows (row INTEGER PRIMARY KEY, partition_id INTEGER, key, ts INTEGE
 CREATE TABLE prints (row INTEGER PRIMARY KEY, prints BLOB);
 """
 _INDEX = "CREATE INDEX rows_by_key ON rows (partition_id, key, ts)"
-_NEWEST = "WHERE partition_id = ? AND key = ? ORDER BY ts DESC, rows.row DESC LIMIT 1"
+_FIND = (
+    "SELECT key, rows.row, prints FROM rows LEFT JOIN prints USING (row) WHERE partition_id = ? AND key IN (%s) "
+    "ORDER BY ts, rows.row"
+)
+_ASKED = 500
+"""Keys per statement."""
 _NO_FIELD = -1
 """The field of delta logs."""
 _TOGETHER = 0
@@ -99,7 +104,7 @@ def _folder() -> Iterator[Path]:
 
 
 def _database(folder: Path) -> sqlite3.Connection:
-    with _room_in(folder):
+    with _room_in(folder):  # from several threads: whoever compares may ask both sides at once
         database = sqlite3.connect(folder / "rows.db", check_same_thread=False)
         database.executescript(_TABLES)
         return database
@@ -228,8 +233,8 @@ class DumpRows:
     def _take_deleted(self, counted: _Counted) -> None:
         """Take out what a delete of the same segment took that is newer, as an import does."""
         listed = "SELECT segment_id, partition_id, object FROM logs WHERE field_id = ? ORDER BY segment_id, log_id"
-        deltas = self._database.execute(listed, (_NO_FIELD,)).fetchall
-        for (segment_id, partition_id, name), (content,) in counted.read((log, (log[2],)) for log in deltas()):
+        deltas = self._database.execute(listed, (_NO_FIELD,))
+        for (segment_id, partition_id, name), (content,) in counted.read((log, (log[2],)) for log in deltas):
             first, end = self._span(segment_id)
             self._database.executemany(
                 "DELETE FROM rows WHERE partition_id = ? AND key = ? AND ts < ? AND row >= ? AND row < ?",
@@ -314,31 +319,29 @@ class DumpRows:
 
     def prints(self, partition: str, keys: Sequence[Key]) -> Mapping[Key, tuple[bytes, ...]]:
         """Fingerprints of what is there; those that were not kept are made now."""
-        sql = f"SELECT rows.row, prints FROM rows LEFT JOIN prints USING (row) {_NEWEST}"  # noqa: S608 - a constant
-        partition_id = self._partition_id(partition)
-        kept: dict[Key, tuple[bytes, ...]] = {}
-        others: dict[int, Key] = {}
-        for key in keys:
-            row, prints = self._database.execute(sql, (partition_id, key)).fetchone() or (None, None)
-            if prints is not None:
-                kept[key] = tuple(prints[at : at + PRINT_BYTES] for at in range(0, len(prints), PRINT_BYTES))
-            elif row is not None:
-                others[row] = key
-        made = self._read_rows(others)
+        newest = {key: (row, prints) for key, row, prints in self._find(partition, keys)}
+        made = self._read_rows({row: key for key, (row, prints) in newest.items() if prints is None})
+        cut = [slice(at, at + PRINT_BYTES) for at in range(0, len(self._fields) * PRINT_BYTES, PRINT_BYTES)]
+        kept = {key: tuple(prints[each] for each in cut) for key, (_, prints) in newest.items() if prints is not None}
         return kept | {key: tuple(map(print_of, values)) for key, values in made.items()}
 
     def values(self, partition: str, keys: Sequence[Key]) -> Mapping[Key, tuple[Value, ...]]:
         """The values of what is there, read from the dump once more."""
-        sql = f"SELECT rows.row FROM rows {_NEWEST}"  # noqa: S608 - a constant
-        partition_id = self._partition_id(partition)
-        found = ((key, self._database.execute(sql, (partition_id, key)).fetchone()) for key in keys)
-        return self._read_rows({row[0]: key for key, row in found if row is not None})
+        newest = {key: row for key, row, _ in self._find(partition, keys)}
+        return self._read_rows({row: key for key, row in newest.items()})
 
     def copies(self, partition: str, keys: Sequence[Key]) -> Mapping[Key, int]:
         """How often each key is there."""
-        sql = "SELECT COUNT(*) FROM rows WHERE partition_id = ? AND key = ?"
+        counted = Counter(key for key, _, _ in self._find(partition, keys))
+        return {key: counted[key] for key in keys}
+
+    def _find(self, partition: str, keys: Sequence[Key]) -> Iterator[tuple[Key, int, bytes | None]]:
+        """The rows of keys with the prints that were kept; of the same key the newest last."""
         partition_id = self._partition_id(partition)
-        return {key: int(self._database.execute(sql, (partition_id, key)).fetchone()[0]) for key in keys}
+        for start in range(0, len(keys), _ASKED):
+            asked = keys[start : start + _ASKED]
+            sql = _FIND % ", ".join("?" * len(asked))
+            yield from self._database.execute(sql, (partition_id, *asked))
 
     def _read_rows(self, keys: Mapping[int, Key]) -> dict[Key, tuple[Value, ...]]:
         """The values of rows by their keys, each file read once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
@@ -222,3 +223,10 @@ def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path, m
     with pytest.raises(RunError, match="nowhere") as caught, opened(dump_of(milvus, store)):
         pass
     assert "TMPDIR" in caught.value.hint
+
+
+def test_without_pyarrow_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert BinlogDumps().missing == ""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert 'pip install "migrator[binlogs]"' in BinlogDumps().missing
