@@ -115,7 +115,7 @@ def _room_in(folder: Path) -> Iterator[None]:
     """What a full disk says, in a sentence."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.OperationalError, OSError) as error:
         raise RunError(
             f"the keys of a dump cannot be gathered in {folder}: {error}",
             hint="make room there, or set TMPDIR to a folder that has it",
@@ -206,6 +206,8 @@ class DumpRows:
             self._require_equal(len(keys), len(stamps), ts_object)
             number = number + 1 if segment_id == last_segment else 0
             last_segment = segment_id
+            if not keys:  # a block is told by its first row
+                continue
             block = (first_row, segment_id, number, len(keys))
             self._database.execute("INSERT INTO blocks VALUES (?, ?, ?, ?)", block)
             self._database.executemany(
