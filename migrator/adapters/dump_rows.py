@@ -165,11 +165,12 @@ class DumpRows:
         self._database.executemany("INSERT INTO logs VALUES (?, ?, ?, ?, ?)", self._listed())
         self._database.execute("CREATE INDEX logs_by_field ON logs (segment_id, field_id, log_id)")
         self._require_aligned()
-        counted = _Counted(self._dump.store, report, self._count_files())
-        self._gather_keys(counted)
-        self._database.execute(_INDEX)
-        self._take_deleted(counted)
-        self._gather_prints(counted, wants)
+        with ThreadPoolExecutor(_AHEAD, thread_name_prefix="binlog") as pool:
+            counted = _Counted(self._dump.store, pool, report, self._count_files())
+            self._gather_keys(counted)
+            self._database.execute(_INDEX)
+            self._take_deleted(counted)
+            self._gather_prints(counted, wants)
         self._database.commit()
 
     def _listed(self) -> Iterator[tuple[int, int, int, int, str]]:
@@ -199,7 +200,7 @@ class DumpRows:
 
     def _gather_keys(self, counted: _Counted) -> None:
         """Number all rows, and keep those up to the bound."""
-        first_row = number = last_segment = 0
+        first_row, number, last_segment = 0, 0, _NOWHERE
         for (partition_id, segment_id, key_object, ts_object), (keys_file, ts_file) in counted.read(self._key_files()):
             keys = self._decoder.read_keys(keys_file, self._key_field.data_type, key=key_object)
             stamps = self._decoder.read_keys(ts_file, DataType.INT64, key=ts_object)
@@ -215,7 +216,7 @@ class DumpRows:
                 (
                     (row, partition_id, key, ts)
                     for row, (key, ts) in enumerate(zip(keys, stamps, strict=True), start=first_row)
-                    if not isinstance(ts, str) and ts <= self._end_ts
+                    if int(ts) <= self._end_ts
                 ),
             )
             first_row += len(keys)
@@ -383,22 +384,22 @@ class _Block:
 class _Counted:
     """Objects, read a little ahead of their use, and counted."""
 
-    def __init__(self, store: ObjectReader, report: ReadingReport, total: int) -> None:
+    def __init__(self, store: ObjectReader, pool: ThreadPoolExecutor, report: ReadingReport, total: int) -> None:
         self._store = store
+        self._pool = pool
         self._report = report
         self._total = total
         self._done = 0
 
     def read(self, wanted: Iterable[tuple[T, tuple[str, ...]]]) -> Iterator[tuple[T, tuple[bytes, ...]]]:
         """The contents of the named objects, in the order asked for; each with what it was asked with."""
-        with ThreadPoolExecutor(_AHEAD, thread_name_prefix="binlog") as pool:
-            on_their_way: deque[tuple[T, list[Future[bytes]]]] = deque()
-            for what, names in wanted:
-                on_their_way.append((what, [pool.submit(self._store.read, name) for name in names]))
-                if len(on_their_way) > _AHEAD:
-                    yield self._arrived(*on_their_way.popleft())
-            while on_their_way:
+        on_their_way: deque[tuple[T, list[Future[bytes]]]] = deque()
+        for what, names in wanted:
+            on_their_way.append((what, [self._pool.submit(self._store.read, name) for name in names]))
+            if len(on_their_way) > _AHEAD:
                 yield self._arrived(*on_their_way.popleft())
+        while on_their_way:
+            yield self._arrived(*on_their_way.popleft())
 
     def _arrived(self, what: T, reads: list[Future[bytes]]) -> tuple[T, tuple[bytes, ...]]:
         self._done += len(reads)

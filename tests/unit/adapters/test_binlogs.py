@@ -78,6 +78,12 @@ def test_arrays_are_their_elements() -> None:
     assert found == [encode_array(DataType.INT8, [-1, 2]), b"", b""]
 
 
+def test_a_damaged_array_is_told() -> None:
+    content = an_insert_log(DataType.ARRAY, [b"\xff\xff"])
+    with pytest.raises(BinlogUnreadable, match="an array in it is damaged"):
+        read_values(content, DataType.ARRAY, element_type=DataType.INT8, key=KEY)
+
+
 def test_not_a_number_and_minus_zero_stay_what_they_are() -> None:
     values = read_values(an_insert_log(DataType.DOUBLE, [math.nan, -0.0]), DataType.DOUBLE, key=KEY)
     assert values == [struct.pack("<d", math.nan), struct.pack("<d", -0.0)]
