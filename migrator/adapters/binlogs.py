@@ -1,8 +1,7 @@
 """Milvus's binlogs as values: format 1, which Milvus up to 2.5 writes, and 2.6 where its storage v2 is off.
 
 A binlog is an envelope of events, little endian throughout: a magic number; a descriptor (whose rows these are, and of
-which type); then data events, each with a parquet file of one column. The first event of a kind may be any number of
-bytes, so nothing is looked for: every length is told, and what does not fit together is refused.
+which type); then data events, each with a parquet file of one column. What does not fit together is refused.
 """
 
 from __future__ import annotations
@@ -198,7 +197,7 @@ def _bytes(column: Any, element_type: DataType | None, key: str) -> list[Value]:
         return list(column.cast(pa.binary()).to_pylist())
     if kind == "binary":
         values: list[Value] = list(column.to_pylist())
-        return values if element_type is None else [_array(value, element_type, key) for value in values]
+        return values if element_type is None else _arrays(values, element_type, key)
     if kind == "bool":
         column = column.cast(pa.int8())
     cut = _slices(column.cast(pa.int64()) if pa.types.is_integer(column.type) else column)
@@ -215,16 +214,17 @@ def _slices(column: Any) -> list[Value]:  # noqa: ANN401 - as above
     return [raw[at : at + width] for at in range(first, first + len(column) * width, width)]
 
 
-def _array(value: bytes | None, element_type: DataType, key: str) -> Value:
-    """An ARRAY, which is stored as a protobuf message."""
+def _arrays(values: list[Value], element_type: DataType, key: str) -> list[Value]:
+    """ARRAYs, which are stored as protobuf messages."""
     from google.protobuf.message import DecodeError  # noqa: PLC0415 - see below
     from pymilvus.grpc_gen.schema_pb2 import ScalarField  # noqa: PLC0415 - slow to import
 
-    if value is None:
-        return None
-    try:
+    def exact(value: bytes) -> bytes:
         message = ScalarField.FromString(value)
+        held = message.WhichOneof("data")
+        return encode_array(element_type, getattr(message, held).data if held else ())
+
+    try:
+        return [None if value is None else exact(value) for value in values]
     except DecodeError:
         raise _unreadable(key, "an array in it is damaged") from None
-    held = message.WhichOneof("data")
-    return encode_array(element_type, getattr(message, held).data if held else ())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -43,7 +43,12 @@ CREATE TABLE rows (row INTEGER PRIMARY KEY, partition_id INTEGER, key, ts INTEGE
 CREATE TABLE prints (row INTEGER PRIMARY KEY, prints BLOB);
 """
 _INDEX = "CREATE INDEX rows_by_key ON rows (partition_id, key, ts)"
-_NEWEST = "WHERE partition_id = ? AND key = ? ORDER BY ts DESC, rows.row DESC LIMIT 1"
+_FIND = (
+    "SELECT key, rows.row, prints FROM rows LEFT JOIN prints USING (row) WHERE partition_id = ? AND key IN (%s) "
+    "ORDER BY ts, rows.row"
+)
+_ASKED = 500
+"""Keys per statement."""
 _NO_FIELD = -1
 """The field of delta logs."""
 _TOGETHER = 0
@@ -99,7 +104,7 @@ def _folder() -> Iterator[Path]:
 
 
 def _database(folder: Path) -> sqlite3.Connection:
-    with _room_in(folder):
+    with _room_in(folder):  # from several threads: whoever compares may ask both sides at once
         database = sqlite3.connect(folder / "rows.db", check_same_thread=False)
         database.executescript(_TABLES)
         return database
@@ -110,7 +115,7 @@ def _room_in(folder: Path) -> Iterator[None]:
     """What a full disk says, in a sentence."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.OperationalError, OSError) as error:
         raise RunError(
             f"the keys of a dump cannot be gathered in {folder}: {error}",
             hint="make room there, or set TMPDIR to a folder that has it",
@@ -160,11 +165,12 @@ class DumpRows:
         self._database.executemany("INSERT INTO logs VALUES (?, ?, ?, ?, ?)", self._listed())
         self._database.execute("CREATE INDEX logs_by_field ON logs (segment_id, field_id, log_id)")
         self._require_aligned()
-        counted = _Counted(self._dump.store, report, self._count_files())
-        self._gather_keys(counted)
-        self._database.execute(_INDEX)
-        self._take_deleted(counted)
-        self._gather_prints(counted, wants)
+        with ThreadPoolExecutor(_AHEAD, thread_name_prefix="binlog") as pool:
+            counted = _Counted(self._dump.store, pool, report, self._count_files())
+            self._gather_keys(counted)
+            self._database.execute(_INDEX)
+            self._take_deleted(counted)
+            self._gather_prints(counted, wants)
         self._database.commit()
 
     def _listed(self) -> Iterator[tuple[int, int, int, int, str]]:
@@ -194,13 +200,15 @@ class DumpRows:
 
     def _gather_keys(self, counted: _Counted) -> None:
         """Number all rows, and keep those up to the bound."""
-        first_row = number = last_segment = 0
+        first_row, number, last_segment = 0, 0, _NOWHERE
         for (partition_id, segment_id, key_object, ts_object), (keys_file, ts_file) in counted.read(self._key_files()):
             keys = self._decoder.read_keys(keys_file, self._key_field.data_type, key=key_object)
             stamps = self._decoder.read_keys(ts_file, DataType.INT64, key=ts_object)
             self._require_equal(len(keys), len(stamps), ts_object)
             number = number + 1 if segment_id == last_segment else 0
             last_segment = segment_id
+            if not keys:  # a block is told by its first row
+                continue
             block = (first_row, segment_id, number, len(keys))
             self._database.execute("INSERT INTO blocks VALUES (?, ?, ?, ?)", block)
             self._database.executemany(
@@ -208,7 +216,7 @@ class DumpRows:
                 (
                     (row, partition_id, key, ts)
                     for row, (key, ts) in enumerate(zip(keys, stamps, strict=True), start=first_row)
-                    if not isinstance(ts, str) and ts <= self._end_ts
+                    if int(ts) <= self._end_ts
                 ),
             )
             first_row += len(keys)
@@ -228,8 +236,8 @@ class DumpRows:
     def _take_deleted(self, counted: _Counted) -> None:
         """Take out what a delete of the same segment took that is newer, as an import does."""
         listed = "SELECT segment_id, partition_id, object FROM logs WHERE field_id = ? ORDER BY segment_id, log_id"
-        deltas = self._database.execute(listed, (_NO_FIELD,)).fetchall
-        for (segment_id, partition_id, name), (content,) in counted.read((log, (log[2],)) for log in deltas()):
+        deltas = self._database.execute(listed, (_NO_FIELD,))
+        for (segment_id, partition_id, name), (content,) in counted.read((log, (log[2],)) for log in deltas):
             first, end = self._span(segment_id)
             self._database.executemany(
                 "DELETE FROM rows WHERE partition_id = ? AND key = ? AND ts < ? AND row >= ? AND row < ?",
@@ -314,31 +322,29 @@ class DumpRows:
 
     def prints(self, partition: str, keys: Sequence[Key]) -> Mapping[Key, tuple[bytes, ...]]:
         """Fingerprints of what is there; those that were not kept are made now."""
-        sql = f"SELECT rows.row, prints FROM rows LEFT JOIN prints USING (row) {_NEWEST}"  # noqa: S608 - a constant
-        partition_id = self._partition_id(partition)
-        kept: dict[Key, tuple[bytes, ...]] = {}
-        others: dict[int, Key] = {}
-        for key in keys:
-            row, prints = self._database.execute(sql, (partition_id, key)).fetchone() or (None, None)
-            if prints is not None:
-                kept[key] = tuple(prints[at : at + PRINT_BYTES] for at in range(0, len(prints), PRINT_BYTES))
-            elif row is not None:
-                others[row] = key
-        made = self._read_rows(others)
+        newest = {key: (row, prints) for key, row, prints in self._find(partition, keys)}
+        made = self._read_rows({row: key for key, (row, prints) in newest.items() if prints is None})
+        cut = [slice(at, at + PRINT_BYTES) for at in range(0, len(self._fields) * PRINT_BYTES, PRINT_BYTES)]
+        kept = {key: tuple(prints[each] for each in cut) for key, (_, prints) in newest.items() if prints is not None}
         return kept | {key: tuple(map(print_of, values)) for key, values in made.items()}
 
     def values(self, partition: str, keys: Sequence[Key]) -> Mapping[Key, tuple[Value, ...]]:
         """The values of what is there, read from the dump once more."""
-        sql = f"SELECT rows.row FROM rows {_NEWEST}"  # noqa: S608 - a constant
-        partition_id = self._partition_id(partition)
-        found = ((key, self._database.execute(sql, (partition_id, key)).fetchone()) for key in keys)
-        return self._read_rows({row[0]: key for key, row in found if row is not None})
+        newest = {key: row for key, row, _ in self._find(partition, keys)}
+        return self._read_rows({row: key for key, row in newest.items()})
 
     def copies(self, partition: str, keys: Sequence[Key]) -> Mapping[Key, int]:
         """How often each key is there."""
-        sql = "SELECT COUNT(*) FROM rows WHERE partition_id = ? AND key = ?"
+        counted = Counter(key for key, _, _ in self._find(partition, keys))
+        return {key: counted[key] for key in keys}
+
+    def _find(self, partition: str, keys: Sequence[Key]) -> Iterator[tuple[Key, int, bytes | None]]:
+        """The rows of keys with the prints that were kept; of the same key the newest last."""
         partition_id = self._partition_id(partition)
-        return {key: int(self._database.execute(sql, (partition_id, key)).fetchone()[0]) for key in keys}
+        for start in range(0, len(keys), _ASKED):
+            asked = keys[start : start + _ASKED]
+            sql = _FIND % ", ".join("?" * len(asked))
+            yield from self._database.execute(sql, (partition_id, *asked))
 
     def _read_rows(self, keys: Mapping[int, Key]) -> dict[Key, tuple[Value, ...]]:
         """The values of rows by their keys, each file read once."""
@@ -378,22 +384,22 @@ class _Block:
 class _Counted:
     """Objects, read a little ahead of their use, and counted."""
 
-    def __init__(self, store: ObjectReader, report: ReadingReport, total: int) -> None:
+    def __init__(self, store: ObjectReader, pool: ThreadPoolExecutor, report: ReadingReport, total: int) -> None:
         self._store = store
+        self._pool = pool
         self._report = report
         self._total = total
         self._done = 0
 
     def read(self, wanted: Iterable[tuple[T, tuple[str, ...]]]) -> Iterator[tuple[T, tuple[bytes, ...]]]:
         """The contents of the named objects, in the order asked for; each with what it was asked with."""
-        with ThreadPoolExecutor(_AHEAD, thread_name_prefix="binlog") as pool:
-            on_their_way: deque[tuple[T, list[Future[bytes]]]] = deque()
-            for what, names in wanted:
-                on_their_way.append((what, [pool.submit(self._store.read, name) for name in names]))
-                if len(on_their_way) > _AHEAD:
-                    yield self._arrived(*on_their_way.popleft())
-            while on_their_way:
+        on_their_way: deque[tuple[T, list[Future[bytes]]]] = deque()
+        for what, names in wanted:
+            on_their_way.append((what, [self._pool.submit(self._store.read, name) for name in names]))
+            if len(on_their_way) > _AHEAD:
                 yield self._arrived(*on_their_way.popleft())
+        while on_their_way:
+            yield self._arrived(*on_their_way.popleft())
 
     def _arrived(self, what: T, reads: list[Future[bytes]]) -> tuple[T, tuple[bytes, ...]]:
         self._done += len(reads)

@@ -6,7 +6,9 @@ from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from pymilvus import DataType as ClientType
 
 from migrator.adapters.dump_rows import BinlogDumps
 from migrator.adapters.milvus import GrpcMilvus, MilvusEndpoint
@@ -19,10 +21,13 @@ from migrator.running.clock import SystemClock
 from migrator.steps.counting import WHOLE
 from migrator.steps.flush import flush_and_wait
 from tests.support import sources
+from tests.support.compacting import compact_some
 from tests.support.portraits import connected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from migrator.model.collection import Collection
     from migrator.model.rows import Key, Value
@@ -133,6 +138,57 @@ def test_the_dump_holds_what_the_server_answers(
             assert rows.prints(partition, keys) == {key: tuple(map(print_of, told[key])) for key in keys}
             if case == "eventful" and partition == "_default":
                 assert Counter(copies.values())[2] > 0  # Milvus does not refuse a key that it has
+
+
+WIDTH = 512
+MANY = 24_000
+"""Rows of 2 KB: a segment is written in several files, as its buffer of 16 MB fills."""
+
+
+def test_rows_that_lie_in_several_files_of_a_segment_are_put_together_also_after_a_compaction(
+    bench: Bench, milvus: GrpcMilvus, store: ObstoreStore
+) -> None:
+    ref = CollectionRef("default", "rows_of_wide")
+    fill_wide(bench.a.uri, ref.name)
+    dump = frozen(milvus, store, ref, bench.a.root_path)
+    assert max(Counter((log.segment_id, log.field_id) for log in dump.binlogs).values()) > 1
+    require_wide(dump, range(MANY))
+    with connected(bench.a.uri) as client:
+        client.delete(ref.name, ids=list(range(0, MANY, 2)))
+        client.flush(ref.name)
+    require_wide(frozen(milvus, store, ref, bench.a.root_path), range(1, MANY, 2))
+    assert compact_some(bench.a.uri, [ref.name])[ref.name]
+    require_wide(frozen(milvus, store, ref, bench.a.root_path), range(1, MANY, 2))
+
+
+def fill_wide(uri: str, name: str) -> None:
+    """Vectors that tell their key."""
+    with connected(uri) as client:
+        schema = client.create_schema(auto_id=False)
+        schema.add_field("id", ClientType.INT64, is_primary=True)
+        schema.add_field("twice", ClientType.INT64)
+        schema.add_field("vector", ClientType.FLOAT_VECTOR, dim=WIDTH)
+        client.create_collection(name, schema=schema, num_shards=1)
+        for first in range(0, MANY, 2000):
+            ids = range(first, first + 2000)
+            client.insert(name, [{"id": n, "twice": 2 * n, "vector": a_vector(n)} for n in ids])
+        client.flush(name)
+
+
+def a_vector(number: int) -> NDArray[np.float32]:
+    """Of floats that float32 tells apart."""
+    return np.arange(number, number + WIDTH, dtype=np.float32)
+
+
+def require_wide(dump: Dump, ids: Sequence[int]) -> None:
+    """See that the dump holds the rows of `ids` as they were inserted."""
+    with BinlogDumps().open(dump, wants=lambda _: True, report=nobody_listens) as rows:
+        assert list(chain.from_iterable(rows.keys("_default"))) == list(ids)
+        prints = rows.prints("_default", ids)
+        expected = {n: (encode(DataType.INT64, 2 * n), a_vector(n).tobytes()) for n in ids}
+        assert prints == {n: tuple(map(print_of, values)) for n, values in expected.items()}
+        few = ids[:: len(ids) // 5]
+        assert rows.values("_default", few) == {n: expected[n] for n in few}
 
 
 # -- the server's own answer ------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-import zipfile
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,18 +51,23 @@ class RealDump:
 
 def real_dump(name: str) -> RealDump:
     """One of the collections of `binlogs/README.md`."""
-    store, binlogs = MemoryStore(), []
-    with zipfile.ZipFile(FOLDER / f"{name}.zip") as archive:
-        told = json.loads(archive.read("collection.json"))
-        for key in archive.namelist():
-            if key.startswith(ROOT):
-                store.write(key, archive.read(key))
-                found = store.find_object(key)
-                assert found is not None
-                binlog = parse_binlog(found, ROOT)
-                assert binlog is not None
-                binlogs.append(binlog)
-    return RealDump(from_plain(Collection, told["collection"]), told["cut_ts"], store, tuple(binlogs))
+    store, told = MemoryStore(), {}
+    with tarfile.open(FOLDER / f"{name}.tar.xz") as archive:
+        for member in archive:
+            opened = archive.extractfile(member)
+            assert opened is not None
+            if member.name.startswith(ROOT):
+                store.write(member.name, opened.read())
+            else:
+                told = json.loads(opened.read())
+    binlogs = tuple(filter(None, (parse_binlog(found, ROOT) for found in store.list_objects(ROOT))))
+    return RealDump(from_plain(Collection, told["collection"]), told["cut_ts"], store, binlogs)
+
+
+def real_rows(name: str) -> dict[str, list[dict[str, Any]]]:
+    """The rows that were alive at its cut, by partition; JSON as text, binary vectors in hex."""
+    rows: dict[str, list[dict[str, Any]]] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return rows
 
 
 def a_parquet(values: Sequence[Any], arrow_type: Any) -> bytes:  # noqa: ANN401 - pyarrow has no types
