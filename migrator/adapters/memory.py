@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from migrator.adapters.memory_rows import compact_json, exact_bytes, fits, score
+from migrator.adapters.memory_rows import compact_json, condition, exact_bytes, score
 from migrator.errors import MilvusRefused, ObjectMissing
 from migrator.model import filters
 from migrator.model.collection import (
@@ -203,14 +203,15 @@ class _Held:
         return next(f.field_id for f in self.base.schema.fields if f.is_primary_key)
 
     @property
-    def dynamic_field(self) -> int:
+    def dynamic_field(self) -> int | None:
         """The id of `$meta`, where there is one."""
         schema = self.base.schema
-        return max(schema.stored_field_ids - {each.field_id for each in schema.fields})
+        hidden = schema.stored_field_ids - {each.field_id for each in schema.fields}
+        return next(iter(hidden - {ROW_ID_FIELD, TIMESTAMP_FIELD}), None)
 
     def row_by_name(self, row: Row) -> dict[str, Any]:
         named = {each.name: row.get(each.field_id) for each in self.base.schema.fields}
-        return named | {DYNAMIC_FIELD.name: row.get(self.dynamic_field)}
+        return named if self.dynamic_field is None else named | {DYNAMIC_FIELD.name: row.get(self.dynamic_field)}
 
     def persistent(self) -> list[_Segment]:
         return [segment for segment in self.segments if segment.state is not SegmentState.GROWING]
@@ -304,7 +305,9 @@ class MemoryMilvus:
         for row in rows:
             hidden: Row = {ROW_ID_FIELD: self.allocate_timestamp(), TIMESTAMP_FIELD: self.allocate_timestamp()}
             beyond = {name: value for name, value in row.items() if name not in ids}
-            if held.base.schema.enable_dynamic_field:
+            if beyond and held.dynamic_field is None:
+                raise self._refuse(f"attempt to insert an unexpected field `{next(iter(beyond))}`")
+            if held.dynamic_field is not None:
                 hidden[held.dynamic_field] = compact_json(beyond)
             grows[0].rows.append(hidden | {ids[name]: value for name, value in row.items() if name in ids})
 
@@ -438,7 +441,7 @@ class MemoryMilvus:
         wanted = {self._partition_id(held, name) for name in names}
         found = [row for s in held.segments if s.partition_id in wanted for row in s.visible(held.pk_field)]
         named = [held.row_by_name(row) for row in sorted(found, key=lambda row: row[TIMESTAMP_FIELD])]
-        return [row for row in named if fits(where, row)]
+        return list(filter(condition(where), named))
 
     def count_rows(
         self,

@@ -9,16 +9,17 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import MilvusRefused
+from migrator.model import filters
 from migrator.model.collection import DataType, FieldSchema
 from migrator.model.rows import encode, encode_array
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from migrator.model.rows import Value
 
 _COMPARISON = re.compile(r"\(*(?P<name>\w+) (?P<sign>==|<=|>=|>|in) ")
-_SMALLEST = re.compile(r"(-\d+) - 1")
+_SMALLEST = filters.literal(filters.SMALLEST_INT64)
 
 
 def exact_bytes(field: FieldSchema, value: Any) -> Value:  # noqa: ANN401 - of any type
@@ -39,18 +40,22 @@ def compact_json(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def fits(where: str, row: Mapping[str, Any]) -> bool:
+def condition(where: str) -> Callable[[Mapping[str, Any]], bool]:
     """Whether a condition made by `model.filters` holds for a row by field name."""
+    wanted = list(_comparisons(where))
+    return lambda row: all(_holds(row[name], sign, value) for name, sign, value in wanted)
+
+
+def _comparisons(where: str) -> Iterator[tuple[str, str, Any]]:
+    """Field, sign and value of all that have to hold."""
     while where:
         found = _COMPARISON.match(where)
         if found is None:
             raise MilvusRefused(f"cannot parse expression: {where}")
-        text = _SMALLEST.sub(lambda number: str(int(number[1]) - 1), where[found.end() :])
-        wanted, end = json.JSONDecoder().raw_decode(text)
-        if not _holds(row[found["name"]], found["sign"], wanted):
-            return False
+        text = where[found.end() :].replace(_SMALLEST, str(filters.SMALLEST_INT64))
+        value, end = json.JSONDecoder().raw_decode(text)
+        yield found["name"], found["sign"], set(value) if found["sign"] == "in" else value
         where = text[end:].lstrip(")").removeprefix(" and ")
-    return True
 
 
 def _holds(value: Any, sign: str, wanted: Any) -> bool:  # noqa: ANN401 - numbers or texts

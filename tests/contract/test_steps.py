@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 FILMS = CollectionRef("db1", "films")
 COLLECTIONS = """[books, {source: db1.films, target: "db1.{{ collection }}_bak"}]"""
-OPTIONS = "options: {transfer: {concurrency: 1, mode: %s}, verify: counts}\n"
+OPTIONS = "options: {transfer: {concurrency: 1, mode: %s}, verify: full}\n"
 MOST_ATTEMPTS = 400
 
 
