@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from migrator.errors import MigratorError
 from migrator.model.collection import DYNAMIC_FIELD
 from migrator.model.difference import KEPT, Difference, DifferenceKind, Differences, show_key
+from migrator.model.filters import LARGEST_INT64
 from migrator.model.rows import Key, KeyDigest, show_both
 from migrator.steps.counting import WHOLE
 
@@ -57,6 +58,8 @@ class Compared:
     """Keys whose values were compared, field by field."""
     rows_routed: int = 0
     """Keys that were looked for by their partition key."""
+    unreadable: int = 0
+    """Keys of rows that Milvus counts and never gives out."""
     repeated: int = 0
     """Keys that are there more than once at both sides, so that the row a query shows is undefined."""
     probes: tuple[Probe, ...] = ()
@@ -129,8 +132,10 @@ class _Walk:
         pages = (side.keys(partition, after=after) for side in (every.source, every.target))
         for bound, ours, theirs in merge_keys(*pages):
             reached = self._with_keys(reached, partition, ours, theirs)
-            pending += [key for key in _common(ours, theirs) if every.sample.takes(key)]
-            reached = replace(reached, after=bound)
+            wanted = [key for key in _common(ours, theirs) if every.sample.takes(key)]
+            pending += [key for key in wanted if key != LARGEST_INT64]
+            unreadable = reached.unreadable + (LARGEST_INT64 in wanted[-1:])
+            reached = replace(reached, after=bound, unreadable=unreadable)
             while len(pending) >= BATCH_KEYS:
                 batch, pending = pending[:BATCH_KEYS], pending[BATCH_KEYS:]
                 reached = self._with_values(reached, partition, batch)

@@ -206,7 +206,6 @@ def story(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Story:
         answers[name] = shell.run("verify", "plan.yaml", "--only", source(name), code=code)
     answers["sample"] = shell.run("verify", "plan.yaml", "--level", "sample", "--only", source("kinds"), code=50)
     answers["counts"] = shell.run("verify", "plan.yaml", "--level", "counts", "--only", source("tuned"))
-    print(answers["text"].out, answers["apply"].out[-3000:])
     found = {each["source"].removeprefix("ver_"): each for each in json.loads(answers["json"].out)}
     return Story(answers=answers, found=found, misrouted=misrouted)
 

@@ -262,7 +262,7 @@ def real_bytes(dump: Dump, row: dict[str, Any], name: str) -> Value:
         return str(row[name]).encode()
     if fields[name].data_type is DataType.BINARY_VECTOR:
         return bytes.fromhex(row[name])
-    return exact_bytes(fields[name].data_type, row[name], fields[name].element_type)
+    return exact_bytes(fields[name], row[name])
 
 
 def test_without_pyarrow_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,12 @@ def test_what_is_kept_is_bounded_and_what_is_counted_is_not() -> None:
     assert sum(keys for what, keys in source.asked if what == "values") < 200
 
 
+def test_a_row_that_milvus_never_gives_out_is_counted() -> None:
+    rows = [row(1), row(2**63 - 1)]
+    compared = a_comparison(FakeSide({"p": rows}), FakeSide({"p": rows})).run(Compared())
+    assert (compared.source_keys, compared.rows_valued, compared.unreadable) == (2, 1, 1)
+
+
 def test_a_field_that_the_target_lacks_is_left_to_the_comparison_of_schemas() -> None:
     source = FakeSide({"p": [row(1)]})
     target = FakeSide({"p": [(1, (vector(1.0, 2.0),))]}, field_names=("vec",))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from migrator.errors import Interrupted, SourceMoved, VerificationFailed
+from migrator.errors import Interrupted, MilvusRefused, SourceMoved, VerificationFailed
 from migrator.model.codec import from_plain
 from migrator.model.collection import CollectionRef, LoadState
 from migrator.model.difference import DifferenceKind
@@ -105,6 +105,16 @@ def test_every_difference_is_named(stage: Stage) -> None:
     assert "row 3 in partition '_default': title is 'title 3' at the source, 'other' at the target" in said
     finding = from_plain(Finding, stage.ctx.ledger.notes(stage.step(VerifyCollection).key)["finding"])
     assert finding.differences.total == 3
+
+
+def test_a_login_that_may_not_search_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MilvusRefused("the user lacks a privilege (PrivilegeSearch)")
+
+    monkeypatch.setattr(stage.pair.source, "search", refuse)
+    said = verify(stage)
+    assert said.startswith("source and target are equal: every value of 5 rows; ")
+    assert said.endswith("searches were not compared: the user lacks a privilege (PrivilegeSearch)")
 
 
 def test_a_row_that_is_there_twice_is_told_by_the_counts(stage: Stage) -> None:
