@@ -338,6 +338,10 @@ class DumpRows:
         counted = Counter(key for key, _, _ in self._find(partition, keys))
         return {key: counted[key] for key in keys}
 
+    def count(self, partition: str, keys: Sequence[Key]) -> int:
+        """How many rows have one of the keys."""
+        return sum(1 for _ in self._find(partition, keys))
+
     def _find(self, partition: str, keys: Sequence[Key]) -> Iterator[tuple[Key, int, bytes | None]]:
         """The rows of keys with the prints that were kept; of the same key the newest last."""
         partition_id = self._partition_id(partition)

@@ -46,6 +46,9 @@ class RowSource(Protocol):
     def copies(self, partition: str, keys: Sequence[Key]) -> Mapping[Key, int]:
         """How often each of a few keys is there: Milvus does not refuse a key that it has already."""
 
+    def count(self, partition: str, keys: Sequence[Key]) -> int:
+        """How many rows have one of many keys."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dump:

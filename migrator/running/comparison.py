@@ -14,7 +14,7 @@ from migrator.model.shape import Shape
 from migrator.running.retry import Patience
 from migrator.steps.comparing import Compared
 from migrator.steps.copy_segments import CopySegments
-from migrator.steps.counting import WHOLE, PartitionCount, compare_counts, count_partitions, difference
+from migrator.steps.counting import PartitionCount, compare_counts, count_partitions, difference
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_index import CreateIndex
 from migrator.steps.dump_meta import FrozenDump, frozen_dump
@@ -236,8 +236,6 @@ class Comparer:
     def _verification(self, both: _Both, past: Past | None) -> Verification:
         ours, theirs = both.source, both.target
         why_not = why_not_readable(ours)
-        is_whole = WHOLE in both.at_target or len(both.at_target) == len(theirs.partitions)
-        target_rows = sum(both.at_target.values())
         return Verification(
             depth=self.depth,
             shape=past.shape if past else Shape.of(ours),
@@ -248,9 +246,9 @@ class Comparer:
             open_dump=None if past is None or self.dump_reader.missing else partial(self._open_dump, past),
             why_no_dump=self.dump_reader.missing if past else _NO_DUMP,
             has_moved=lambda: past is not None and has_moved(self.source, past.dump, past.ledger),
-            expected_rows=both.record.rows if both.record and past else target_rows,
-            live_rows=None if why_not else sum(both.at_source.values()),
-            target_rows=target_rows if is_whole else None,
+            expected_rows=both.record.rows if both.record and past else sum(both.at_target.values()),
+            live_counts=both.at_source,
+            target_counts=both.at_target,
             check=routing_check(self.target, theirs, self.depth),
             searcher=Searcher(source=self.source, target=self.target, source_is=ours, target_is=theirs),
             clock=self.clock,

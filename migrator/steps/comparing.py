@@ -264,6 +264,37 @@ class _Walk:
         )
 
 
+def unequal_copies(
+    source: RowSource, target: RowSource, partitions: Iterable[str], *, clock: Clock, progress: ProgressReport
+) -> Iterator[Difference]:
+    """Keys of both sides that are there unequally often, found by counting batches of them, and halves of those."""
+    done = 0
+    for partition in partitions:
+        for _, ours, theirs in merge_keys(source.keys(partition), target.keys(partition)):
+            for keys in _parts(_common(ours, theirs), BATCH_KEYS):
+                yield from _unequal_among(source, target, partition, keys)
+                done += len(keys)
+                progress("counting the copies of keys", done=done, unit="rows")
+                clock.sleep(0)  # see above
+
+
+def _unequal_among(source: RowSource, target: RowSource, partition: str, keys: list[Key]) -> Iterator[Difference]:
+    ours, theirs = (side.count(partition, keys) for side in (source, target))
+    if ours == theirs:
+        return
+    if len(keys) == 1:
+        yield Difference(
+            kind=DifferenceKind.COPIES,
+            partition=_named(partition),
+            key=show_key(keys[0]),
+            source=_times(ours),
+            target=_times(theirs),
+        )
+        return
+    for half in _parts(keys, (len(keys) + 1) // 2):
+        yield from _unequal_among(source, target, partition, half)
+
+
 def merge_keys(
     ours: Iterable[Sequence[Key]], theirs: Iterable[Sequence[Key]]
 ) -> Iterator[tuple[Key, list[Key], list[Key]]]:

@@ -14,6 +14,7 @@ from migrator.steps.counting import WHOLE
 MOST_KEYS = 16_384
 """Milvus takes no larger limit."""
 MOST_ROWS = 2_048
+_COUNTED_KEYS = 500
 REPLY_BYTES = 2 * 1024 * 1024
 """About what a reply may have: the server has other clients."""
 _GROWTH = 4
@@ -107,6 +108,12 @@ class MilvusRows:
         name = self._schema.primary_field.name
         counts = {key: self._count(partition, filters.equals(name, key)) for key in keys}
         return {key: count for key, count in counts.items() if count}
+
+    def count(self, partition: str, keys: Sequence[Key]) -> int:
+        """How many rows have one of `keys`, by a count for some hundreds of them."""
+        name, size = self._schema.primary_field.name, min(_COUNTED_KEYS, self._key_pages.size)
+        parts = (keys[start : start + size] for start in range(0, len(keys), size))
+        return sum(self._count(partition, filters.one_of(name, part)) for part in parts)
 
     def _next_keys(self, partition: str, after: Key | None) -> Sequence[Key]:
         page = self._milvus.query_keys(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from migrator.errors import MilvusRefused, ObjectMissing
-from migrator.model.difference import ROW_KINDS, Difference, DifferenceKind, Differences
+from migrator.model.difference import KEPT, ROW_KINDS, Difference, DifferenceKind, Differences
 from migrator.model.rows import Sample
-from migrator.steps.comparing import Compared, RowComparison
+from migrator.steps.comparing import Compared, RowComparison, unequal_copies
 from migrator.steps.counting import WHOLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from migrator.model.collection import Collection
@@ -124,9 +125,9 @@ class Verification:
     has_moved: Callable[[], bool]
     expected_rows: int
     """Those of the cut: what the import jobs brought."""
-    live_rows: int | None = None
-    """What the source counts, and `target_rows` the target, in the partitions that are compared."""
-    target_rows: int | None = None
+    live_counts: Mapping[str, int]
+    """What the source counts, and `target_counts` the target, by partition."""
+    target_counts: Mapping[str, int]
     check: Callable[[RowSource], RowCheck] | None = None
     searcher: Searcher | None = None
     """Where both sides can be searched."""
@@ -197,20 +198,32 @@ class Verification:
         searched = self._refusal_or_overlaps(source, compared) if basis is Basis.SOURCE else ()
         overlaps = () if isinstance(searched, str) else searched
         found = compared.differences.plus(filter(None, (overlap.difference() for overlap in overlaps)))
-        found = found.plus(self._unexplained(compared, self.live_rows if basis is Basis.SOURCE else self.expected_rows))
+        found = found.plus(self._unexplained(source, compared, self._expected(basis)))
         said = (searched,) if isinstance(searched, str) else map(str, overlaps)
         remarks = (*self._remarks(compared), *said)
         return Finding(differences=found, basis=basis, compared=compared, remarks=remarks)
 
-    def _unexplained(self, compared: Compared, rows: int | None) -> Iterator[Difference]:
+    def _expected(self, basis: Basis) -> int | None:
+        """Rows in the partitions that are compared; None where they were not counted apart."""
+        wanted = self._partitions
+        if basis is Basis.SOURCE:
+            return sum(self.live_counts.get(partition, 0) for partition in wanted)
+        return self.expected_rows if wanted == (WHOLE,) or set(self.shape.partitions) == set(wanted) else None
+
+    def _unexplained(self, source: RowSource, compared: Compared, rows: int | None) -> Iterator[Difference]:
         """Counts that differ by something else than the keys do: some are there more than once, at one side."""
-        if rows is None or self.target_rows is None:
+        there = sum(self.target_counts.get(partition, 0) for partition in self._partitions)
+        if rows is None or self.target is None or there - rows == compared.target_keys - compared.source_keys:
             return
-        if self.target_rows - rows != compared.target_keys - compared.source_keys:
+        known = {(each.partition, each.key) for each in compared.differences.shown}
+        copies = unequal_copies(source, self.target, self._partitions, clock=self.clock, progress=self.progress)
+        found = list(islice((each for each in copies if (each.partition, each.key) not in known), KEPT))
+        yield from found
+        if not found and not compared.differences.count(DifferenceKind.COPIES):
             yield Difference(
                 kind=DifferenceKind.COUNT,
-                source=f"{rows:,} rows of {compared.source_keys:,} keys at the source",
-                target=f"{self.target_rows:,} rows of {compared.target_keys:,} keys at the target",
+                source=f"{rows:,} of {compared.source_keys:,} keys at the source",
+                target=f"{there:,} of {compared.target_keys:,} keys at the target",
             )
 
     def _overlaps(self, source: RowSource, compared: Compared) -> tuple[Overlap, ...]:

@@ -51,6 +51,11 @@ class FakeSide:
         every = [key for key, _ in self.rows[partition]]
         return {key: every.count(key) for key in keys if key in every}
 
+    def count(self, partition: str, keys: Sequence[Key]) -> int:
+        """How many rows."""
+        self._ask("count", len(keys))
+        return sum(key in set(keys) for key, _ in self.rows[partition])
+
     def _found(self, partition: str, keys: Sequence[Key]) -> list[Row]:
         return [row for row in self.rows[partition] if row[0] in set(keys)]
 

@@ -16,8 +16,8 @@ from migrator.errors import MilvusUnavailable
 from migrator.model.codec import from_plain, to_plain
 from migrator.model.difference import KEPT, DifferenceKind, Differences, show_key
 from migrator.model.rows import Sample
-from migrator.steps.comparing import BATCH_KEYS, Compared, RowComparison, merge_keys
-from tests.support.builders import FakeClock, a_schema
+from migrator.steps.comparing import BATCH_KEYS, Compared, RowComparison, merge_keys, unequal_copies
+from tests.support.builders import FakeClock, a_schema, silent
 from tests.support.sides import FakeSide
 
 if TYPE_CHECKING:
@@ -100,6 +100,14 @@ def test_a_key_that_one_side_has_twice_is_a_difference() -> None:
     source, target = FakeSide({"p": [row(1, "a")]}), FakeSide({"p": [row(1, "a"), row(1, "b")]})
     compared = a_comparison(source, target).run(Compared())
     assert told(compared) == ["row 1 in partition 'p' is there once at the source, 2 times at the target"]
+
+
+def test_copies_that_no_value_shows_are_found_by_counting_few_batches() -> None:
+    rows = [row(key) for key in range(2000)]
+    source, target = FakeSide({"p": rows}, page=700), FakeSide({"p": [*rows, row(1234)]}, page=500)
+    (found,) = unequal_copies(source, target, ["p"], clock=FakeClock(), progress=silent)
+    assert str(found) == "row 1234 in partition 'p' is there once at the source, 2 times at the target"
+    assert sum(what == "count" for what, _ in source.asked) < 40
 
 
 def test_only_the_sample_is_looked_at_and_all_keys_are() -> None:
