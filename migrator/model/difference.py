@@ -39,7 +39,6 @@ ROW_KINDS = frozenset(
         DifferenceKind.EXTRA,
         DifferenceKind.VALUE,
         DifferenceKind.COPIES,
-        DifferenceKind.SEARCH,
     }
 )
 """What a source that moved may explain."""

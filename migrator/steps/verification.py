@@ -168,8 +168,14 @@ class Verification:
                 finding = self._compare(dump, Basis.DUMP)
         except ObjectMissing as error:
             return self._not_compared(f"the dump is not whole any more: {error.message}")
-        why = self.why_not_live or "the source has other rows now than at the cut"
-        return replace(finding, remarks=(why, *finding.remarks))
+        return replace(finding, remarks=(*self._said_of_source(finding), *finding.remarks))
+
+    def _said_of_source(self, finding: Finding) -> Iterator[str]:
+        """Why the dump was read: where the live source differs, either it has moved, or the target was changed."""
+        if self.why_not_live:
+            yield self.why_not_live
+        elif not finding.differences or self.has_moved():
+            yield "the source has other rows now than at the cut"
 
     def _not_compared(self, why: str) -> Finding:
         return Finding(differences=Differences(), remarks=tuple(filter(None, (self.why_not_live, why))))

@@ -281,6 +281,9 @@ def test_the_text_has_a_verdict_for_each_and_its_differences_below(story: Story)
     said = story.answers["text"].out
     assert "ver_tuned → ver_tuned_bak  source and target differ: 1 setting, 1 index" in said
     assert "    index on 'vector', nlist: 32 at the source, 16 at the target\n" in said
+    assert (
+        said.count("the source has other rows now than at the cut") == 1
+    )  # where it has, and not where the target has
 
 
 def test_a_small_sample_is_all_rows(story: Story) -> None:

@@ -12,6 +12,7 @@ from migrator.errors import Interrupted, MilvusRefused, SourceMoved, Verificatio
 from migrator.model.codec import from_plain
 from migrator.model.collection import CollectionRef, LoadState
 from migrator.model.difference import DifferenceKind
+from migrator.ports.milvus import Hit
 from migrator.steps.base import Evidence
 from migrator.steps.comparing import Compared
 from migrator.steps.create_index import CreateIndex
@@ -105,6 +106,11 @@ def test_every_difference_is_named(stage: Stage) -> None:
     assert "row 3 in partition '_default': title is 'title 3' at the source, 'other' at the target" in said
     finding = from_plain(Finding, stage.ctx.ledger.notes(stage.step(VerifyCollection).key)["finding"])
     assert finding.differences.total == 3
+
+
+def test_searches_that_find_others_are_a_difference(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage.pair.target, "search", lambda *_, **__: [[Hit(99, 7.0)]] * 5)
+    assert "searches by vec: 0% of the nearest 10 are the same, over 5 searches" in failure(stage)
 
 
 def test_a_login_that_may_not_search_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
