@@ -182,7 +182,7 @@ def test_verify_tells_a_moved_source_from_a_difference(story: Story) -> None:
     )
     said = story.answers["verify differs"].out
     assert "again_two → again_two_bak  source and target are equal: every value of 145 rows" in said
-    assert "again_three → again_three  source and target differ: 2 missing rows" in said
+    assert "again_three → again_three  dump and target differ: 2 missing rows" in said
     assert "    row 30 in partition '_default' is missing at the target\n" in said
 
 
