@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
@@ -248,9 +249,10 @@ class Verification:
 
     def _basis(self, basis: Basis) -> str:
         """What is compared with what: another collection, level or seed is another comparison."""
-        depth = self.depth
+        depth, partitions = self.depth, ",".join(self._partitions)
         deep = f"{depth.level} of {depth.sample} by {depth.seed}, {self.expected_rows} rows"
-        return f"{basis}, {self.found.collection_id}, {deep}, partitions {','.join(self._partitions)}"
+        named = hashlib.blake2b(partitions.encode(), digest_size=8).hexdigest()  # there may be thousands
+        return f"{basis}, {self.found.collection_id}, {deep}, partitions {named}"
 
     @property
     def _partitions(self) -> tuple[str, ...]:
