@@ -169,9 +169,12 @@ def fill_wide(uri: str, name: str) -> None:
         schema.add_field("twice", ClientType.INT64)
         schema.add_field("vector", ClientType.FLOAT_VECTOR, dim=WIDTH)
         client.create_collection(name, schema=schema, num_shards=1)
+        sources._index(client, name, "vector", index_type="FLAT", metric_type="L2")  # else nothing is compacted
         for first in range(0, MANY, 2000):
             ids = range(first, first + 2000)
             client.insert(name, [{"id": n, "twice": 2 * n, "vector": a_vector(n)} for n in ids])
+            if first == MANY // 6 * 5:
+                client.flush(name)
         client.flush(name)
 
 
