@@ -39,8 +39,8 @@ _SCALARS = {
     DataType.JSON: "json_data",
     DataType.ARRAY: "array_data",
 }
-_MOST_COPIES = 4
-"""How many rows there may be for each key of a page, before a smaller page is taken."""
+LARGEST_LIMIT = 16_384
+"""What 2.3 takes. Without a limit it loses keys of growing segments that have some of them several times."""
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
@@ -165,29 +165,29 @@ def next_keys(
     field: FieldSchema,
     after: Key | None,
     limit: int,
-    read: Callable[[str, int | None], Iterable[Key]],
+    read: Callable[[str, int], Iterable[Key]],
     count: Callable[[str], int],
 ) -> list[Key]:
     """The next keys behind `after`, about `limit`; empty only at the end.
 
     What a `limit` means where a key is there several times differs from version to version: replies come too short,
     too long, or with gaps. So a reply tells only how far to look; that it has every key up to there is counted, and
-    where the count differs all of them are read again without a limit.
+    where the count differs the keys are read again, as far as all their rows are within a limit.
 
     Raises:
         MilvusUnavailable: Rows are counted that no query gives out.
     """
     rest = filters.behind(field.name, after, text=field.data_type is DataType.VARCHAR)
     found = sorted(set(read(rest, limit)))
-    while found:
+    while len(found) > 1:
         span = filters.both(rest, filters.up_to(field.name, found[-1]))
         rows = count(span)
         if rows == len(found):
             return found
-        if rows <= _MOST_COPIES * limit or len(found) == 1:
-            return sorted(set(read(span, None))) or next_keys(field, found[-1], limit, read, count)
+        if rows <= LARGEST_LIMIT:
+            return sorted(set(read(span, LARGEST_LIMIT))) or next_keys(field, found[-1], limit, read, count)
         found = found[: len(found) // 2]
-    return _last_keys(field, count(rest), count)
+    return found or _last_keys(field, count(rest), count)  # the first of all is right however long a reply is
 
 
 def _last_keys(field: FieldSchema, rows: int, count: Callable[[str], int]) -> list[Key]:

@@ -86,6 +86,14 @@ def test_keys_come_in_order_each_once(subject: Subject, is_text: bool) -> None: 
     assert list(behind) == numbers[96:]
 
 
+def test_growing_rows_are_all_read_where_keys_are_there_several_times(subject: Subject) -> None:
+    """Without a limit 2.3.5 gives out as many growing rows as there are different keys, and the last keys are lost."""
+    ref = ready(subject, subject.create())
+    subject.insert(ref, [row for row in some_rows(20) for _ in range(5)])
+    assert all_keys(subject, ref) == list(range(20))
+    assert sorted(subject.milvus.query_rows(ref, a_schema(), range(25))) == list(range(20))
+
+
 def test_odd_texts_are_keys_like_others(subject: Subject) -> None:
     ref = subject.create(text_schema())
     subject.insert(ref, some_texts(ODD_TEXTS))
