@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from migrator.errors import MilvusRefused, ObjectMissing
+from migrator.errors import BinlogUnreadable, MilvusRefused, ObjectMissing
 from migrator.model.difference import KEPT, ROW_KINDS, Difference, DifferenceKind, Differences
 from migrator.model.rows import Sample
 from migrator.steps.comparing import Compared, RowComparison, unequal_copies
@@ -169,6 +169,8 @@ class Verification:
                 finding = self._compare(dump, Basis.DUMP)
         except ObjectMissing as error:
             return self._not_compared(f"the dump is not whole any more: {error.message}")
+        except BinlogUnreadable as error:  # the target could import it, so its form is only unknown here
+            return self._not_compared(error.message)
         return replace(finding, remarks=(*self._said_of_source(finding), *finding.remarks))
 
     def _said_of_source(self, finding: Finding) -> Iterator[str]:

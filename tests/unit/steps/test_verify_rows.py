@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from migrator.adapters.dump_rows import BinlogDumps
 from migrator.errors import Interrupted, MilvusRefused, SourceMoved, VerificationFailed
 from migrator.model.codec import from_plain
 from migrator.model.collection import CollectionRef, LoadState
@@ -197,6 +198,15 @@ def test_what_could_not_be_compared_is_said(tmp_path: Path) -> None:
     with migrated(tmp_path, pair) as stage:
         said = verify(without_pyarrow(stage))
     assert said.startswith("no rows were compared; the source is not loaded; binlogs cannot be read without pyarrow; ")
+    assert said.endswith("target, import jobs and dump agree")
+
+
+def test_a_dump_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    pair = Pair()
+    fill(pair, loaded=False)
+    with migrated(tmp_path, pair) as stage:
+        said = verify(replace(stage, ctx=replace(stage.ctx, dump_reader=BinlogDumps())))  # of real binlogs
+    assert said.startswith("no rows were compared; the source is not loaded; the binlog backup/a_to_b/binlogs/")
     assert said.endswith("target, import jobs and dump agree")
 
 
