@@ -37,7 +37,7 @@ def test_neighbours_as_far_away_as_the_last_are_the_same() -> None:
         (an_index_of("IVF_FLAT", '{"nlist":"64"}'), {"nprobe": 64}),
         (an_index_of("BIN_IVF_FLAT", '{"nlist":16}'), {"nprobe": 16}),
         (an_index_of("SCANN", '{"nlist":32}'), {"nprobe": 32}),
-        (an_index_of("DISKANN"), {"search_list": 512}),
+        (an_index_of("DISKANN"), {"search_list": 200}),
         (an_index_of("FLAT"), {}),
         (an_index_of("AUTOINDEX"), {}),
     ],
