@@ -11,6 +11,7 @@ from migrator.planning.plan import Action
 from migrator.reports.plain import clean, count, duration, size
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.load_collection import LoadCollection
+from migrator.steps.verify_collection import VerifyCollection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -139,6 +140,10 @@ def _sums(plan: Plan) -> Iterator[Line]:
     yield Line(
         f"{count(rows, 'row')}, {count(objects, 'object')}, {size(size_bytes)}; {count(requests, 'import request')}; "
         f"{size(size_bytes)} of space for the dump; {_time_range(objects, size_bytes, rows, requests, len(todo))}."
+    )
+    verified = next((step for step in plan.steps if isinstance(step, VerifyCollection)), None)
+    yield Line(
+        f"Compared in the end: {verified.depth} of each collection." if verified else "Nothing is compared in the end."
     )
     for notice in plan.notices:
         yield Line(f"{notice[0].upper()}{notice[1:]}.", Style.CHANGED)

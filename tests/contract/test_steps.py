@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from migrator.adapters.memory import MemoryStore
+from migrator.adapters.dump_rows import BinlogDumps
+from migrator.adapters.memory import MemoryBinlogs, MemoryStore
 from migrator.model.collection import Collection, CollectionRef, LoadState
 from migrator.model.segment import LogKind
 from migrator.planning.planner import make_plan
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 
 FILMS = CollectionRef("db1", "films")
 COLLECTIONS = """[books, {source: db1.films, target: "db1.{{ collection }}_bak"}]"""
-OPTIONS = "options: {transfer: {concurrency: 1, mode: %s}, verify: counts}\n"
+OPTIONS = "options: {transfer: {concurrency: 1, mode: %s}, verify: full}\n"
 MOST_ATTEMPTS = 400
 
 
@@ -114,6 +115,7 @@ class World:
             clock=self.pair.clock,
             lease=HeldLease(),
             workers=workers,
+            dump_reader=BinlogDumps(MemoryBinlogs()),
             progress=silent,
         )
 

@@ -118,7 +118,7 @@ options:
   transfer: {mode: auto, concurrency: 64, limit_bytes_per_s: null, part_size: 64MiB,
              multipart_threshold: 512MiB}
   import: {max_jobs: 8, segments_per_job: auto, stall_timeout: 30m}
-  verify: {level: counts, sample: 10000, seed: 7, load_source: false}
+  verify: {level: sample, sample: 10000, seed: 7, load_source: false}
   retry: {max_elapsed: 30m, max_backoff: 30s}
   pause_gc: auto
   state: local

@@ -9,6 +9,7 @@ import pytest
 
 from migrator.errors import RunError
 from migrator.model.collection import CollectionRef, ConsistencyLevel, DataType, FieldSchema
+from migrator.model.shape import Shape
 from migrator.planning.compatibility import parse_version
 from migrator.planning.plan import digest_of, plan_from_plain, plan_to_plain, step_from_plain, step_to_plain
 from migrator.planning.planner import make_plan
@@ -23,6 +24,7 @@ from migrator.steps.load_collection import LoadCollection
 from migrator.steps.registry import STEP_KINDS
 from migrator.steps.seal_dump import DumpedCollection, SealDump
 from migrator.steps.switch_alias import SwitchAlias
+from migrator.steps.verification import Depth, Level
 from migrator.steps.verify_collection import VerifyCollection
 from tests.support.builders import BOOKS, a_collection, a_loaded_plan, a_schema, an_index, an_observed_state
 
@@ -71,7 +73,15 @@ STEPS: list[Step] = [
     ),
     CreateIndex(target=BAK, indexes=(an_index(), an_index("title", params=()))),
     LoadCollection(target=BAK, partitions=("old",), replica_number=2),
-    VerifyCollection(source=BOOKS, target=BAK, collection_id=1, dump_prefix="backup/x"),
+    VerifyCollection(
+        source=BOOKS,
+        target=BAK,
+        collection_id=1,
+        dump_prefix="backup/x",
+        depth=Depth(level=Level.SAMPLE, sample=5, seed=1),
+        load_source=True,
+        shape=Shape.of(a_collection()),
+    ),
     SwitchAlias(target=BAK, aliases=("library", "shelf")),
 ]
 

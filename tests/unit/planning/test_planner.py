@@ -537,3 +537,17 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         "collections[1].source",
         "collections[0].target",
     }
+
+
+def test_rows_that_cannot_be_verified_are_noticed_beforehand(tmp_path: Path) -> None:
+    """They are in the dump alone, and nothing here reads one."""
+    unloaded = a_collection(load_state=LoadState.NOT_LOADED, loaded_partitions=(), replica_number=0)
+
+    def notices(more: str = "", *, reads_dumps: bool = False) -> str:
+        observed = an_observed_state(unloaded, reads_dumps=reads_dumps)
+        return "; ".join(make_plan(a_loaded_plan(tmp_path, more=more), observed).notices)
+
+    assert "so that only pyarrow can compare their rows (pip install 'migrator[binlogs]'): books" in notices()
+    assert "pyarrow" not in notices(reads_dumps=True)
+    assert "pyarrow" not in notices("options: {verify: counts}\n")
+    assert "pyarrow" not in notices("options: {verify: {load_source: true}}\n")

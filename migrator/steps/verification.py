@@ -1,0 +1,277 @@
+"""The ladder of a verification: what the target was asked to be, its counts, its keys, its values, its searches."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from migrator.errors import BinlogUnreadable, MilvusRefused, ObjectMissing
+from migrator.model.difference import KEPT, ROW_KINDS, Difference, DifferenceKind, Differences
+from migrator.model.rows import Sample
+from migrator.steps.comparing import Compared, RowComparison, unequal_copies
+from migrator.steps.counting import WHOLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from migrator.model.collection import Collection
+    from migrator.model.shape import Shape
+    from migrator.ports.clock import Clock
+    from migrator.ports.rows import RowSource
+    from migrator.steps.base import ProgressReport
+    from migrator.steps.comparing import RowCheck
+    from migrator.steps.searching import Overlap, Searcher
+
+
+class Level(StrEnum):
+    """How far the ladder is climbed."""
+
+    NONE = "none"
+    COUNTS = "counts"
+    SAMPLE = "sample"
+    FULL = "full"
+
+    @property
+    def looks_at_rows(self) -> bool:
+        """Whether keys and values are compared, and not just counted."""
+        return self in {Level.SAMPLE, Level.FULL}
+
+
+class Basis(StrEnum):
+    """Where the expected rows were read."""
+
+    SOURCE = "source"
+    DUMP = "dump"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """The level, and what it is done with."""
+
+    level: Level
+    sample: int = 10_000
+    seed: int = 7
+
+    def __str__(self) -> str:
+        return {
+            Level.NONE: "nothing",
+            Level.COUNTS: "numbers of rows",
+            Level.SAMPLE: f"all keys, and up to {self.sample:,} rows",
+            Level.FULL: "all keys and all rows",
+        }[self.level]
+
+    def sample_of(self, rows: int) -> Sample:
+        """What is looked at of so many rows."""
+        return Sample.of(self.sample, rows, self.seed) if self.level is Level.SAMPLE else Sample(self.seed, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What came of it; `basis` is None where no rows could be compared, and `remarks` say what else could not."""
+
+    differences: Differences
+    basis: Basis | None = None
+    compared: Compared = field(default_factory=Compared)
+    undecided: bool = False
+    """Whether the differences may be the source's, which has moved, and nothing is left to tell."""
+    remarks: tuple[str, ...] = ()
+
+    def with_counts(self, differences: Iterable[Difference]) -> Finding:
+        """With what the counts say; that nothing can excuse."""
+        counts = Differences().plus(differences)
+        undecided = self.undecided and not counts
+        return replace(self, differences=self.differences.and_those_of(counts), undecided=undecided)
+
+    @property
+    def verdict(self) -> str:
+        """What was held against what; equality is said only of what was compared."""
+        return "; ".join([self._said_of_rows(), *self.remarks])
+
+    def _said_of_rows(self) -> str:
+        if self.differences:
+            note = "; the source has moved since the cut, and that may be why" if self.undecided else ""
+            return f"{self._sides} differ: {self.differences.summary()}{note}"
+        if self.basis is None:
+            return "no rows were compared"
+        rows, valued = self.compared.source_keys, self.compared.rows_valued + self.compared.repeated
+        keys = "" if valued == rows else f"{rows:,} keys, and "
+        return f"{self._sides} are equal: {keys}every value of {valued:,} rows"
+
+    @property
+    def _sides(self) -> str:
+        return "dump and target" if self.basis is Basis.DUMP else "source and target"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """One collection, verified as deep as `depth` says.
+
+    `live` are the rows of the source where it may be asked, else None, and `why_not_live` says why; `open_dump` gives
+    the rows up to the cut, and where it is None `why_no_dump` says why. `put_down` and `begun` let an interrupted one
+    go on.
+    """
+
+    depth: Depth
+    shape: Shape
+    found: Collection
+    target: RowSource | None
+    live: RowSource | None
+    why_not_live: str = ""
+    open_dump: Callable[[Sample], AbstractContextManager[RowSource]] | None
+    why_no_dump: str = ""
+    has_moved: Callable[[], bool]
+    expected_rows: int
+    """Those of the cut: what the import jobs brought."""
+    live_counts: Mapping[str, int]
+    """What the source counts, and `target_counts` the target, by partition."""
+    target_counts: Mapping[str, int]
+    check: Callable[[RowSource], RowCheck] | None = None
+    searcher: Searcher | None = None
+    """Where both sides can be searched."""
+    clock: Clock
+    progress: ProgressReport
+    put_down: Callable[[Compared], None]
+    begun: Compared = field(default_factory=Compared)
+
+    def run(self) -> Finding:
+        """Climb the ladder."""
+        shape = Differences().plus(self.shape.differences(self.found))
+        rows = self._rows()
+        undecided = rows.undecided and not shape
+        return replace(rows, differences=shape.and_those_of(rows.differences), undecided=undecided)
+
+    # -- rows -------------------------------------------------------------------------------------------------------
+
+    def _rows(self) -> Finding:
+        """The live source first; where it differs, the dump decides."""
+        if self.target is None:
+            why = "the target has no vector index, so its rows could not be queried"
+            return Finding(differences=Differences(), remarks=(why,))
+        if self.live is None or self.begun.basis == self._basis(Basis.DUMP):
+            return self._against_dump()
+        finding = self._compare(self.live, Basis.SOURCE)
+        if not any(finding.differences.count(kind) for kind in ROW_KINDS):
+            return finding
+        by_dump = self._against_dump()
+        if by_dump.basis is not None:
+            return by_dump
+        return replace(finding, undecided=self.has_moved(), remarks=(*finding.remarks, *by_dump.remarks))
+
+    def _against_dump(self) -> Finding:
+        if self.open_dump is None:
+            return self._not_compared(self.why_no_dump)
+        try:
+            with self.open_dump(self._sample) as dump:
+                finding = self._compare(dump, Basis.DUMP)
+        except ObjectMissing as error:
+            return self._not_compared(f"the dump is not whole any more: {error.message}")
+        except BinlogUnreadable as error:  # the target could import it, so its form is only unknown here
+            return self._not_compared(error.message)
+        return replace(finding, remarks=(*self._said_of_source(finding), *finding.remarks))
+
+    def _said_of_source(self, finding: Finding) -> Iterator[str]:
+        """Why the dump was read: where the live source differs, either it has moved, or the target was changed."""
+        if self.why_not_live:
+            yield self.why_not_live
+        elif not finding.differences or self.has_moved():
+            yield "the source has other rows now than at the cut"
+
+    def _not_compared(self, why: str) -> Finding:
+        return Finding(differences=Differences(), remarks=tuple(filter(None, (self.why_not_live, why))))
+
+    @property
+    def _sample(self) -> Sample:
+        return self.depth.sample_of(self.expected_rows)
+
+    def _compare(self, source: RowSource, basis: Basis) -> Finding:
+        assert self.target is not None  # noqa: S101 - for the types: seen by the caller
+        wanted = self._partitions
+        name = self._basis(basis)
+        begun = self.begun if self.begun.basis == name else Compared(basis=name)
+        compared = RowComparison(
+            source=source,
+            target=self.target,
+            schema=self.shape.schema,
+            partitions=wanted,
+            sample=self._sample,
+            clock=self.clock,
+            progress=self.progress,
+            put_down=self.put_down,
+            check=self.check(source) if self.check else None,
+            total_rows=self.expected_rows,
+        ).run(begun)
+        searched = self._refusal_or_overlaps(source, compared) if basis is Basis.SOURCE else ()
+        overlaps = () if isinstance(searched, str) else searched
+        found = compared.differences.plus(filter(None, (overlap.difference() for overlap in overlaps)))
+        found = found.plus(self._unexplained(source, compared, self._expected(basis)))
+        said = (searched,) if isinstance(searched, str) else map(str, overlaps)
+        remarks = (*self._remarks(compared), *said)
+        return Finding(differences=found, basis=basis, compared=compared, remarks=remarks)
+
+    def _expected(self, basis: Basis) -> int | None:
+        """Rows in the partitions that are compared; None where they were not counted apart."""
+        wanted = self._partitions
+        if basis is Basis.SOURCE:
+            return sum(self.live_counts.get(partition, 0) for partition in wanted)
+        return self.expected_rows if wanted == (WHOLE,) or set(self.shape.partitions) == set(wanted) else None
+
+    def _unexplained(self, source: RowSource, compared: Compared, rows: int | None) -> Iterator[Difference]:
+        """Counts that differ by something else than the keys do: some are there more than once, at one side."""
+        there = sum(self.target_counts.get(partition, 0) for partition in self._partitions)
+        if rows is None or self.target is None or there - rows == compared.target_keys - compared.source_keys:
+            return
+        known = {(each.partition, each.key) for each in compared.differences.shown}
+        copies = unequal_copies(source, self.target, self._partitions, clock=self.clock, progress=self.progress)
+        found = list(islice((each for each in copies if (each.partition, each.key) not in known), KEPT))
+        yield from found
+        if not found and not compared.differences.count(DifferenceKind.COPIES):
+            yield Difference(
+                kind=DifferenceKind.COUNT,
+                source=f"{rows:,} of {compared.source_keys:,} keys at the source",
+                target=f"{there:,} of {compared.target_keys:,} keys at the target",
+            )
+
+    def _overlaps(self, source: RowSource, compared: Compared) -> tuple[Overlap, ...]:
+        """Searches by vectors that both sides have: of no use where the rows differ."""
+        if self.searcher is None or compared.differences:
+            return ()
+        self.progress("comparing searches")
+        return tuple(self.searcher.overlaps(source, compared.probes))
+
+    def _refusal_or_overlaps(self, source: RowSource, compared: Compared) -> tuple[Overlap, ...] | str:
+        """A login that may query need not be allowed to search."""
+        try:
+            return self._overlaps(source, compared)
+        except MilvusRefused as error:
+            return f"searches were not compared: {error.message}"
+
+    def _basis(self, basis: Basis) -> str:
+        """What is compared with what: another collection, level or seed is another comparison."""
+        depth, partitions = self.depth, ",".join(self._partitions)
+        deep = f"{depth.level} of {depth.sample} by {depth.seed}, {self.expected_rows} rows"
+        named = hashlib.blake2b(partitions.encode(), digest_size=8).hexdigest()  # there may be thousands
+        return f"{basis}, {self.found.collection_id}, {deep}, partitions {named}"
+
+    @property
+    def _partitions(self) -> tuple[str, ...]:
+        """Those that can be read at both sides; one that is missing altogether is a difference of its own."""
+        if self.found.schema.has_partition_key:
+            return (WHOLE,)
+        there = set(self.found.loaded_partitions)
+        return tuple(sorted(name for name in self.shape.partitions if name in there))
+
+    def _remarks(self, compared: Compared) -> Iterator[str]:
+        unread = {partition.name for partition in self.found.partitions} - set(self.found.loaded_partitions)
+        if unread and not self.found.schema.has_partition_key:
+            yield f"not compared, as the target does not hold them loaded: partitions {', '.join(sorted(unread))}"
+        if compared.repeated:
+            twice = f"{compared.repeated:,} keys are there more than once at both sides"
+            yield f"{twice}, so their values were not compared"
+        if compared.unreadable:
+            yield "a row of the largest number as its key was not compared, as Milvus 2.3 never gives it out"
+        if compared.rows_routed:
+            yield f"{compared.rows_routed:,} rows were found by their partition key"

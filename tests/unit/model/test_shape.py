@@ -1,0 +1,69 @@
+"""A target held against what it was asked to be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from migrator.model.collection import Collection, ConsistencyLevel, Partition
+from migrator.model.shape import Shape
+from tests.support.builders import a_collection, a_key_schema, a_schema, an_index
+
+BOOKS = a_collection()
+
+
+def said(found: Collection, wanted: Collection = BOOKS) -> list[str]:
+    return [str(each) for each in Shape.of(wanted).differences(found)]
+
+
+def test_its_like_has_no_difference() -> None:
+    assert said(a_collection("papers", aliases=("p",), load_state=BOOKS.load_state)) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (
+            replace(BOOKS, schema=a_schema(fields=a_schema().fields[:2])),
+            "schema field 'vec': there at the source, none at the target",
+        ),
+        (
+            replace(
+                BOOKS, schema=a_schema(fields=(*a_schema().fields[:2], replace(a_schema().fields[2], type_params=())))
+            ),
+            "schema field 'vec', type_params: dim=2 at the source, none at the target",
+        ),
+        (
+            replace(BOOKS, schema=a_schema(enable_dynamic_field=True)),
+            "schema dynamic field: off at the source, on at the target",
+        ),
+        (replace(BOOKS, shards_num=2), "setting shards_num: 1 at the source, 2 at the target"),
+        (
+            replace(BOOKS, consistency_level=ConsistencyLevel.STRONG),
+            "setting consistency_level: BOUNDED at the source, STRONG at the target",
+        ),
+        (
+            replace(BOOKS, properties=(("ttl", "5"),)),
+            "setting property ttl: none at the source, 5 at the target",
+        ),
+        (
+            replace(BOOKS, partitions=(*BOOKS.partitions, Partition(8, "new"))),
+            "partition 'new' is missing at the source, there at the target",
+        ),
+        (replace(BOOKS, indexes=()), "index on 'vec': HNSW COSINE on vec at the source, none at the target"),
+        (
+            replace(BOOKS, indexes=(an_index(params=(*an_index().params[:2], ("params", '{"M":8}'))),)),
+            "index on 'vec', M: 16 at the source, 8 at the target",
+        ),
+    ],
+)
+def test_each_departure_is_named(found: Collection, message: str) -> None:
+    assert message in said(found)
+
+
+def test_partitions_of_a_partition_key_are_counted() -> None:
+    by_key = replace(BOOKS, schema=a_key_schema())
+    more = replace(by_key, partitions=(*BOOKS.partitions, Partition(8, "_default_1")))
+    assert said(more, by_key) == ["setting number of partitions: 1 at the source, 2 at the target"]
+    assert Shape.of(by_key).partitions == ()

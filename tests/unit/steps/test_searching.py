@@ -1,0 +1,53 @@
+"""Neighbours held against each other, and the parameters that make an index find them."""
+
+from __future__ import annotations
+
+import pytest
+
+from migrator.model.collection import Index
+from migrator.ports.milvus import Hit
+from migrator.steps.searching import Overlap, overlap, search_params
+
+
+def hits(*found: tuple[int, float]) -> list[Hit]:
+    return [Hit(key, score) for key, score in found]
+
+
+def an_index_of(kind: str, params: str = "{}") -> Index:
+    return Index(field_name="v", name="i", params=(("index_type", kind), ("metric_type", "L2"), ("params", params)))
+
+
+def test_the_share_of_common_neighbours() -> None:
+    ours, theirs = hits((1, 0.1), (2, 0.2), (3, 0.3)), hits((1, 0.1), (4, 0.15), (3, 0.3))
+    assert overlap(ours, ours) == 1
+    assert overlap(ours, theirs) == pytest.approx(2 / 3)
+    assert overlap(ours, []) == 0
+    assert overlap([], []) == 1
+
+
+def test_neighbours_as_far_away_as_the_last_are_the_same() -> None:
+    """Which of many equally far ones comes is chance."""
+    assert overlap(hits((1, 0.5), (2, 0.5)), hits((3, 0.5), (4, 0.5))) == 1
+
+
+@pytest.mark.parametrize(
+    ("index", "params"),
+    [
+        (an_index_of("HNSW", '{"M":16}'), {"ef": 512}),
+        (an_index_of("IVF_FLAT", '{"nlist":"64"}'), {"nprobe": 64}),
+        (an_index_of("BIN_IVF_FLAT", '{"nlist":16}'), {"nprobe": 16}),
+        (an_index_of("SCANN", '{"nlist":32}'), {"nprobe": 32}),
+        (an_index_of("DISKANN"), {"search_list": 200}),
+        (an_index_of("FLAT"), {}),
+        (an_index_of("AUTOINDEX"), {}),
+    ],
+)
+def test_an_index_is_searched_thoroughly(index: Index, params: dict[str, int]) -> None:
+    assert search_params(index) == params
+
+
+def test_less_than_enough_is_a_difference() -> None:
+    assert Overlap(field="v", searches=20, share=0.8).difference() is None
+    assert str(Overlap(field="v", searches=20, share=0.5).difference()) == (
+        "searches by v: 50% of the nearest 10 are the same, over 20 searches"
+    )
