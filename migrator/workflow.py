@@ -14,7 +14,7 @@ from migrator.connections import Clients, connect, open_milvus, open_staging
 from migrator.errors import LockHeld, MilvusError, RunError, StalePlan, StoreError
 from migrator.planning.places import mirror_folder
 from migrator.planning.plan import Action
-from migrator.planning.planner import make_plan, mapped_pairs
+from migrator.planning.planner import make_plan, mapped, mapped_pairs
 from migrator.reports.summary import summarize
 from migrator.running.cleaning import Cleaning
 from migrator.running.clock import StopSignal, SystemClock
@@ -217,8 +217,18 @@ def verify(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None
     with known_runs(loaded, state) as known:
         records = known.migrated(loaded.name)
     with connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
-        pairs = mapped_pairs(loaded, source_names(clients.source), only=only)
-        return [compare(clients.source, clients.target, pair, records, SystemClock()) for pair in pairs]
+        items = mapped(loaded, source_names(clients.source), only=only)
+        return [
+            compare(
+                clients.source,
+                clients.target,
+                (item.source, item.target),
+                records,
+                SystemClock(),
+                partitions=item.mapping.partitions,
+            )
+            for item in items
+        ]
 
 
 def rollback(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.errors import MilvusRefused, ObjectMissing
 from migrator.model.collection import (
     DEFAULT_DATABASE,
+    DEFAULT_RESOURCE_GROUP,
     FIRST_USER_FIELD,
     ROW_ID_FIELD,
     TIMESTAMP_FIELD,
@@ -29,6 +30,7 @@ from migrator.model.collection import (
     KeyValues,
     LoadState,
     Partition,
+    ResourceGroup,
 )
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
 from migrator.model.segment import Compaction, LogKind, Segment, SegmentState, StoredObject
@@ -161,7 +163,7 @@ class _Held:
     loaded: set[str] = field(default_factory=set)
     loaded_from: float = 0.0
     built_from: float = 0.0
-    replica_number: int = 0
+    groups: tuple[str, ...] = ()
     segments: list[_Segment] = field(default_factory=list)
 
     @property
@@ -202,6 +204,8 @@ class MemoryMilvus:
         self._databases: dict[str, dict[str, _Held]] = {DEFAULT_DATABASE: {}}
         self._jobs: dict[int, _Job] = {}
         self._compactions: list[Compaction] = []
+        self.resource_groups: dict[str, int] = {DEFAULT_RESOURCE_GROUP: 1}
+        """Query nodes by group; a test may have others."""
 
     @property
     def uri(self) -> str:
@@ -337,12 +341,21 @@ class MemoryMilvus:
             aliases=tuple(sorted(held.aliases)),
             load_state=state,
             loaded_partitions=tuple(p.name for p in held.partitions if is_loaded and p.name in held.loaded),
-            replica_number=held.replica_number if is_loaded else 0,
+            replica_number=len(held.groups) if is_loaded else 0,
+            resource_groups=held.groups if is_loaded else (),
         )
 
     def list_aliases(self, database: str) -> tuple[str, ...]:
         """All aliases of a database's collections."""
         return tuple(sorted(alias for held in self._names(database).values() for alias in held.aliases))
+
+    def find_alias(self, ref: CollectionRef) -> str | None:
+        """The name of the collection that the alias points at."""
+        return next((name for name, held in self._names(ref.database).items() if ref.name in held.aliases), None)
+
+    def list_resource_groups(self) -> tuple[ResourceGroup, ...]:
+        """All groups by name."""
+        return tuple(ResourceGroup(name, nodes) for name, nodes in sorted(self.resource_groups.items()))
 
     def list_partitions(self, ref: CollectionRef) -> tuple[Partition, ...]:
         """Partitions by id."""
@@ -535,19 +548,30 @@ class MemoryMilvus:
         if held.indexes.setdefault(index.name, index) is index:
             held.built_from = self._clock.monotonic() + WORK_S
 
-    def load(self, ref: CollectionRef, *, partitions: tuple[str, ...], replica_number: int) -> None:
-        """Load all, or the named partitions; refused without an index on every vector field."""
+    def load(
+        self,
+        ref: CollectionRef,
+        *,
+        partitions: tuple[str, ...],
+        replica_number: int,
+        resource_groups: tuple[str, ...] = (),
+    ) -> None:
+        """Load all, or the named partitions; refused without an index on every vector field, or for want of nodes."""
         held = self._get(ref)
         indexed = {index.field_name for index in held.indexes.values()}
         if any(each.data_type.is_vector and each.name not in indexed for each in held.base.schema.fields):
             raise self._refuse(f"there is no vector index on collection: {ref.name}, please create index firstly")
+        named = resource_groups or (DEFAULT_RESOURCE_GROUP,)
+        groups = named * replica_number if len(named) == 1 else named
+        if any(self.resource_groups.get(name, 0) < groups.count(name) for name in groups):
+            raise self._refuse("failed to spawn replica for collection: nodes not enough")
         wanted = set(partitions) or {partition.name for partition in held.partitions}
         for name in wanted:
             self._partition_id(held, name)
         if not wanted <= held.loaded:
             held.loaded |= wanted
             held.loaded_from = self._clock.monotonic() + WORK_S
-            held.replica_number = replica_number
+            held.groups = tuple(sorted(groups))
 
     def release(self, ref: CollectionRef) -> None:
         """Let go of it."""
@@ -558,6 +582,14 @@ class MemoryMilvus:
         held = self._get(ref)
         if alias in self.list_aliases(ref.database) or alias in self._databases[ref.database]:
             raise self._refuse(f"{alias} is already an alias or a collection")
+        held.aliases.add(alias)
+
+    def alter_alias(self, ref: CollectionRef, alias: str) -> None:
+        """Move it; refused where there is none."""
+        held, before = self._get(ref), self.find_alias(CollectionRef(ref.database, alias))
+        if before is None:
+            raise self._refuse(f"alias not found[database={ref.database}][alias={alias}]")
+        self._databases[ref.database][before].aliases.discard(alias)
         held.aliases.add(alias)
 
     def drop_alias(self, ref: CollectionRef, alias: str) -> None:

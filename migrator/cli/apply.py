@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from migrator.cli.consent import ALLOW_ALIAS_MOVE, Consents, may_move_aliases
 from migrator.cli.console import print_lines
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
@@ -46,6 +47,9 @@ def apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run.")] = False,
     yes: Yes = False,
+    allow_alias_move: Annotated[
+        bool, typer.Option(ALLOW_ALIAS_MOVE, help="Take aliases from other collections where the plan moves them.")
+    ] = False,
     parallelism: Annotated[int, typer.Option("--parallelism", min=1, max=64, help="Steps side by side.")] = 4,
     lock_timeout: LockTimeout = "60s",
     output: OutputFormat = Format.TEXT,
@@ -80,7 +84,8 @@ def apply(
     with state.exclusive(name, timeout_s=lock_timeout_s, on_wait=say_holder):
         run = unfinished
         if run is None and loaded is not None:
-            run = _new_run(loaded, state, output, only=only, yes=yes, quiet=quiet and yes)
+            consents = Consents(yes=yes, alias_move=allow_alias_move)
+            run = _new_run(loaded, state, output, only=only, consents=consents, quiet=quiet and yes)
         elif output is Format.TEXT and run is not None:
             typer.echo(f"Resuming run {run.run_id}, begun {run.created_at[:19]} UTC.")
         if run is not None:
@@ -126,7 +131,7 @@ def _new_run(
     output: Format,
     *,
     only: str | None,
-    yes: bool,
+    consents: Consents,
     quiet: bool,
 ) -> "Run | None":
     """Plan, show, ask, and freeze a run; None where there is nothing to do, or nobody wants it."""
@@ -137,7 +142,9 @@ def _new_run(
         _show(made, output, in_full=False)
     if not made.has_changes:
         return None
-    if not yes and not is_wanted("Apply this plan?", otherwise="apply the plan"):
+    is_approved = consents.yes or is_wanted("Apply this plan?", otherwise="apply the plan")
+    may_ask = output is Format.TEXT
+    if not is_approved or not may_move_aliases(made, allowed=consents.alias_move, may_ask=may_ask):
         typer.echo("Nothing was done.")
         return None
     return workflow.begin(loaded, state, made)

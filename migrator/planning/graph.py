@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadState
 from migrator.planning.places import claims_folder, dump_place
+from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.copy_segments import CopySegments, TransferMode
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase, database_key
@@ -70,7 +71,18 @@ class _Graph:
             own = self._collection_steps(item, created)
             copies += [step for step in own if isinstance(step, CopySegments)]
             steps += own
-        return [*steps, self._seal(todo, copies)]
+        steps.append(self._seal(todo, copies))
+        return steps if self._loaded.staging.keep else [*steps, self._clean(todo, steps)]
+
+    def _clean(self, todo: list[PlannedItem], steps: list[Step]) -> CleanStaging:
+        """Last of all, and only if nothing failed."""
+        return CleanStaging(
+            needs=tuple(step.key for step in steps),
+            dump_prefix=self._dump_prefix,
+            claims_folder=claims_folder(self._loaded),
+            collection_ids=tuple(item.collection.collection_id for item in todo),
+            targets=tuple(sorted(item.target for item in todo)),
+        )
 
     def _seal(self, todo: list[PlannedItem], copies: list[CopySegments]) -> SealDump:
         return SealDump(
@@ -92,6 +104,7 @@ class _Graph:
             planned=_without_moving_parts(item.collection),
             source_root=self._source_root,
             may_flush=options.flush == "auto",
+            partitions=() if item.chosen == item.collection else tuple(each.name for each in item.chosen.partitions),
         )
         copy = CopySegments(
             collection=label,
@@ -122,13 +135,13 @@ class _Graph:
             stall_timeout_s=options.import_.stall_timeout,
         )
         chain: list[Step] = [dump, copy, create, bring]
-        if item.collection.indexes:
+        if item.indexes:
             chain.append(
                 CreateIndex(
                     collection=label,
                     needs=(chain[-1].key,),
                     target=item.target,
-                    indexes=item.collection.indexes,
+                    indexes=item.indexes,
                 )
             )
         if load := load_step(item, (chain[-1].key,)):
@@ -144,9 +157,15 @@ class _Graph:
                     dump_prefix=self._dump_prefix,
                 )
             )
-        if item.aliases:
+        if item.aliases.aliases:
             chain.append(
-                SwitchAlias(collection=label, needs=(chain[-1].key,), target=item.target, aliases=item.aliases)
+                SwitchAlias(
+                    collection=label,
+                    needs=(chain[-1].key,),
+                    target=item.target,
+                    aliases=item.aliases.aliases,
+                    moves=item.aliases.moves,
+                )
             )
         return chain
 
@@ -166,24 +185,23 @@ class _Graph:
             shards_num=overrides.shards_num or collection.shards_num,
             consistency_level=CONSISTENCY_LEVELS[level] if level else collection.consistency_level,
             properties=tuple(properties.items()),
-            partitions=() if by_key else tuple(partition.name for partition in collection.partitions),
+            partitions=() if by_key else tuple(partition.name for partition in item.chosen.partitions),
             num_partitions=len(collection.partitions) if by_key else None,
         )
 
 
 def load_step(item: PlannedItem, needs: tuple[str, ...]) -> LoadCollection | None:
     """The step that loads the target as the source is or the plan says; None where it stays unloaded."""
-    wish, collection = item.selected.mapping.load, item.collection
-    loaded = collection.load_state is LoadState.LOADED
-    if wish == "never" or (wish == "as_source" and not loaded):
+    loading = item.loading
+    if not loading.is_wanted:
         return None
-    is_whole = not loaded or len(collection.loaded_partitions) == len(collection.partitions)
     return LoadCollection(
         collection=item.target.short,
         needs=needs,
         target=item.target,
-        partitions=() if is_whole else collection.loaded_partitions,
-        replica_number=max(1, collection.replica_number),
+        partitions=loading.partitions,
+        replica_number=loading.replica_number,
+        resource_groups=loading.resource_groups,
     )
 
 
@@ -194,4 +212,11 @@ def property_text(value: object) -> str:
 
 def _without_moving_parts(collection: Collection) -> Collection:
     """The description without what may change between plan and run: it is read again when it is dumped."""
-    return replace(collection, aliases=(), load_state=LoadState.NOT_LOADED, loaded_partitions=(), replica_number=0)
+    return replace(
+        collection,
+        aliases=(),
+        load_state=LoadState.NOT_LOADED,
+        loaded_partitions=(),
+        replica_number=0,
+        resource_groups=(),
+    )

@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING
 from migrator.errors import Complaint, PlanError
 from migrator.model.codec import to_plain
 from migrator.model.collection import CollectionRef
+from migrator.planning.aliases import AliasClaims
 from migrator.planning.compatibility import unsupported_source, unsupported_target
 from migrator.planning.graph import build_steps
+from migrator.planning.indexes import plan_indexes, unindexed_vectors
 from migrator.planning.item import PlannedItem
+from migrator.planning.loading import plan_loading
+from migrator.planning.partitions import partition_faults, with_chosen_partitions
 from migrator.planning.places import dump_place
 from migrator.planning.plan import Action, Plan, Side, digest_of, step_to_plain
 from migrator.planning.selection import Selected, select
-from migrator.planning.telling import cut_notices, tell
+from migrator.planning.telling import plan_notices, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from migrator.model.collection import Collection
+    from migrator.model.collection import Collection, Index
     from migrator.model.observed import MigratedRecord, ObservedCollection, ObservedState, ObservedTarget
     from migrator.spec.document import Cluster
     from migrator.spec.loaded import LoadedPlan
@@ -43,10 +47,19 @@ def mapped_pairs(
     Raises:
         PlanError: The mappings do not fit the source's collections.
     """
+    return [(item.source, item.target) for item in mapped(loaded, names, only=only)]
+
+
+def mapped(loaded: LoadedPlan, names: Sequence[CollectionRef], *, only: str | None = None) -> list[Selected]:
+    """The same, each with its mapping.
+
+    Raises:
+        PlanError: The mappings do not fit the source's collections.
+    """
     selection = select(loaded, names)
     if selection.complaints:
         raise PlanError(selection.complaints)
-    return [(i.source, i.target) for i in selection.items if only is None or _fits(only, i)]
+    return [item for item in selection.items if only is None or _fits(only, item)]
 
 
 def _fits(only: str, item: Selected) -> bool:
@@ -60,7 +73,7 @@ class _Planner:
         self._only = only
         self._complaints: list[Complaint] = list(observed.findings)
         self._taken = {target.ref: target for target in observed.target_names}
-        self._claimed_names = {*observed.target_taken, *observed.target_aliases}
+        self._aliases = AliasClaims(observed, ())
         self._records = {(record.source, record.target): record for record in observed.migrated}
         self._dump_prefix = loaded.staging.prefix.lstrip("/")
 
@@ -70,7 +83,7 @@ class _Planner:
         selection = select(self._loaded, self._observed.source_names)
         self._complaints += selection.complaints
         found = {item.collection.ref: item for item in self._observed.source}
-        self._claimed_names |= {item.target for item in selection.items}
+        self._aliases = AliasClaims(self._observed, (item.target for item in selection.items))
         items = [
             self._item(selected, found[selected.source])
             for selected in self._kept(selection.items)
@@ -87,7 +100,7 @@ class _Planner:
             target=self._side(self._target, self._observed.target_version),
             dump=dump_place(self._loaded),
             collections=tuple(tell(item, self._records.get((item.source, item.target))) for item in items),
-            notices=cut_notices(self._loaded) if todo else (),
+            notices=plan_notices(self._loaded) if todo else (),
             steps=steps,
             digest="",
         )
@@ -147,18 +160,34 @@ class _Planner:
         taken = self._taken.get(selected.target)
         action = self._action(selected, observed, record, taken)
         if action is not Action.MIGRATE:
-            return PlannedItem(selected=selected, observed=observed, action=action, aliases=())
+            return PlannedItem(selected=selected, observed=observed, action=action)
         self._check_dump(selected, observed.collection)
-        self._check_load(selected, observed.collection)
-        aliases = self._claim_aliases(selected, observed.collection)
-        return PlannedItem(selected=selected, observed=observed, action=action, aliases=aliases)
+        return self._migrated(selected, observed)
 
-    def _claim_aliases(self, selected: Selected, collection: Collection) -> tuple[str, ...]:
-        """The aliases that are free at the target, which this mapping then takes: one name, one collection."""
-        wanted = [CollectionRef(selected.target.database, alias) for alias in collection.aliases]
-        free = [ref for ref in wanted if ref not in self._claimed_names]
-        self._claimed_names.update(free)
-        return tuple(ref.name for ref in free)
+    def _migrated(self, selected: Selected, observed: ObservedCollection) -> PlannedItem:
+        """What the words of the mapping make of the source's partitions, indexes, load state and aliases."""
+        mapping, collection = selected.mapping, observed.collection
+        chosen = with_chosen_partitions(mapping.partitions, collection)
+        indexes = plan_indexes(mapping.indexes, collection)
+        aliases = self._aliases.claim(selected, collection)
+        for key, faults in (
+            ("partitions", partition_faults(mapping.partitions, collection)),
+            ("indexes", indexes.faults),
+            ("aliases", aliases.faults),
+        ):
+            for message, hint in faults:
+                self._complaints.append(self._complaint(f"{mapping.field}.{key}", message, hint))
+        if not indexes.faults:
+            self._check_load(selected, collection, indexes.indexes)
+        return PlannedItem(
+            selected=selected,
+            observed=observed,
+            action=Action.MIGRATE,
+            indexes=indexes.indexes,
+            loading=plan_loading(mapping.load, chosen, indexes.indexes, self._observed.resource_groups),
+            aliases=aliases,
+            changed=indexes.changed,
+        )
 
     def _action(
         self,
@@ -212,14 +241,13 @@ class _Planner:
                 )
             )
 
-    def _check_load(self, selected: Selected, collection: Collection) -> None:
-        vectors = {field.name for field in collection.schema.fields if field.data_type.is_vector}
-        if selected.mapping.load == "always" and vectors - {index.field_name for index in collection.indexes}:
+    def _check_load(self, selected: Selected, collection: Collection, indexes: tuple[Index, ...]) -> None:
+        if selected.mapping.load == "always" and unindexed_vectors(collection, indexes):
             self._complaints.append(
                 self._complaint(
                     f"{selected.mapping.field}.load",
-                    f"{selected.source.short} has a vector field without an index, so it cannot be loaded",
-                    "create the index at the source first, or set load: as_source",
+                    f"{selected.target.short} would have a vector field without an index, so it cannot be loaded",
+                    "list the index under indexes, or create it at the source first, or set load: as_source",
                 )
             )
 

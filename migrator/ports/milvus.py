@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         KeyValues,
         LoadState,
         Partition,
+        ResourceGroup,
     )
     from migrator.model.import_job import ImportJob, ImportTag
     from migrator.model.segment import Compaction, Segment, SegmentBatch
@@ -55,6 +56,11 @@ class MilvusReader(Protocol):
 
     def list_aliases(self, database: str) -> tuple[str, ...]:
         """All aliases of a database's collections."""
+
+    def find_alias(self, ref: CollectionRef) -> str | None:
+        """The name of the collection that the alias points at; None where there is no such alias."""
+
+    def list_resource_groups(self) -> tuple[ResourceGroup, ...]: ...
 
     def list_partitions(self, ref: CollectionRef) -> tuple[Partition, ...]: ...
 
@@ -121,12 +127,22 @@ class MilvusTarget(MilvusReader, Protocol):
 
     def create_index(self, ref: CollectionRef, index: Index) -> None: ...
 
-    def load(self, ref: CollectionRef, *, partitions: tuple[str, ...], replica_number: int) -> None:
-        """Start loading the whole collection, or the named partitions of it."""
+    def load(
+        self,
+        ref: CollectionRef,
+        *,
+        partitions: tuple[str, ...],
+        replica_number: int,
+        resource_groups: tuple[str, ...] = (),
+    ) -> None:
+        """Start loading the whole collection, or the named partitions of it; without groups on the default one."""
 
     def release(self, ref: CollectionRef) -> None: ...
 
     def create_alias(self, ref: CollectionRef, alias: str) -> None: ...
+
+    def alter_alias(self, ref: CollectionRef, alias: str) -> None:
+        """Let an alias that is there point at the collection; refused where there is none."""
 
     def drop_alias(self, ref: CollectionRef, alias: str) -> None:
         """Take the alias from the collection; one that is not on it is left alone."""

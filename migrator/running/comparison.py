@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from migrator.errors import RunError, SourceMoved, VerificationFailed
 from migrator.model.collection import LoadState
+from migrator.planning.partitions import ALL, with_chosen_partitions
 from migrator.steps.counting import PartitionCount, compare_counts, count_partitions, difference
 
 if TYPE_CHECKING:
@@ -38,16 +39,25 @@ def compare(
     pair: tuple[CollectionRef, CollectionRef],
     records: Sequence[MigratedRecord],
     clock: Clock,
+    *,
+    partitions: Sequence[str] = ALL,
 ) -> Comparison:
-    """Compare one mapping by counts; only a target that a run of this plan made is loaded for it, and released."""
+    """Compare one mapping by counts; only a target that a run of this plan made is loaded for it, and released.
+
+    Of the source count the `partitions` that the mapping chooses, and at the target those of their names.
+    """
     record = next((r for r in records if (r.source, r.target) == pair), None)
     ours, theirs = source.find_collection(pair[0]), target.find_collection(pair[1])
     if ours is None or theirs is None:
         gone = f"{pair[0].short} is gone from the source" if ours is None else f"{pair[1].short} is not at the target"
         return _compared(pair, (), gone, VerificationFailed.exit_code)
-    at_source = count_partitions(source, ours)
+    chosen = with_chosen_partitions(partitions, ours)
+    at_source = count_partitions(source, chosen)
     own = record is not None and record.target_collection_id == theirs.collection_id
     at_target = _count_target(target, theirs, clock, may_load=own)
+    if chosen != ours:  # the target's `_default` is there without having been brought
+        brought = {each.name for each in chosen.partitions}
+        at_target = {name: rows for name, rows in at_target.items() if name in brought or rows}
     counts = compare_counts(at_source, at_target)
     said = difference(counts, *pair)
     if said:

@@ -24,7 +24,7 @@ from migrator.steps.create_collection import CreateCollection, noted_id
 from migrator.steps.create_database import CreateDatabase, is_own_database
 from migrator.steps.flush import flush_and_wait
 from migrator.steps.import_segments import SETTLE_S, SentRequest, sent_requests
-from migrator.steps.switch_alias import SwitchAlias
+from migrator.steps.switch_alias import SwitchAlias, former_owners
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -201,7 +201,9 @@ class Rollback:
             difference = error.message
         if difference:
             return self._remnant(step, Verdict.FORCE, difference, found)
-        return self._remnant(step, Verdict.REMOVE, f"{self._rows_in_words(found)}, as this run left it", found)
+        returns = [f"; the alias {alias} goes back to {ref.name}" for alias, ref in self._returns(found).items()]
+        reason = f"{self._rows_in_words(found)}, as this run left it{''.join(returns)}"
+        return self._remnant(step, Verdict.REMOVE, reason, found)
 
     def _remnant(
         self, step: CreateCollection, verdict: Verdict, reason: str, found: Collection | None = None
@@ -245,6 +247,15 @@ class Rollback:
     def _own_aliases(self, ref: CollectionRef) -> set[str]:
         steps = [step for step in self._run.plan.steps if isinstance(step, SwitchAlias) and step.target == ref]
         return {alias for step in steps if self._journal.was_started(step.key) for alias in step.aliases}
+
+    def _returns(self, found: Collection) -> dict[str, CollectionRef]:
+        """Of the aliases that point at the collection, those this run took from one that is still there."""
+        returns = {}
+        for alias, owner in former_owners(self._journal, found.ref).items():
+            before = self._find(owner.ref) if alias in found.aliases else None
+            if before is not None and before.collection_id == owner.collection_id:
+                returns[alias] = owner.ref
+        return returns
 
     def _brought(self, ref: CollectionRef) -> int | None:
         """The rows that the run's import jobs brought; None where the target has forgotten one."""
@@ -431,10 +442,17 @@ class Rollback:
         return ""
 
     def _drop_aliases(self, remnant: Remnant) -> None:
-        for alias in remnant.aliases:
-            if remnant.ref is not None:
-                self._lease.require_held(remnant.ref)
-                self._target.drop_alias(remnant.ref, alias)
+        """A moved alias goes back where it was; it is on one collection or the other at any moment."""
+        found = None if remnant.ref is None else self._find(remnant.ref)
+        if found is None or found.collection_id != remnant.collection_id:
+            return
+        returns = self._returns(found)
+        for alias in found.aliases:
+            self._lease.require_held(found.ref)
+            if alias in returns:
+                self._target.alter_alias(returns[alias], alias)
+            elif alias in remnant.aliases:
+                self._target.drop_alias(found.ref, alias)
 
     def _remove(self, remnant: Remnant) -> None:
         """Drop it, and note that once it is seen: what stands there later is not the run's."""

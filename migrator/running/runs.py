@@ -21,6 +21,7 @@ from migrator.planning.plan import Action, Plan, plan_from_plain, plan_to_plain
 from migrator.running.events import StepState
 from migrator.running.journal import Journal, JournalEntry, StepEvent
 from migrator.spec.loaded import LoadedPlan
+from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.create_collection import noted_id
 from migrator.steps.dump_meta import frozen_dump
 from migrator.steps.import_segments import imported_rows
@@ -361,7 +362,12 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         rows_at_cut=tuple(sorted(dump.rows_at_cut.items())),
         held_still=dump.held_still,
         verified=any(key.startswith(f"{VerifyCollection.kind}:") for key in run.steps_of(planned)),
-        dump=run.plan.dump,
+        dump="" if _deleted_its_dump(run, journal) else run.plan.dump,
         rows=imported_rows(journal, planned.target),
         run_id=run.run_id,
+        partitions=tuple(partition.name for partition in dump.collection.partitions),
     )
+
+
+def _deleted_its_dump(run: Run, journal: Journal) -> bool:
+    return any(isinstance(step, CleanStaging) and journal.is_finished(step.key) for step in run.plan.steps)

@@ -68,8 +68,6 @@ def _storage_gaps(path: Path, storage: Storage) -> Iterator[_Gap]:
 
 
 def _staging_gaps(parts: Parts, staging: ResolvedStaging | None, report: Report) -> Iterator[_Gap]:
-    if not parts.staging.keep:
-        yield _Gap(("staging", "keep"), "keep: false", "remove keep; delete the dump by hand when done")
     if staging is None or parts.target is None or not report.has(("staging", "storage")):
         return
     yield from _storage_gaps(("staging", "storage"), staging.storage)
@@ -84,12 +82,6 @@ def _mapping_gaps(index: int, mapping: CollectionMapping, report: Report) -> Ite
 
     if mapping.if_exists == "replace":
         yield _Gap(place("if_exists"), "if_exists: replace", "use fail or skip")
-    if mapping.indexes != "rebuild":
-        yield _Gap(place("indexes"), "indexes other than rebuild", "remove indexes")
-    if mapping.aliases != "copy":
-        yield _Gap(place("aliases"), "aliases other than copy", "remove aliases")
-    if mapping.partitions != ("*",):
-        yield _Gap(place("partitions"), "a choice of partitions", "remove partitions")
 
 
 def _option_gaps(parts: Parts) -> Iterator[_Gap]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.copy_segments import CopySegments
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase
@@ -31,4 +32,5 @@ STEP_KINDS: dict[str, type[Step]] = {
     LoadCollection.kind: LoadCollection,
     VerifyCollection.kind: VerifyCollection,
     SwitchAlias.kind: SwitchAlias,
+    CleanStaging.kind: CleanStaging,
 }

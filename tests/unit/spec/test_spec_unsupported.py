@@ -25,13 +25,6 @@ OPTIONS = [
 ]
 MAPPINGS = [
     ("if_exists: replace", "if_exists"),
-    ("indexes: auto", "indexes"),
-    ("indexes: none", "indexes"),
-    ("indexes: [{field: v, index_type: HNSW, metric_type: L2, params: {M: 8}}]", "indexes"),
-    ("aliases: move", "aliases"),
-    ("aliases: none", "aliases"),
-    ("aliases: [books]", "aliases"),
-    ("partitions: [a]", "partitions"),
 ]
 
 
@@ -90,10 +83,6 @@ def test_a_plan_without_target_needs_its_staging_in_full(tmp_path: Path) -> None
     found = complaints_of(tmp_path, text)
     assert found.keys() == {"target", "staging.storage", "staging.keep"}
     assert "needed in full" in found["staging.storage"].message
-
-
-def test_deleting_the_dump_is_to_come(tmp_path: Path) -> None:
-    refused(tmp_path, plan_text(more="staging: {keep: false}\n"), "staging.keep")
 
 
 def test_another_bucket_for_the_dump_is_to_come(tmp_path: Path) -> None:
