@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrator.cli.consent import ALLOW_ALIAS_MOVE, Consents, may_move_aliases
+from migrator.cli.alias_moves import ALLOW_ALIAS_MOVE, may_move_aliases
 from migrator.cli.console import print_lines
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
@@ -84,8 +84,9 @@ def apply(
     with state.exclusive(name, timeout_s=lock_timeout_s, on_wait=say_holder):
         run = unfinished
         if run is None and loaded is not None:
-            consents = Consents(yes=yes, alias_move=allow_alias_move)
-            run = _new_run(loaded, state, output, only=only, consents=consents, quiet=quiet and yes)
+            run = _new_run(
+                loaded, state, output, only=only, yes=yes, allow_alias_move=allow_alias_move, quiet=quiet and yes
+            )
         elif output is Format.TEXT and run is not None:
             typer.echo(f"Resuming run {run.run_id}, begun {run.created_at[:19]} UTC.")
         if run is not None:
@@ -131,7 +132,8 @@ def _new_run(
     output: Format,
     *,
     only: str | None,
-    consents: Consents,
+    yes: bool,
+    allow_alias_move: bool,
     quiet: bool,
 ) -> "Run | None":
     """Plan, show, ask, and freeze a run; None where there is nothing to do, or nobody wants it."""
@@ -142,9 +144,10 @@ def _new_run(
         _show(made, output, in_full=False)
     if not made.has_changes:
         return None
-    is_approved = consents.yes or is_wanted("Apply this plan?", otherwise="apply the plan")
-    may_ask = output is Format.TEXT
-    if not is_approved or not may_move_aliases(made, allowed=consents.alias_move, may_ask=may_ask):
+    if not allow_alias_move and not may_move_aliases(made, may_ask=output is Format.TEXT):
+        typer.echo("Nothing was done.")
+        return None
+    if not yes and not is_wanted("Apply this plan?", otherwise="apply the plan"):
         typer.echo("Nothing was done.")
         return None
     return workflow.begin(loaded, state, made)

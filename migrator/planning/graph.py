@@ -157,14 +157,14 @@ class _Graph:
                     dump_prefix=self._dump_prefix,
                 )
             )
-        if item.aliases.aliases:
+        if item.aliases:
             chain.append(
                 SwitchAlias(
                     collection=label,
                     needs=(chain[-1].key,),
                     target=item.target,
-                    aliases=item.aliases.aliases,
-                    moves=item.aliases.moves,
+                    aliases=item.aliases,
+                    moves=item.moves,
                 )
             )
         return chain

@@ -6,27 +6,30 @@ from dataclasses import dataclass, field
 
 from migrator.model.collection import Collection, CollectionRef, Index
 from migrator.model.observed import ObservedCollection
-from migrator.planning.aliases import AliasPlan
 from migrator.planning.loading import Loading
 from migrator.planning.partitions import with_chosen_partitions
 from migrator.planning.plan import Action
 from migrator.planning.selection import Selected
+from migrator.steps.switch_alias import AliasMove
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedItem:
     """A selected collection with what was observed of it and what shall be done.
 
-    `indexes`, `loading` and `aliases` are what the target gets; `changed` tells how the plan departs from the source.
+    `aliases` are those the target gets, and `moves` those among them that others have; `changed` and `lost` tell how
+    its indexes and aliases depart from the source's.
     """
 
     selected: Selected
     observed: ObservedCollection
     action: Action
+    aliases: tuple[str, ...] = ()
+    moves: tuple[AliasMove, ...] = ()
     indexes: tuple[Index, ...] = ()
     loading: Loading = field(default_factory=lambda: Loading(is_wanted=False))
-    aliases: AliasPlan = field(default_factory=AliasPlan)
     changed: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def source(self) -> CollectionRef:

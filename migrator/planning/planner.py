@@ -185,8 +185,10 @@ class _Planner:
             action=Action.MIGRATE,
             indexes=indexes.indexes,
             loading=plan_loading(mapping.load, chosen, indexes.indexes, self._observed.resource_groups),
-            aliases=aliases,
-            changed=indexes.changed,
+            aliases=aliases.aliases,
+            moves=aliases.moves,
+            changed=(*indexes.changed, *aliases.changed),
+            lost=aliases.lost,
         )
 
     def _action(

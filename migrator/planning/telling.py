@@ -47,8 +47,8 @@ def _carried(item: PlannedItem) -> tuple[str, ...]:
     wanted = {key: property_text(value) for key, value in create.properties.items()}
     carried += [f"property {key}={value}" for key, value in chosen.properties if wanted.get(key, value) == value]
     carried += [f"index {index}" for index in item.indexes if index in chosen.indexes]
-    taken = {move.alias for move in item.aliases.moves}
-    carried += [f"alias {each}" for each in item.aliases.aliases if each in chosen.aliases and each not in taken]
+    taken = {move.alias for move in item.moves}
+    carried += [f"alias {each}" for each in item.aliases if each in chosen.aliases and each not in taken]
     return (*carried, *_carried_loading(item))
 
 
@@ -100,14 +100,14 @@ def _changed(item: PlannedItem) -> tuple[str, ...]:
         for key, value in sorted(create.properties.items())
         if properties.get(key) != property_text(value)
     ]
-    return (*changed, *item.changed, *item.aliases.changed, *item.loading.changed)
+    return (*changed, *item.changed, *item.loading.changed)
 
 
 def _not_carried(item: PlannedItem) -> tuple[str, ...]:
     left = [each.name for each in item.collection.partitions if each not in item.chosen.partitions]
     return (
         *(f"partition {name}: not among partitions" for name in left),
-        *item.aliases.lost,
+        *item.lost,
         *item.loading.lost,
         "row timestamps: Milvus 2.3 gives every imported row the time of its import",
     )

@@ -216,21 +216,30 @@ def test_overrides_that_change_nothing_are_not_shown(tmp_path: Path) -> None:
 
 def test_what_comes_along_is_listed(tmp_path: Path) -> None:
     carried = planned(tmp_path, a_collection(aliases=("library",))).collections[0].carried
-    assert carried == ("3 fields", "1 partitions", "index HNSW COSINE on vec", "alias library", "loaded")
+    assert carried == (
+        "3 fields: id int64 (primary key), title varchar, vec float_vector",
+        "1 partition: _default",
+        "description",
+        "1 shard",
+        "consistency Bounded",
+        "index HNSW COSINE on vec",
+        "alias library",
+        "loaded",
+    )
 
 
 @pytest.mark.parametrize(
-    "state",
+    ("state", "why"),
     [
-        {"target_aliases": (CollectionRef("default", "library"),)},
-        {"target_taken": (CollectionRef("default", "library"),)},
+        ({"target_aliases": (CollectionRef("default", "library"),)}, "taken at the target"),
+        ({"target_taken": (CollectionRef("default", "library"),)}, "the name of a collection at the target"),
     ],
     ids=["by an alias", "by a collection"],
 )
-def test_an_alias_that_is_taken_is_not_carried(tmp_path: Path, state: dict[str, Any]) -> None:
+def test_an_alias_that_is_taken_is_not_carried(tmp_path: Path, state: dict[str, Any], why: str) -> None:
     plan = planned(tmp_path, a_collection(aliases=("free", "library")), **state)
     assert step_of(plan, SwitchAlias).aliases == ("free",)
-    assert "alias library: taken at the target" in plan.collections[0].not_carried
+    assert f"alias library: {why}" in plan.collections[0].not_carried
 
 
 def test_an_alias_taken_in_another_database_is_free(tmp_path: Path) -> None:
