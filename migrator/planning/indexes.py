@@ -90,7 +90,7 @@ def _differences(before: tuple[Index, ...], after: tuple[Index, ...]) -> Iterato
         index = new.pop(old.field_name, None)
         if index is None:
             yield f"index {old}: not built"
-        elif not index.is_like(old):
+        elif not (index.is_like(old) and old.is_like(index)):
             yield f"index {old.kind} on {old.field_name} → {_in_full(index, old)}"
         elif index.name != old.name:
             yield f"index {old}: named {index.name}, not {old.name}"
