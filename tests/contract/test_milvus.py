@@ -13,12 +13,15 @@ from migrator.adapters.milvus import GrpcMilvus, MilvusEndpoint
 from migrator.adapters.objects import ObstoreStore, StoreEndpoint
 from migrator.errors import MilvusRefused
 from migrator.model.collection import (
+    DEFAULT_RESOURCE_GROUP,
     Collection,
     CollectionRef,
     CollectionSchema,
     ConsistencyLevel,
     Index,
+    KeyValues,
     LoadState,
+    ResourceGroup,
 )
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
 from migrator.model.segment import LogKind, Segment, SegmentBatch, SegmentState, parse_binlog
@@ -408,6 +411,57 @@ def test_an_alias_is_taken_from_its_collection_only(subject: Subject) -> None:
     for _ in range(2):
         subject.milvus.drop_alias(ref, f"{ref.name}_live")
         assert subject.find(ref).aliases == ()
+
+
+def test_an_alias_moves_to_another_collection_and_again_without_harm(subject: Subject) -> None:
+    ref, other = subject.create(), subject.create()
+    alias = CollectionRef(ref.database, f"{ref.name}_alias")
+    with pytest.raises(MilvusRefused):
+        subject.milvus.alter_alias(ref, alias.name)
+    assert subject.milvus.find_alias(alias) is None
+    subject.milvus.create_alias(ref, alias.name)
+    assert subject.milvus.find_alias(alias) == ref.name
+    assert subject.milvus.find_alias(ref) is None
+    for _ in range(2):
+        subject.milvus.alter_alias(other, alias.name)
+        assert subject.milvus.find_alias(alias) == other.name
+    assert (subject.find(ref).aliases, subject.find(other).aliases) == ((), (alias.name,))
+
+
+def test_no_alias_has_the_name_of_a_collection(subject: Subject) -> None:
+    ref, other = subject.create(), subject.create()
+    for give in (subject.milvus.create_alias, subject.milvus.alter_alias):
+        with pytest.raises(MilvusRefused):
+            give(ref, other.name)
+
+
+def test_a_load_without_the_nodes_for_it_is_refused_at_once(subject: Subject) -> None:
+    """So many replicas as nodes, in a group that is there."""
+    ref = subject.create()
+    subject.milvus.create_index(ref, an_index())
+    assert subject.milvus.list_resource_groups() == (ResourceGroup(DEFAULT_RESOURCE_GROUP, 1),)
+    for replicas, groups in ((2, ()), (1, ("nowhere",))):
+        with pytest.raises(MilvusRefused):
+            subject.milvus.load(ref, partitions=(), replica_number=replicas, resource_groups=groups)
+    subject.milvus.load(ref, partitions=(), replica_number=1, resource_groups=(DEFAULT_RESOURCE_GROUP,))
+    subject.until(lambda: subject.milvus.load_state(ref) is LoadState.LOADED)
+    assert subject.find(ref).resource_groups == (DEFAULT_RESOURCE_GROUP,)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        (("index_type", "AUTOINDEX"), ("metric_type", "COSINE")),
+        (("index_type", "IVF_FLAT"), ("metric_type", "L2"), ("params", '{"nlist": 16}')),
+        (("index_type", "HNSW"), ("metric_type", "IP"), ("params", '{"M": 8, "efConstruction": 64}')),
+    ],
+    ids=lambda params: params[0][1],
+)
+def test_an_index_is_told_as_it_was_asked_for(subject: Subject, params: KeyValues) -> None:
+    ref = subject.create()
+    index = an_index(params=params)
+    subject.milvus.create_index(ref, index)
+    assert index.is_like(subject.find(ref).indexes[0])
 
 
 def test_a_collection_is_dropped_by_its_name_and_again_without_harm(subject: Subject) -> None:

@@ -145,7 +145,7 @@ def test_a_choice_that_grew_since_the_run_is_told_and_not_ignored(tmp_path: Path
         partitions=("p_2023",),
     )
     taken = ObservedTarget(ref=BOOKS, collection_id=77, created_ts=5)
-    done = {"target_names": (taken,), "migrated": (record,)}
+    done: dict[str, Any] = {"target_names": (taken,), "migrated": (record,)}
     same = planned(tmp_path, PARTED, words="partitions: [p_2023]", **done)
     assert (the(same).action, the(same).notices) == (Action.DONE, ())
     (notice,) = the(planned(tmp_path, PARTED, words="partitions: ['p_*']", **done)).notices
