@@ -11,6 +11,7 @@ from migrator.reports.exceptions import Remark, told_once
 from migrator.reports.plain import clean, count, duration, size
 from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.create_collection import CreateCollection
+from migrator.steps.create_database import CreateDatabase
 from migrator.steps.load_collection import LoadCollection
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def _collections(plan: Plan, *, verbose: bool) -> Iterator[Line]:
     rest = [c for c in plan.collections if c.action is not Action.MIGRATE]
     creates = {step.target: step for step in plan.steps if isinstance(step, CreateCollection)}
     loads = {step.target for step in plan.steps if isinstance(step, LoadCollection)}
+    for database in (step.name for step in plan.steps if isinstance(step, CreateDatabase)):
+        yield Line(f"  + database {clean(database)}", Style.NEW)
     for collection in todo if verbose else todo[:_FEW]:
         create = creates[collection.target]
         yield from _migrated(collection, create, loaded=collection.target in loads, verbose=verbose)

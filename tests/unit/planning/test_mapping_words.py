@@ -56,8 +56,15 @@ UNLOADED: dict[str, Any] = {"load_state": LoadState.NOT_LOADED, "loaded_partitio
 TTL = (("collection.ttl.seconds", "3600"),)
 
 
-def planned(folder: Path, *collections: Collection, words: str = "", more: str = "", **state: Any) -> Plan:  # noqa: ANN401
-    text = f"[{{source: '*', {words}}}]"
+def planned(
+    folder: Path,
+    *collections: Collection,
+    words: str = "",
+    more: str = "",
+    source: str = "*",
+    **state: Any,  # noqa: ANN401 - any member of the state
+) -> Plan:
+    text = f"[{{source: '{source}', {words}}}]"
     return make_plan(a_loaded_plan(folder, collections=text, more=more), an_observed_state(*collections, **state))
 
 
@@ -394,6 +401,34 @@ def test_a_dump_stays_where_nothing_else_is_said(tmp_path: Path) -> None:
 
 
 # -- what is told -----------------------------------------------------------------------------------------------------
+
+
+def test_everything_a_collection_has_is_told_of(tmp_path: Path) -> None:
+    key = replace(a_key_schema().fields[0], auto_id=True)
+    tags = FieldSchema(
+        field_id=103,
+        name="tags",
+        data_type=DataType.ARRAY,
+        element_type=DataType.VARCHAR,
+        description="what it is about",
+    )
+    schema = a_schema(fields=(key, *a_key_schema().fields[1:], tags), enable_dynamic_field=True)
+    keyed = a_collection(
+        "db1.books", schema=schema, partitions=(Partition(1, "_default_0"), Partition(2, "_default_1")), shards_num=2
+    )
+    words = "create: {description: other, consistency_level: Strong, properties: {mmap.enabled: true}}, load: never"
+    plan = planned(tmp_path, keyed, words=f"{words}, target: db2.books", source="db1.*")
+    assert the(plan).carried == (
+        "4 fields: id int64 (primary key, auto id), title varchar (partition key), vec float_vector, "
+        "tags array of varchar (described)",
+        "dynamic field",
+        "2 partitions of its partition key",
+        "2 shards",
+        "index HNSW COSINE on vec",
+    )
+    assert the(plan).changed == ("consistency Bounded → Strong", "description", "property mmap.enabled: unset → true")
+    assert the(plan).not_carried[0] == "load state: load: never"
+    assert "  + database db2" in text_of(plan)
 
 
 def test_a_ttl_is_said_to_begin_anew(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -216,6 +217,8 @@ def test_a_choice_of_partitions_is_estimated_compared_and_remembered(tmp_path: P
     assert (found.exit_code, found.verdict) == (0, "equal: 4 rows at both sides")
     (record,) = scene.state.migrated("a-to-b")
     assert record.partitions == ("p_1",)
+    full = json.loads(pair.store.read("backup/a_to_b/meta/full_meta.json"))
+    assert [each["partition_name"] for each in full["collection_backups"][0]["partition_backups"]] == ["p_1"]
     wider = planned(scene, collections="[books]", more=OPTIONS)
     assert not wider.has_changes
     assert "partition _default did not come along" in wider.collections[0].notices[0]
