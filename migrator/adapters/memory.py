@@ -560,11 +560,32 @@ class MemoryMilvus:
             raise self._refuse(f"{alias} is already an alias or a collection")
         held.aliases.add(alias)
 
+    def alter_alias(self, ref: CollectionRef, alias: str) -> None:
+        """Point an alias at the collection; refused where there is no such alias."""
+        held = self._get(ref)
+        if alias not in self.list_aliases(ref.database):
+            raise self._refuse(f"alias not found[database={ref.database}][alias={alias}]")
+        for other in self._databases[ref.database].values():
+            other.aliases.discard(alias)
+        held.aliases.add(alias)
+
     def drop_alias(self, ref: CollectionRef, alias: str) -> None:
         """Drop it where it points at the collection."""
         held = self._names(ref.database).get(ref.name)
         if held is not None:
             held.aliases.discard(alias)
+
+    def rename_collection(self, ref: CollectionRef, name: str) -> None:
+        """Give it another name; refused where that is taken, by an alias or a collection, and by way of an alias."""
+        with self._lock:
+            names = self._names(ref.database)
+            if ref.name not in names:
+                raise self._refuse(f"collection not found[database={ref.database}][collection={ref.name}]")
+            if name in names or name in self.list_aliases(ref.database):
+                raise self._refuse(f"duplicated new collection name {name} with other collection name or alias")
+            held = names.pop(ref.name)
+            held.base = replace(held.base, ref=CollectionRef(ref.database, name))
+            names[name] = held
 
     def drop_collection(self, ref: CollectionRef) -> None:
         """Drop it with its rows and aliases; import jobs into it that are not over fail."""

@@ -520,6 +520,11 @@ class GrpcMilvus:
         request = milvus_pb2.CreateAliasRequest(db_name=ref.database, collection_name=ref.name, alias=alias)
         self._call("CreateAlias", request, f"{ref.short}/{alias}")
 
+    def alter_alias(self, ref: CollectionRef, alias: str) -> None:
+        """Point an alias at the collection; refused where there is no such alias."""
+        request = milvus_pb2.AlterAliasRequest(db_name=ref.database, collection_name=ref.name, alias=alias)
+        self._call("AlterAlias", request, f"{ref.short}/{alias}")
+
     def drop_alias(self, ref: CollectionRef, alias: str) -> None:
         """Drop it where it points at the collection."""
         request = milvus_pb2.DescribeCollectionRequest(db_name=ref.database, collection_name=ref.name)
@@ -527,6 +532,13 @@ class GrpcMilvus:
         if found is not None and found.schema.name == ref.name and alias in found.aliases:
             dropped = milvus_pb2.DropAliasRequest(db_name=ref.database, alias=alias)
             self._call("DropAlias", dropped, f"{ref.short}/{alias}")
+
+    def rename_collection(self, ref: CollectionRef, name: str) -> None:
+        """Give it another name; without a new database's name 2.3 would move it into `default`."""
+        request = milvus_pb2.RenameCollectionRequest(
+            db_name=ref.database, oldName=ref.name, newName=name, newDBName=ref.database
+        )
+        self._call("RenameCollection", request, ref.short, SLOW_CALL_TIMEOUT_S)
 
     def drop_collection(self, ref: CollectionRef) -> None:
         """Drop it; its name and rows are gone at once, its files when the server collects its garbage."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from migrator.model.collection import Collection, CollectionRef
 from migrator.model.observed import ObservedCollection
 from migrator.planning.plan import Action
+from migrator.planning.replacing import Predecessor
 from migrator.planning.selection import Selected
 
 
@@ -18,6 +19,7 @@ class PlannedItem:
     observed: ObservedCollection
     action: Action
     aliases: tuple[str, ...]
+    replaces: Predecessor | None = None
 
     @property
     def source(self) -> CollectionRef:
@@ -28,6 +30,11 @@ class PlannedItem:
     def target(self) -> CollectionRef:
         """Where it goes."""
         return self.selected.target
+
+    @property
+    def built_as(self) -> CollectionRef:
+        """Under which name it is built."""
+        return self.target if self.replaces is None else self.replaces.temporary
 
     @property
     def collection(self) -> Collection:

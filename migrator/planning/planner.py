@@ -7,13 +7,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from migrator.errors import Complaint, PlanError
-from migrator.model.codec import to_plain
 from migrator.model.collection import CollectionRef
 from migrator.planning.compatibility import unsupported_source, unsupported_target
 from migrator.planning.graph import build_steps
 from migrator.planning.item import PlannedItem
 from migrator.planning.places import dump_place
 from migrator.planning.plan import Action, Plan, Side, digest_of, step_to_plain
+from migrator.planning.replacing import predecessor
 from migrator.planning.selection import Selected, select
 from migrator.planning.telling import cut_notices, tell
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from migrator.model.collection import Collection
     from migrator.model.observed import MigratedRecord, ObservedCollection, ObservedState, ObservedTarget
+    from migrator.planning.replacing import Predecessor
     from migrator.spec.document import Cluster
     from migrator.spec.loaded import LoadedPlan
 
@@ -60,6 +61,7 @@ class _Planner:
         self._only = only
         self._complaints: list[Complaint] = list(observed.findings)
         self._taken = {target.ref: target for target in observed.target_names}
+        self._sources: set[CollectionRef] = set()
         self._claimed_names = {*observed.target_taken, *observed.target_aliases}
         self._records = {(record.source, record.target): record for record in observed.migrated}
         self._dump_prefix = loaded.staging.prefix.lstrip("/")
@@ -71,6 +73,7 @@ class _Planner:
         self._complaints += selection.complaints
         found = {item.collection.ref: item for item in self._observed.source}
         self._claimed_names |= {item.target for item in selection.items}
+        self._sources = {item.source for item in selection.items}
         items = [
             self._item(selected, found[selected.source])
             for selected in self._kept(selection.items)
@@ -123,7 +126,9 @@ class _Planner:
                 "document": document,
                 "versions": [plan.source.version, plan.target.version],
                 "collections": [[str(c.source), str(c.target), c.action, list(c.changed)] for c in plan.collections],
-                "target_names": to_plain(self._observed.target_names),
+                "target_names": [
+                    [str(each.ref), each.collection_id, each.created_ts] for each in self._observed.target_names
+                ],
                 "steps": [step_to_plain(step) for step in plan.steps],
             }
         )
@@ -150,8 +155,26 @@ class _Planner:
             return PlannedItem(selected=selected, observed=observed, action=action, aliases=())
         self._check_dump(selected, observed.collection)
         self._check_load(selected, observed.collection)
+        replaces = None
+        if taken is not None and selected.mapping.if_exists == "replace":
+            replaces = self._predecessor(selected, taken)
         aliases = self._claim_aliases(selected, observed.collection)
-        return PlannedItem(selected=selected, observed=observed, action=action, aliases=aliases)
+        return PlannedItem(selected=selected, observed=observed, action=action, aliases=aliases, replaces=replaces)
+
+    def _predecessor(self, selected: Selected, taken: ObservedTarget) -> Predecessor:
+        """What is replaced; the names it needs meanwhile have to be free, and are taken with that."""
+        found = predecessor(self._loaded.name, selected.source, taken)
+        field = f"{selected.mapping.field}.target"
+        if self._observed.same_milvus and selected.target in self._sources:
+            message = f"{selected.target.short} would be replaced, and is a source of this plan: both are one Milvus"
+            self._complaints.append(self._complaint(field, message, "give the mapping another target"))
+        for name in (found.temporary, found.retired):
+            if name in self._claimed_names:
+                message = f"replacing {selected.target.short} needs the name {name.short}, which is taken at the target"
+                hint = f"see whose {name.short} is; drop it, or rename it"
+                self._complaints.append(self._complaint(field, message, hint))
+            self._claimed_names.add(name)
+        return found
 
     def _claim_aliases(self, selected: Selected, collection: Collection) -> tuple[str, ...]:
         """The aliases that are free at the target, which this mapping then takes: one name, one collection."""
@@ -190,6 +213,8 @@ class _Planner:
             return Action.DONE
         if selected.mapping.if_exists == "skip":
             return Action.SKIP
+        if selected.mapping.if_exists == "replace":
+            return Action.MIGRATE
         message = f"the target already has a collection {selected.target.short}, and no run of this plan made it"
         if record is not None:
             other = "source" if record.target_collection_id == taken.collection_id else "target"
@@ -197,7 +222,7 @@ class _Planner:
                 f"{selected.target.short} is at the target, and since run {record.run_id} migrated it the {other} "
                 f"collection was dropped and created again"
             )
-        hint = f"drop {selected.target.short}, choose another target, or set if_exists: skip"
+        hint = f"drop {selected.target.short}, choose another target, or set if_exists: skip or replace"
         field = f"{selected.mapping.field}.target"
         self._complaints.append(self._complaint(field, message, hint))
         return Action.MIGRATE

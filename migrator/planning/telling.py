@@ -9,8 +9,11 @@ from migrator.planning.graph import CONSISTENCY_LEVELS, load_step, property_text
 from migrator.planning.plan import Action, PlannedCollection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from migrator.model.observed import Estimate, MigratedRecord
     from migrator.planning.item import PlannedItem
+    from migrator.planning.replacing import Predecessor
     from migrator.spec.loaded import LoadedPlan
 
 
@@ -26,6 +29,7 @@ def tell(item: PlannedItem, record: MigratedRecord | None) -> PlannedCollection:
         not_carried=_not_carried(item) if item.action is Action.MIGRATE else (),
         notices=_collection_notices(item, record),
         reason=_reason(item, record),
+        replaces=item.replaces,
     )
 
 
@@ -61,7 +65,8 @@ def _changed(item: PlannedItem) -> tuple[str, ...]:
 
 
 def _not_carried(item: PlannedItem) -> tuple[str, ...]:
-    lost = [f"alias {alias}: taken at the target" for alias in item.collection.aliases if alias not in item.aliases]
+    there = {*item.aliases, *(item.replaces.aliases if item.replaces else ())}
+    lost = [f"alias {alias}: taken at the target" for alias in item.collection.aliases if alias not in there]
     lost.append("row timestamps: Milvus 2.3 gives every imported row the time of its import, so TTLs start anew")
     if item.selected.mapping.load == "never" and item.collection.load_state is LoadState.LOADED:
         lost.append("load state: load: never")
@@ -79,7 +84,13 @@ def _reason(item: PlannedItem, record: MigratedRecord | None) -> str:
 def _collection_notices(item: PlannedItem, record: MigratedRecord | None) -> tuple[str, ...]:
     if item.action is Action.DONE and record and _has_moved(record, item.observed.estimate):
         return (f"the source has changed since run {record.run_id} migrated it",)
-    return ()
+    return tuple(_replacement_notices(item, item.replaces)) if item.replaces else ()
+
+
+def _replacement_notices(item: PlannedItem, replaces: Predecessor) -> Iterator[str]:
+    yield from replaces.notices(item.target)
+    if replaces.rows is not None and load_step(item, ()) is None:
+        yield f"{item.target.short} is loaded now, and will not be afterwards (load: {item.selected.mapping.load})"
 
 
 def cut_notices(loaded: LoadedPlan) -> tuple[str, ...]:

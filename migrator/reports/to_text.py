@@ -80,12 +80,15 @@ def _exceptions(plan: Plan) -> Iterator[Line]:
     changed = [(c, text) for c in plan.collections for text in c.changed]
     for collection, text in changed:
         yield Line(f"  ~ {clean(collection.source.short)}: {clean(text)}", Style.CHANGED)
+    replaced = [(c, c.replaces) for c in plan.collections if c.replaces is not None]
+    for collection, predecessor in replaced:
+        yield Line(f"  ~ {clean(collection.target.short)}: {clean(predecessor.in_words())}", Style.CHANGED)
     lost = Counter(text for c in plan.collections for text in c.not_carried)
     names = {text: c.source.short for c in plan.collections for text in c.not_carried}
     for text, times in lost.items():
         whose = names[text] if times == 1 else count(times, "collection")
         yield Line(f"  ~ not carried ({clean(whose)}): {clean(text)}", Style.CHANGED)
-    if changed or lost:
+    if changed or replaced or lost:
         yield Line()
 
 
@@ -95,7 +98,7 @@ def _collections(plan: Plan, *, verbose: bool) -> Iterator[Line]:
     creates = {step.target: step for step in plan.steps if isinstance(step, CreateCollection)}
     loads = {step.target for step in plan.steps if isinstance(step, LoadCollection)}
     for collection in todo if verbose else todo[:_FEW]:
-        yield from _migrated(collection, creates[collection.target], loaded=collection.target in loads)
+        yield from _migrated(collection, creates[collection.built_as], loaded=collection.built_as in loads)
     if not verbose and len(todo) > _FEW:
         yield Line(f"  + … and {len(todo) - _FEW:,} more collections (-v lists them)", Style.FAINT)
     for collection in rest if verbose else rest[:_FEW]:
@@ -112,7 +115,10 @@ def _arrow(collection: PlannedCollection) -> str:
 
 def _migrated(collection: PlannedCollection, create: CreateCollection, *, loaded: bool) -> Iterator[Line]:
     estimate = collection.estimate
-    yield Line(f"  + {_arrow(collection)}", Style.NEW)
+    if collection.replaces is None:
+        yield Line(f"  + {_arrow(collection)}", Style.NEW)
+    else:
+        yield Line(f"  ~ {_arrow(collection)}, in place of the one that is there", Style.CHANGED)
     yield Line(f"      + {clean(create.describe())}")
     yield Line(f"      → copy {count(estimate.objects, 'object')}, {size(estimate.size_bytes)}")
     rows = count(estimate.rows if estimate.counted_rows is None else estimate.counted_rows, "row")
@@ -121,6 +127,13 @@ def _migrated(collection: PlannedCollection, create: CreateCollection, *, loaded
     extras = [text for text in collection.carried if text.startswith(("index ", "alias ", "property "))]
     extras += ["load it"] if loaded else []
     yield from (Line(f"      + {clean(text)}") for text in extras)
+    if collection.replaces is not None:
+        yield Line(
+            f"      ~ rename {clean(collection.target.short)} to {clean(collection.replaces.retired.short)}, and "
+            f"{clean(collection.replaces.temporary.short)} to {clean(collection.target.short)}",
+            Style.CHANGED,
+        )
+    yield from (Line(f"      note: {clean(notice)}", Style.CHANGED) for notice in collection.notices)
     if estimate.counted_rows is not None and estimate.counted_rows > estimate.rows:
         yield Line("      note: some rows are not flushed yet; the flush brings them along", Style.FAINT)
 

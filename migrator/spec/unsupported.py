@@ -82,8 +82,6 @@ def _mapping_gaps(index: int, mapping: CollectionMapping, report: Report) -> Ite
     def place(key: str) -> Path:
         return setting_path(report, index, key)
 
-    if mapping.if_exists == "replace":
-        yield _Gap(place("if_exists"), "if_exists: replace", "use fail or skip")
     if mapping.indexes != "rebuild":
         yield _Gap(place("indexes"), "indexes other than rebuild", "remove indexes")
     if mapping.aliases != "copy":

@@ -24,7 +24,6 @@ OPTIONS = [
     ("rbac: true", "rbac"),
 ]
 MAPPINGS = [
-    ("if_exists: replace", "if_exists"),
     ("indexes: auto", "indexes"),
     ("indexes: none", "indexes"),
     ("indexes: [{field: v, index_type: HNSW, metric_type: L2, params: {M: 8}}]", "indexes"),
