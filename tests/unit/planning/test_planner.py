@@ -438,7 +438,11 @@ def test_the_record_of_another_target_is_no_record(tmp_path: Path) -> None:
 
 def test_what_is_there_is_replaced_where_that_is_wanted(tmp_path: Path) -> None:
     taken = replace(TAKEN, rows=5, aliases=("library", "shelf"))
-    state = {"target_names": (taken,), "target_taken": (BOOKS,), "target_aliases": names("library", "shelf")}
+    state: dict[str, Any] = {
+        "target_names": (taken,),
+        "target_taken": (BOOKS,),
+        "target_aliases": names("library", "shelf"),
+    }
     books = a_collection(aliases=("library", "reading"))
     plan = planned(tmp_path, books, text="[{source: books, if_exists: replace}]", **state)
     retire = step_of(plan, RetirePredecessor)
@@ -484,7 +488,7 @@ def test_what_this_plan_migrated_is_not_replaced(tmp_path: Path) -> None:
 def test_a_source_is_never_replaced(tmp_path: Path) -> None:
     text = "[{source: books, target: films, if_exists: replace}, {source: films, target: films_bak}]"
     films = ObservedTarget(ref=CollectionRef("default", "films"), collection_id=5, created_ts=5)
-    state = {"target_names": (films,), "target_taken": (films.ref, BOOKS)}
+    state: dict[str, Any] = {"target_names": (films,), "target_taken": (films.ref, BOOKS)}
     collections = (a_collection(), a_collection("films"))
     complaint = only_complaint(tmp_path, *collections, text=text, same_milvus=True, **state)
     assert "films would be replaced, and is a source of this plan" in complaint.message
@@ -495,7 +499,8 @@ def test_a_source_is_never_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["target_taken", "target_aliases"])
 @pytest.mark.parametrize("which", ["temporary", "retired"])
 def test_the_names_that_replacing_needs_have_to_be_free(tmp_path: Path, place: str, which: str) -> None:
-    text, state = "[{source: books, if_exists: replace}]", {"target_names": (TAKEN,)}
+    text = "[{source: books, if_exists: replace}]"
+    state: dict[str, Any] = {"target_names": (TAKEN,)}
     name = getattr(step_of(planned(tmp_path, text=text, **state), RetirePredecessor), which)
     complaint = only_complaint(tmp_path, text=text, **state, **{place: (name,)})
     assert f"replacing books needs the name {name.name}, which is taken" in complaint.message

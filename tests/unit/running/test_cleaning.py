@@ -60,10 +60,12 @@ def roll_back(run: Run, pair: Pair, state: StateDirectory) -> None:
         undoing.carry_out(undoing.survey(), force=False, on_end=lambda _: None)
 
 
-def cleaning(folder: Path, pair: Pair, state: StateDirectory, told: list[str] | None = None) -> Cleaning:
+def cleaning(
+    folder: Path, pair: Pair, state: StateDirectory, told: list[str] | None = None, *, clock: FakeClock | None = None
+) -> Cleaning:
     places = [(pair.store, a_loaded_plan(folder))]
     tell = (told if told is not None else []).append
-    return Cleaning(state, "a-to-b", places, open_target=lambda _: pair.target, clock=pair.clock, tell=tell)
+    return Cleaning(state, "a-to-b", places, open_target=lambda _: pair.target, clock=clock or pair.clock, tell=tell)
 
 
 def seen(found: list[Leftover]) -> list[tuple[str, bool]]:
