@@ -42,6 +42,11 @@ class Heritage:
         """Whether the predecessor has its name."""
         return self.old is not None and self.old == self.holder
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the run's own collection has it."""
+        return self.own is not None and self.own == self.holder
+
 
 class Predecessors:
     """What one run replaced."""
@@ -102,7 +107,7 @@ class Predecessors:
     def unsettled_s(self, step: RetirePredecessor) -> float:
         """Seconds until a rename that was requested cannot come about any more; 0 where none is under way."""
         asked_ts = step.asked_ts(self._journal)
-        if asked_ts is None or self._journal.is_finished(step.key) or not self.heritage(step).is_undone:
+        if asked_ts is None or self._journal.is_finished(step.key) or self.heritage(step).is_done:
             return 0.0
         age_ms = physical_ms(self._target.allocate_timestamp()) - physical_ms(asked_ts)
         return max(0.0, RENAME_SETTLES_S - age_ms / 1000)
@@ -127,7 +132,7 @@ class Predecessors:
         if found.holder is not None and found.holder not in (found.old, found.own):
             raise RunError(f"{step.target.short} is another collection now: rename that at the target, then repeat")
         self._lease.require_held(step.target)
-        if found.own is not None and found.own == found.holder:
+        if found.own is not None and found.is_done:
             rename(self._target, step.target, step.temporary, found.own.collection_id)
         if not found.is_undone:
             rename(self._target, step.retired, step.target, step.predecessor_id)

@@ -324,7 +324,7 @@ class Rollback:
             reason = f"{reason}, with {', '.join(aliases)}"
         if found.holder is not None and found.holder not in (found.old, found.own):
             verdict, reason = Verdict.FORCE, f"{step.target.short} is another collection by now; rename that first"
-        elif found.own is not None and found.own == found.holder and own is not None and own.verdict is Verdict.FORCE:
+        elif found.is_done and own is not None and own.verdict is Verdict.FORCE:
             verdict, reason = Verdict.FORCE, f"{step.target.short} has its name, and is not as this run left it"
         return Remnant(kind=Kind.PREDECESSOR, name=name, verdict=verdict, reason=reason, ref=step.temporary)
 
