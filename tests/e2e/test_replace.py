@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from contextlib import contextmanager
@@ -188,11 +189,17 @@ def test_of_two_plans_for_one_target_the_second_is_stale(bench: Bench, tmp_path:
     place = Place.make(bench, tmp_path, "replaced_twice")
     before, other = place.there, place.write_plan("replaced_other")
     first = place.shell.start("apply", "replaced_twice.yaml", "--yes", "--allow-replace", "--format", "json")
-    first.wait_for_event("step_started", "create_collection")
-    second = place.shell.start("apply", other, "--yes", "--allow-replace").finish()
+    first.wait_for_event("step_started", "flush")
+    first.process.send_signal(signal.SIGSTOP)
+    try:
+        second = place.shell.start("apply", other, "--yes", "--allow-replace", "--format", "json")
+        second.wait_for_event("lock_waits")
+    finally:
+        first.process.send_signal(signal.SIGCONT)
     assert first.finish().code == 0
-    assert second.code == 12, second.text
-    assert f"{place.name} is not what it was when it was planned to replace it" in second.err
+    refused = second.finish()
+    assert refused.code == 12, refused.text
+    assert f"{place.name} is not what it was when it was planned to replace it" in refused.err
     kept = place.assert_replaced(before)
     place.shell.run("apply", other, "--yes", "--allow-replace")
     assert set(place.there) == {place.name, kept, f"{place.name}_retired_{_id_of(place, before)}"}
