@@ -598,6 +598,18 @@ class MemoryMilvus:
         if held is not None:
             held.aliases.discard(alias)
 
+    def rename_collection(self, ref: CollectionRef, name: str) -> None:
+        """Give it another name; refused where that is taken, by an alias or a collection, and by way of an alias."""
+        with self._lock:
+            names = self._names(ref.database)
+            if ref.name not in names:
+                raise self._refuse(f"collection not found[database={ref.database}][collection={ref.name}]")
+            if name in names or name in self.list_aliases(ref.database):
+                raise self._refuse(f"duplicated new collection name {name} with other collection name or alias")
+            held = names.pop(ref.name)
+            held.base = replace(held.base, ref=CollectionRef(ref.database, name))
+            names[name] = held
+
     def drop_collection(self, ref: CollectionRef) -> None:
         """Drop it with its rows and aliases; import jobs into it that are not over fail."""
         self._run_due_jobs()

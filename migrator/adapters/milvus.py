@@ -562,6 +562,13 @@ class GrpcMilvus:
             dropped = milvus_pb2.DropAliasRequest(db_name=ref.database, alias=alias)
             self._call("DropAlias", dropped, f"{ref.short}/{alias}")
 
+    def rename_collection(self, ref: CollectionRef, name: str) -> None:
+        """Give it another name; without a new database's name 2.3 would move it into `default`."""
+        request = milvus_pb2.RenameCollectionRequest(
+            db_name=ref.database, oldName=ref.name, newName=name, newDBName=ref.database
+        )
+        self._call("RenameCollection", request, ref.short, SLOW_CALL_TIMEOUT_S)
+
     def drop_collection(self, ref: CollectionRef) -> None:
         """Drop it; its name and rows are gone at once, its files when the server collects its garbage."""
         if ref.name in self.list_collections(ref.database):  # 2.3 takes an alias for the name, and refuses

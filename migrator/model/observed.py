@@ -34,11 +34,13 @@ class ObservedCollection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedTarget:
-    """A name that is taken at the target."""
+    """A name that is taken at the target; `rows` are told where it may be replaced and is loaded, else None."""
 
     ref: CollectionRef
     collection_id: int
     created_ts: int
+    rows: int | None = None
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

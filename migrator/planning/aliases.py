@@ -37,12 +37,25 @@ class AliasClaims:
         self._collections = {*observed.target_taken, *targets}
         self._claims: dict[CollectionRef, CollectionRef] = {}
 
-    def claim(self, selected: Selected, collection: Collection) -> AliasPlan:
-        """What the mapping's `aliases` makes of the source's; what it gets, no later mapping does."""
+    def is_taken(self, ref: CollectionRef) -> bool:
+        """Whether a collection or an alias has the name, or gets it."""
+        return ref in self._collections or ref in self._taken or ref in self._claims
+
+    def reserve(self, ref: CollectionRef) -> None:
+        """Keep a name for a collection."""
+        self._collections.add(ref)
+
+    def claim(self, selected: Selected, collection: Collection, *, following: tuple[str, ...] = ()) -> AliasPlan:
+        """What the mapping's `aliases` makes of the source's; what it gets, no later mapping does.
+
+        Those `following` are of the collection that is replaced, and come with its name.
+        """
         wish = selected.mapping.aliases
         if wish == "none":
-            return AliasPlan(lost=tuple(f"alias {alias}: aliases: none" for alias in collection.aliases))
-        wanted = tuple(dict.fromkeys(wish)) if isinstance(wish, tuple) else collection.aliases
+            left = (alias for alias in collection.aliases if alias not in following)
+            return AliasPlan(lost=tuple(f"alias {alias}: aliases: none" for alias in left))
+        listed = tuple(dict.fromkeys(wish)) if isinstance(wish, tuple) else collection.aliases
+        wanted = tuple(alias for alias in listed if alias not in following)
         obstacles = {alias: self._obstacle(wish, CollectionRef(selected.target.database, alias)) for alias in wanted}
         got = tuple(alias for alias in wanted if not obstacles[alias])
         refs = {alias: CollectionRef(selected.target.database, alias) for alias in got}
@@ -58,7 +71,7 @@ class AliasClaims:
                 *(f"alias {move.alias}: moved from {move.owner}" for move in moves),
                 *(f"alias {alias}: given by the plan" for alias in got if alias not in collection.aliases),
             ),
-            lost=self._lost(wish, collection, wanted, refused),
+            lost=self._lost(wish, collection, (*wanted, *following), refused),
             faults=self._faults(wish, selected.target, refused),
         )
 

@@ -16,6 +16,7 @@ from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import FLUSH_KEY, Flush
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
+from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import DumpedCollection, SealDump
 from migrator.steps.switch_alias import SwitchAlias
 from migrator.steps.verify_collection import VerifyCollection
@@ -127,7 +128,7 @@ class _Graph:
             collection=label,
             needs=(copy.key, create.key),
             source=item.source,
-            target=item.target,
+            target=item.built_as,
             collection_id=item.collection.collection_id,
             dump_prefix=self._dump_prefix,
             max_jobs=options.import_.max_jobs,
@@ -140,7 +141,7 @@ class _Graph:
                 CreateIndex(
                     collection=label,
                     needs=(chain[-1].key,),
-                    target=item.target,
+                    target=item.built_as,
                     indexes=item.indexes,
                 )
             )
@@ -152,9 +153,20 @@ class _Graph:
                     collection=label,
                     needs=(chain[-1].key,),
                     source=item.source,
-                    target=item.target,
+                    target=item.built_as,
                     collection_id=item.collection.collection_id,
                     dump_prefix=self._dump_prefix,
+                )
+            )
+        if item.replaces is not None:
+            chain.append(
+                RetirePredecessor(
+                    collection=label,
+                    needs=(chain[-1].key,),
+                    target=item.target,
+                    temporary=item.replaces.temporary,
+                    retired=item.replaces.retired,
+                    predecessor_id=item.replaces.collection_id,
                 )
             )
         if item.aliases:
@@ -180,7 +192,7 @@ class _Graph:
         return CreateCollection(
             collection=item.target.short,
             needs=needs,
-            target=item.target,
+            target=item.built_as,
             schema=schema,
             shards_num=overrides.shards_num or collection.shards_num,
             consistency_level=CONSISTENCY_LEVELS[level] if level else collection.consistency_level,
@@ -198,7 +210,7 @@ def load_step(item: PlannedItem, needs: tuple[str, ...]) -> LoadCollection | Non
     return LoadCollection(
         collection=item.target.short,
         needs=needs,
-        target=item.target,
+        target=item.built_as,
         partitions=loading.partitions,
         replica_number=loading.replica_number,
         resource_groups=loading.resource_groups,

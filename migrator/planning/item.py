@@ -9,6 +9,7 @@ from migrator.model.observed import ObservedCollection
 from migrator.planning.loading import Loading
 from migrator.planning.partitions import with_chosen_partitions
 from migrator.planning.plan import Action
+from migrator.planning.replacing import Predecessor
 from migrator.planning.selection import Selected
 from migrator.steps.switch_alias import AliasMove
 
@@ -30,6 +31,7 @@ class PlannedItem:
     loading: Loading = field(default_factory=lambda: Loading(is_wanted=False))
     changed: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    replaces: Predecessor | None = None
 
     @property
     def source(self) -> CollectionRef:
@@ -40,6 +42,11 @@ class PlannedItem:
     def target(self) -> CollectionRef:
         """Where it goes."""
         return self.selected.target
+
+    @property
+    def built_as(self) -> CollectionRef:
+        """Under which name it is built."""
+        return self.target if self.replaces is None else self.replaces.temporary
 
     @property
     def collection(self) -> Collection:

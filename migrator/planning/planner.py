@@ -7,7 +7,6 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from migrator.errors import Complaint, PlanError
-from migrator.model.codec import to_plain
 from migrator.model.collection import CollectionRef
 from migrator.planning.aliases import AliasClaims
 from migrator.planning.compatibility import unsupported_source, unsupported_target
@@ -18,6 +17,7 @@ from migrator.planning.loading import plan_loading
 from migrator.planning.partitions import partition_faults, with_chosen_partitions
 from migrator.planning.places import dump_place
 from migrator.planning.plan import Action, Plan, Side, digest_of, step_to_plain
+from migrator.planning.replacing import predecessor
 from migrator.planning.selection import Selected, select
 from migrator.planning.telling import plan_notices, tell
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from migrator.model.collection import Collection, Index
     from migrator.model.observed import MigratedRecord, ObservedCollection, ObservedState, ObservedTarget
+    from migrator.planning.replacing import Predecessor
     from migrator.spec.document import Cluster
     from migrator.spec.loaded import LoadedPlan
 
@@ -73,6 +74,7 @@ class _Planner:
         self._only = only
         self._complaints: list[Complaint] = list(observed.findings)
         self._taken = {target.ref: target for target in observed.target_names}
+        self._sources: set[CollectionRef] = set()
         self._aliases = AliasClaims(observed, ())
         self._records = {(record.source, record.target): record for record in observed.migrated}
         self._dump_prefix = loaded.staging.prefix.lstrip("/")
@@ -83,6 +85,7 @@ class _Planner:
         selection = select(self._loaded, self._observed.source_names)
         self._complaints += selection.complaints
         found = {item.collection.ref: item for item in self._observed.source}
+        self._sources = {item.source for item in selection.items}
         self._aliases = AliasClaims(self._observed, (item.target for item in selection.items))
         items = [
             self._item(selected, found[selected.source])
@@ -136,7 +139,9 @@ class _Planner:
                 "document": document,
                 "versions": [plan.source.version, plan.target.version],
                 "collections": [[str(c.source), str(c.target), c.action, list(c.changed)] for c in plan.collections],
-                "target_names": to_plain(self._observed.target_names),
+                "target_names": [
+                    [str(each.ref), each.collection_id, each.created_ts] for each in self._observed.target_names
+                ],
                 "steps": [step_to_plain(step) for step in plan.steps],
             }
         )
@@ -162,14 +167,32 @@ class _Planner:
         if action is not Action.MIGRATE:
             return PlannedItem(selected=selected, observed=observed, action=action)
         self._check_dump(selected, observed.collection)
-        return self._migrated(selected, observed)
+        replaces = None
+        if taken is not None and selected.mapping.if_exists == "replace":
+            replaces = self._predecessor(selected, taken)
+        return self._migrated(selected, observed, replaces)
 
-    def _migrated(self, selected: Selected, observed: ObservedCollection) -> PlannedItem:
+    def _predecessor(self, selected: Selected, taken: ObservedTarget) -> Predecessor:
+        """What is replaced; the names it needs meanwhile have to be free, and are taken with that."""
+        found = predecessor(self._loaded.name, selected.source, taken)
+        field = f"{selected.mapping.field}.target"
+        if self._observed.same_milvus and selected.target in self._sources:
+            message = f"{selected.target.short} would be replaced, and is a source of this plan: both are one Milvus"
+            self._complaints.append(self._complaint(field, message, "give the mapping another target"))
+        for name in (found.temporary, found.retired):
+            if self._aliases.is_taken(name):
+                message = f"replacing {selected.target.short} needs the name {name.short}, which is taken at the target"
+                hint = f"see whose {name.short} is; drop it, or rename it"
+                self._complaints.append(self._complaint(field, message, hint))
+            self._aliases.reserve(name)
+        return found
+
+    def _migrated(self, selected: Selected, observed: ObservedCollection, replaces: Predecessor | None) -> PlannedItem:
         """What the words of the mapping make of the source's partitions, indexes, load state and aliases."""
         mapping, collection = selected.mapping, observed.collection
         chosen = with_chosen_partitions(mapping.partitions, collection)
         indexes = plan_indexes(mapping.indexes, collection)
-        aliases = self._aliases.claim(selected, collection)
+        aliases = self._aliases.claim(selected, collection, following=replaces.aliases if replaces else ())
         for key, faults in (
             ("partitions", partition_faults(mapping.partitions, collection)),
             ("indexes", indexes.faults),
@@ -189,6 +212,7 @@ class _Planner:
             moves=aliases.moves,
             changed=(*indexes.changed, *aliases.changed),
             lost=aliases.lost,
+            replaces=replaces,
         )
 
     def _action(
@@ -221,6 +245,8 @@ class _Planner:
             return Action.DONE
         if selected.mapping.if_exists == "skip":
             return Action.SKIP
+        if selected.mapping.if_exists == "replace":
+            return Action.MIGRATE
         message = f"the target already has a collection {selected.target.short}, and no run of this plan made it"
         if record is not None:
             other = "source" if record.target_collection_id == taken.collection_id else "target"
@@ -228,7 +254,7 @@ class _Planner:
                 f"{selected.target.short} is at the target, and since run {record.run_id} migrated it the {other} "
                 f"collection was dropped and created again"
             )
-        hint = f"drop {selected.target.short}, choose another target, or set if_exists: skip"
+        hint = f"drop {selected.target.short}, choose another target, or set if_exists: skip or replace"
         field = f"{selected.mapping.field}.target"
         self._complaints.append(self._complaint(field, message, hint))
         return Action.MIGRATE

@@ -9,9 +9,12 @@ from migrator.planning.graph import CONSISTENCY_LEVELS, property_text
 from migrator.planning.plan import Action, PlannedCollection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from migrator.model.collection import FieldSchema
     from migrator.model.observed import Estimate, MigratedRecord
     from migrator.planning.item import PlannedItem
+    from migrator.planning.replacing import Predecessor
     from migrator.spec.loaded import LoadedPlan
 
 TTL = "collection.ttl.seconds"
@@ -29,6 +32,7 @@ def tell(item: PlannedItem, record: MigratedRecord | None) -> PlannedCollection:
         not_carried=_not_carried(item) if item.action is Action.MIGRATE else (),
         notices=_collection_notices(item, record),
         reason=_reason(item, record),
+        replaces=item.replaces,
     )
 
 
@@ -123,7 +127,8 @@ def _reason(item: PlannedItem, record: MigratedRecord | None) -> str:
 
 def _collection_notices(item: PlannedItem, record: MigratedRecord | None) -> tuple[str, ...]:
     if item.action is Action.MIGRATE:
-        return (*_ttl_notices(item), *item.loading.notices)
+        replaced = _replacement_notices(item, item.replaces) if item.replaces else ()
+        return (*_ttl_notices(item), *item.loading.notices, *replaced)
     if item.action is not Action.DONE or record is None:
         return ()
     names = tuple(partition.name for partition in item.chosen.partitions)
@@ -133,6 +138,12 @@ def _collection_notices(item: PlannedItem, record: MigratedRecord | None) -> tup
     if set(names) >= set(record.partitions) and _has_moved(record, item.observed.estimate):
         return (f"the source has changed since run {record.run_id} migrated it",)
     return ()
+
+
+def _replacement_notices(item: PlannedItem, replaces: Predecessor) -> Iterator[str]:
+    yield from replaces.notices(item.target)
+    if replaces.rows is not None and not item.loading.is_wanted:
+        yield f"{item.target.short} is loaded now, and will not be afterwards (load: {item.selected.mapping.load})"
 
 
 def _ttl_notices(item: PlannedItem) -> tuple[str, ...]:

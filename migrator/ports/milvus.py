@@ -142,10 +142,16 @@ class MilvusTarget(MilvusReader, Protocol):
     def create_alias(self, ref: CollectionRef, alias: str) -> None: ...
 
     def alter_alias(self, ref: CollectionRef, alias: str) -> None:
-        """Let an alias that is there point at the collection; refused where there is none."""
+        """Point an alias at the collection, in one act; refused where there is no such alias."""
 
     def drop_alias(self, ref: CollectionRef, alias: str) -> None:
         """Take the alias from the collection; one that is not on it is left alone."""
+
+    def rename_collection(self, ref: CollectionRef, name: str) -> None:
+        """Give it another name in its database; refused where a collection or an alias has that name.
+
+        Its id, rows, partitions, indexes and aliases stay as they are, and it stays loaded.
+        """
 
     def drop_collection(self, ref: CollectionRef) -> None:
         """Drop it with its rows; one that is not there counts as dropped. Servers differ where aliases point at it."""

@@ -108,7 +108,7 @@ def _collection(
         verdict = str(entry_of(verified.key)[2].get("detail", "")) if verified else "not verified (verify: none)"
     else:
         state, verdict = "unfinished", ""
-    _, _, data = entry_of(f"import_segments:{planned.target}")
+    _, _, data = entry_of(f"import_segments:{planned.built_as}")
     rows = data.get("rows")
     return CollectionSummary(
         source=planned.source.short,

@@ -81,16 +81,19 @@ def _side(label: str, side: Side) -> Line:
 def _exceptions(plan: Plan, *, verbose: bool) -> Iterator[Line]:
     """What is changed by the plan, what does not come along, what has to be known; the same for many is said once."""
     told = False
+    todo = [c for c in plan.collections if c.action is Action.MIGRATE]
     for sign, kind in (
         ("~ {}: {}", "changed"),
         ("~ not carried ({}): {}", "not_carried"),
         ("  note ({}): {}", "notices"),
     ):
-        todo = [c for c in plan.collections if c.action is Action.MIGRATE]
         remarks = [Remark(c.source.short, text) for c in todo for text in getattr(c, kind)]
         for remark in told_once(remarks, verbose=verbose):
             told = True
             yield Line(f"  {sign.format(clean(remark.collection), clean(remark.text))}", Style.CHANGED)
+    for collection, predecessor in ((c, c.replaces) for c in todo if c.replaces is not None):
+        told = True
+        yield Line(f"  ~ {clean(collection.target.short)}: {clean(predecessor.in_words())}", Style.CHANGED)
     if told:
         yield Line()
 
@@ -103,8 +106,8 @@ def _collections(plan: Plan, *, verbose: bool) -> Iterator[Line]:
     for database in (step.name for step in plan.steps if isinstance(step, CreateDatabase)):
         yield Line(f"  + database {clean(database)}", Style.NEW)
     for collection in todo if verbose else todo[:_FEW]:
-        create = creates[collection.target]
-        yield from _migrated(collection, create, loaded=collection.target in loads, verbose=verbose)
+        create, is_loaded = creates[collection.built_as], collection.built_as in loads
+        yield from _migrated(collection, create, loaded=is_loaded, verbose=verbose)
     if not verbose and len(todo) > _FEW:
         yield Line(f"  + … and {len(todo) - _FEW:,} more collections (-v lists them)", Style.FAINT)
     for collection in rest if verbose else rest[:_FEW]:
@@ -123,7 +126,10 @@ def _migrated(
     collection: PlannedCollection, create: CreateCollection, *, loaded: bool, verbose: bool
 ) -> Iterator[Line]:
     estimate = collection.estimate
-    yield Line(f"  + {_arrow(collection)}", Style.NEW)
+    if collection.replaces is None:
+        yield Line(f"  + {_arrow(collection)}", Style.NEW)
+    else:
+        yield Line(f"  ~ {_arrow(collection)}, in place of the one that is there", Style.CHANGED)
     yield Line(f"      + {clean(create.describe())}")
     yield Line(f"      → copy {count(estimate.objects, 'object')}, {size(estimate.size_bytes)}")
     rows = count(estimate.rows if estimate.counted_rows is None else estimate.counted_rows, "row")
@@ -132,6 +138,12 @@ def _migrated(
     extras = [text for text in collection.carried if verbose or text.startswith(("index ", "alias ", "property "))]
     extras += ["load it"] if loaded and not verbose else []
     yield from (Line(f"      + {clean(text)}") for text in extras)
+    if collection.replaces is not None:
+        yield Line(
+            f"      ~ rename {clean(collection.target.short)} to {clean(collection.replaces.retired.short)}, and "
+            f"{clean(collection.replaces.temporary.short)} to {clean(collection.target.short)}",
+            Style.CHANGED,
+        )
     if estimate.counted_rows is not None and estimate.counted_rows > estimate.rows:
         yield Line("      note: some rows are not flushed yet; the flush brings them along", Style.FAINT)
 

@@ -15,7 +15,7 @@ from migrator.model.segment import LogKind, SegmentState, parse_binlog
 from migrator.planning.partitions import with_chosen_partitions
 from migrator.planning.places import claims_folder, dump_place
 from migrator.planning.selection import Selected, Selection, select
-from migrator.steps.counting import count_partitions
+from migrator.steps.counting import count_named, count_partitions
 from migrator.steps.dump_claim import read_claims
 from migrator.steps.import_segments import PARTITION_REQUEST_BYTES
 from migrator.steps.seal_dump import full_meta_key
@@ -268,11 +268,19 @@ class _Refresh:
     def _target_names(self, selection: Selection, taken: Sequence[CollectionRef]) -> tuple[ObservedTarget, ...]:
         """Of the names some mapping aims at, those that are taken."""
         found = []
+        replaced = {item.target for item in selection.items if item.mapping.if_exists == "replace"}
         for ref in sorted({item.target for item in selection.items} & set(taken)):
             collection = self._readers.target.find_collection(ref)
             if collection is not None:
+                counts = count_named(self._readers.target, ref) if ref in replaced else {}
                 found.append(
-                    ObservedTarget(ref=ref, collection_id=collection.collection_id, created_ts=collection.created_ts)
+                    ObservedTarget(
+                        ref=ref,
+                        collection_id=collection.collection_id,
+                        created_ts=collection.created_ts,
+                        rows=sum(counts.values()) if counts else None,
+                        aliases=collection.aliases,
+                    )
                 )
         return tuple(found)
 

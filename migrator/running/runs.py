@@ -30,6 +30,7 @@ from migrator.steps.verify_collection import VerifyCollection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from migrator.model.collection import CollectionRef
     from migrator.planning.plan import PlannedCollection
     from migrator.ports.clock import Clock
 
@@ -70,6 +71,11 @@ class Run:
     def was_started(self, journal: Journal) -> bool:
         """Whether any step was ever begun."""
         return any(journal.was_started(step.key) or journal.times_renewed(step.key) for step in self.plan.steps)
+
+    def lease_targets(self) -> list[CollectionRef]:
+        """The collections at the target that it needs for itself, by every name they have meanwhile."""
+        todo = [each for each in self.plan.collections if each.action is Action.MIGRATE]
+        return sorted({ref for each in todo for ref in (each.target, each.built_as)})
 
     def steps_of(self, planned: PlannedCollection) -> list[str]:
         """The keys of the steps that belong to one mapped collection."""
@@ -349,7 +355,7 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         return None
     if journal.rollback() is not None:
         return None
-    created = noted_id(journal, planned.target)
+    created = noted_id(journal, planned.built_as)
     dump = frozen_dump(journal, planned.source)
     if created is None:
         return None
@@ -363,7 +369,7 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         held_still=dump.held_still,
         verified=any(key.startswith(f"{VerifyCollection.kind}:") for key in run.steps_of(planned)),
         dump="" if _deleted_its_dump(run, journal) else run.plan.dump,
-        rows=imported_rows(journal, planned.target),
+        rows=imported_rows(journal, planned.built_as),
         run_id=run.run_id,
         partitions=tuple(partition.name for partition in dump.collection.partitions),
     )

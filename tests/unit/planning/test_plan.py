@@ -22,6 +22,7 @@ from migrator.steps.flush import Flush
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.registry import STEP_KINDS
+from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import DumpedCollection, SealDump
 from migrator.steps.switch_alias import AliasMove, SwitchAlias
 from migrator.steps.verify_collection import VerifyCollection
@@ -80,6 +81,12 @@ STEPS: list[Step] = [
     CreateIndex(target=BAK, indexes=(an_index(), an_index("title", params=()))),
     LoadCollection(target=BAK, partitions=("old",), replica_number=2, resource_groups=("rg1", "rg2")),
     VerifyCollection(source=BOOKS, target=BAK, collection_id=1, dump_prefix="backup/x"),
+    RetirePredecessor(
+        target=BAK,
+        temporary=CollectionRef("default", "bak_mig_1"),
+        retired=CollectionRef("default", "bak_retired_7"),
+        predecessor_id=7,
+    ),
     SwitchAlias(target=BAK, aliases=("library", "shelf"), moves=(AliasMove(alias="shelf", owner="old"),)),
     CleanStaging(
         dump_prefix="backup/x", claims_folder=".migrator/dumps/backup~x", collection_ids=(2**62,), targets=(BAK,)
@@ -120,8 +127,8 @@ def test_a_whole_plan_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_kind_of_a_later_version_is_refused_by_name() -> None:
-    plain = step_to_plain(STEPS[0]) | {"kind": "retire_predecessor"}
-    with pytest.raises(RunError, match="'retire_predecessor', which this version") as caught:
+    plain = step_to_plain(STEPS[0]) | {"kind": "polish_segments"}
+    with pytest.raises(RunError, match="'polish_segments', which this version") as caught:
         step_from_plain(plain)
     assert "version of migrator that began the run" in caught.value.hint
 

@@ -23,9 +23,6 @@ OPTIONS = [
     ("pause_gc: always", "pause_gc"),
     ("rbac: true", "rbac"),
 ]
-MAPPINGS = [
-    ("if_exists: replace", "if_exists"),
-]
 
 
 def refused(folder: Path, text: str, field: str) -> None:
@@ -39,12 +36,6 @@ def refused(folder: Path, text: str, field: str) -> None:
 @pytest.mark.parametrize(("option", "field"), OPTIONS)
 def test_options_to_come(tmp_path: Path, option: str, field: str) -> None:
     refused(tmp_path, plan_text(more=f"options: {{{option}}}\n"), f"options.{field}")
-
-
-@pytest.mark.parametrize(("setting", "field"), MAPPINGS)
-def test_settings_of_mappings_to_come(tmp_path: Path, setting: str, field: str) -> None:
-    refused(tmp_path, plan_text(collections=f"[{{source: x, {setting}}}]"), f"collections[0].{field}")
-    refused(tmp_path, plan_text(collections="[x, y]", more=f"defaults: {{{setting}}}\n"), f"defaults.{field}")
 
 
 @pytest.mark.parametrize("provider", ["gcp", "aliyun", "tencent"])
