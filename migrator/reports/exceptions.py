@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 _FEW = 8
 """More lines than that are gathered by what they are about, unless everything is asked for."""
 _NAMES = 5
-_PLURALS = {"alias": "aliases", "property": "properties", "index": "indexes"}
+_TOPICS = {"alias": "aliases", "index": "indexes", "partition": "partitions", "property": "properties"}
+"""What a remark may be about, by its first word; others are told as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ def told_once(remarks: Iterable[Remark], *, verbose: bool) -> Iterator[Remark]:
 
 def _topic(text: str) -> tuple[str, str]:
     """The first word, and the reason after a colon or what became of it after an arrow."""
+    if text.partition(" ")[0] not in _TOPICS:
+        return text, ""
     head, colon, reason = text.partition(": ")
     if colon:
         return head.partition(" ")[0], f": {reason}"
@@ -54,7 +57,7 @@ def _many(word: str, texts: list[str]) -> str:
     """`12 aliases (a, b, c, d, e, …)`."""
     names = [text.removeprefix(f"{word} ").partition(": ")[0].partition(" → ")[0] for text in texts]
     listed = ", ".join(names[:_NAMES]) + (", …" if len(names) > _NAMES else "")
-    return f"{count(len(texts), word, _PLURALS.get(word))} ({listed})"
+    return f"{count(len(texts), word, _TOPICS[word])} ({listed})"
 
 
 def _whose(names: list[str], *, verbose: bool) -> str:

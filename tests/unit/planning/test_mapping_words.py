@@ -23,6 +23,7 @@ from migrator.model.observed import MigratedRecord, ObservedTarget
 from migrator.planning.indexes import plan_indexes
 from migrator.planning.plan import Action
 from migrator.planning.planner import make_plan
+from migrator.reports.exceptions import Remark, told_once
 from migrator.reports.to_text import plan_lines
 from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.create_collection import CreateCollection
@@ -469,6 +470,14 @@ def test_sixty_collections_are_told_in_a_page(tmp_path: Path) -> None:
     for each in range(12):
         assert f"  ~ not carried (c{each:02}): alias alias_{each:02}: taken at the target" in in_full
     assert sum("3 fields: id int64 (primary key)" in line for line in in_full) == 60
+
+
+def test_only_what_differs_in_a_name_is_gathered() -> None:
+    notes = [Remark(f"c{each}", f"what is written to c{each} stays") for each in range(10)]
+    names = [Remark(f"c{each}", f"alias a{each}: taken at the target") for each in range(10)]
+    told = list(told_once([*notes, *names], verbose=False))
+    assert told[:-1] == notes
+    assert told[-1] == Remark("10 collections", "10 aliases (a0, a1, a2, a3, a4, …): taken at the target")
 
 
 def test_every_word_reaches_the_digest(tmp_path: Path) -> None:
