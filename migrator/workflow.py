@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from migrator.connections import Clients, connect, dump_reader, open_milvus, open_staging
 from migrator.errors import LockHeld, MilvusError, RunError, StalePlan, StoreError
 from migrator.planning.places import mirror_folder
-from migrator.planning.plan import Action
-from migrator.planning.planner import make_plan, mapped_pairs
+from migrator.planning.planner import make_plan, mapped, mapped_pairs
 from migrator.reports.summary import summarize
 from migrator.running.cleaning import Cleaning
 from migrator.running.clock import StopSignal, SystemClock
@@ -37,9 +36,9 @@ from migrator.steps.verification import Depth, Level
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from migrator.adapters.milvus import GrpcMilvus
     from migrator.adapters.objects import ObstoreStore
     from migrator.errors import MigratorError
-    from migrator.model.collection import CollectionRef
     from migrator.planning.plan import Plan
     from migrator.reports.summary import RunSummary
     from migrator.running.events import Watcher
@@ -123,7 +122,7 @@ def apply(
         journal = stack.enter_context(state.journal(run, read_only=False))
         clients = _connect_run(run, journal, stack, clock, watcher)
         leases = stack.enter_context(_leases(run, state, clients.staging, clock))
-        leases.acquire(_lease_targets(run), timeout_s=lock_timeout_s, on_wait=watcher.lock_waits)
+        leases.acquire(run.lease_targets(), timeout_s=lock_timeout_s, on_wait=watcher.lock_waits)
         policy = RetryPolicy(max_elapsed_s=options.retry.max_elapsed, max_backoff_s=options.retry.max_backoff)
         if not run.was_started(journal):
             require_premises(run, clients.target, clients.staging)
@@ -239,8 +238,8 @@ def verify(
             open_past=partial(open_past, known),
             tell=tell,
         )
-        for pair in mapped_pairs(loaded, source_names(clients.source), only=only):
-            yield comparer.compare(pair)
+        for item in mapped(loaded, source_names(clients.source), only=only):
+            yield comparer.compare((item.source, item.target), partitions=item.mapping.partitions)
 
 
 def rollback(
@@ -265,7 +264,7 @@ def rollback(
             stack.callback(target.close)
             staging = open_staging(run.loaded, _RUNNING_PATIENCE_S)
             leases = stack.enter_context(_leases(run, state, staging, clock))
-            leases.acquire(_lease_targets(run), timeout_s=lock_timeout_s, on_wait=partial(_tell_holder, tell))
+            leases.acquire(run.lease_targets(), timeout_s=lock_timeout_s, on_wait=partial(_tell_holder, tell))
             _mirror(run, journal, staging, policy=RetryPolicy(), clock=clock, on_wait=partial(_tell_pause, tell))
             undoing = Rollback(run, journal, target, staging, lease=leases, clock=clock, tell=tell)
             remnants, looked_at = undoing.survey(), clock.monotonic()
@@ -301,7 +300,12 @@ def cleaning(
         files = [run.loaded for run in state.runs() if run.plan.name == plan_name]
         places = {repr(each.staging): each for each in [*files, *filter(None, [loaded])]}
         stores = [(open_staging(each, _PLANNING_PATIENCE_S), each) for each in places.values()]
-        yield Cleaning(state, plan_name, stores, clock=SystemClock(), tell=tell)
+        with ExitStack() as stack:
+
+            def open_target(file: LoadedPlan) -> GrpcMilvus:
+                return stack.enter_context(closing(open_milvus(file.target or file.source, "target")))
+
+            yield Cleaning(state, plan_name, stores, open_target=open_target, clock=SystemClock(), tell=tell)
 
 
 def find_leases(
@@ -310,7 +314,7 @@ def find_leases(
     """The leases a plan needs, or those of its unfinished run, that somebody holds; and a call that breaks them."""
     runs = state.unfinished(loaded.name)
     if runs:
-        loaded, targets = runs[0].loaded, _lease_targets(runs[0])
+        loaded, targets = runs[0].loaded, runs[0].lease_targets()
     else:
         with closing(open_milvus(loaded.source, "source")) as source:
             targets = [target for _, target in mapped_pairs(loaded, source_names(source))]
@@ -383,10 +387,6 @@ def _leases(run: Run, state: StateDirectory, staging: ObstoreStore, clock: Syste
     home = identity_of(state.folder)
     places = LeasePlaces.of(run.loaded)
     return Leases(staging, places, prefix, run_id=run.run_id, home=home, clock=clock)
-
-
-def _lease_targets(run: Run) -> list[CollectionRef]:
-    return [planned.target for planned in run.plan.collections if planned.action is Action.MIGRATE]
 
 
 def _context_maker(

@@ -19,6 +19,7 @@ from migrator.errors import MilvusRefused, ObjectMissing
 from migrator.model import filters
 from migrator.model.collection import (
     DEFAULT_DATABASE,
+    DEFAULT_RESOURCE_GROUP,
     DYNAMIC_FIELD,
     FIRST_USER_FIELD,
     ROW_ID_FIELD,
@@ -34,6 +35,7 @@ from migrator.model.collection import (
     KeyValues,
     LoadState,
     Partition,
+    ResourceGroup,
 )
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
 from migrator.model.segment import Compaction, LogKind, Segment, SegmentState, StoredObject
@@ -195,7 +197,7 @@ class _Held:
     loaded: set[str] = field(default_factory=set)
     loaded_from: float = 0.0
     built_from: float = 0.0
-    replica_number: int = 0
+    groups: tuple[str, ...] = ()
     segments: list[_Segment] = field(default_factory=list)
 
     @property
@@ -247,6 +249,8 @@ class MemoryMilvus:
         self._databases: dict[str, dict[str, _Held]] = {DEFAULT_DATABASE: {}}
         self._jobs: dict[int, _Job] = {}
         self._compactions: list[Compaction] = []
+        self.resource_groups: dict[str, int] = {DEFAULT_RESOURCE_GROUP: 1}
+        """Query nodes by group; a test may have others."""
 
     @property
     def uri(self) -> str:
@@ -387,12 +391,21 @@ class MemoryMilvus:
             aliases=tuple(sorted(held.aliases)),
             load_state=state,
             loaded_partitions=tuple(p.name for p in held.partitions if is_loaded and p.name in held.loaded),
-            replica_number=held.replica_number if is_loaded else 0,
+            replica_number=len(held.groups) if is_loaded else 0,
+            resource_groups=held.groups if is_loaded else (),
         )
 
     def list_aliases(self, database: str) -> tuple[str, ...]:
         """All aliases of a database's collections."""
         return tuple(sorted(alias for held in self._names(database).values() for alias in held.aliases))
+
+    def find_alias(self, ref: CollectionRef) -> str | None:
+        """The name of the collection that the alias points at."""
+        return next((name for name, held in self._names(ref.database).items() if ref.name in held.aliases), None)
+
+    def list_resource_groups(self) -> tuple[ResourceGroup, ...]:
+        """All groups by name."""
+        return tuple(ResourceGroup(name, nodes) for name, nodes in sorted(self.resource_groups.items()))
 
     def list_partitions(self, ref: CollectionRef) -> tuple[Partition, ...]:
         """Partitions by id."""
@@ -495,11 +508,13 @@ class MemoryMilvus:
         metric_type: str,
         params: Mapping[str, Any],  # noqa: ARG002 - of an index; here all rows are looked at
         limit: int,
+        partitions: Sequence[str] = (),
         at_least_ts: int = 0,  # noqa: ARG002 - see above
     ) -> Sequence[Sequence[Hit]]:
         """The nearest rows, exactly."""
         name = self._get(ref).base.schema.primary_field.name
-        rows = {row[name]: exact_bytes(field, row[field.name]) or b"" for row in self._loaded_rows(ref, None)}
+        looked_at = [row for each in partitions or (None,) for row in self._loaded_rows(ref, each)]
+        rows = {row[name]: exact_bytes(field, row[field.name]) or b"" for row in looked_at}
         sign = 1 if metric_type in {"L2", "HAMMING"} else -1
         found = [[Hit(key, score(metric_type, vector, each)) for key, each in rows.items()] for vector in vectors]
         return [sorted(hits, key=lambda hit: sign * hit.score)[:limit] for hits in found]
@@ -648,19 +663,30 @@ class MemoryMilvus:
         if held.indexes.setdefault(index.name, index) is index:
             held.built_from = self._clock.monotonic() + WORK_S
 
-    def load(self, ref: CollectionRef, *, partitions: tuple[str, ...], replica_number: int) -> None:
-        """Load all, or the named partitions; refused without an index on every vector field."""
+    def load(
+        self,
+        ref: CollectionRef,
+        *,
+        partitions: tuple[str, ...],
+        replica_number: int,
+        resource_groups: tuple[str, ...] = (),
+    ) -> None:
+        """Load all, or the named partitions; refused without an index on every vector field, or for want of nodes."""
         held = self._get(ref)
         indexed = {index.field_name for index in held.indexes.values()}
         if any(each.data_type.is_vector and each.name not in indexed for each in held.base.schema.fields):
             raise self._refuse(f"there is no vector index on collection: {ref.name}, please create index firstly")
+        named = resource_groups or (DEFAULT_RESOURCE_GROUP,)
+        groups = named * replica_number if len(named) == 1 else named
+        if any(self.resource_groups.get(name, 0) < groups.count(name) for name in groups):
+            raise self._refuse("failed to spawn replica for collection: nodes not enough")
         wanted = set(partitions) or {partition.name for partition in held.partitions}
         for name in wanted:
             self._partition_id(held, name)
         if not wanted <= held.loaded:
             held.loaded |= wanted
             held.loaded_from = self._clock.monotonic() + WORK_S
-            held.replica_number = replica_number
+            held.groups = tuple(sorted(groups))
 
     def release(self, ref: CollectionRef) -> None:
         """Let go of it."""
@@ -673,11 +699,31 @@ class MemoryMilvus:
             raise self._refuse(f"{alias} is already an alias or a collection")
         held.aliases.add(alias)
 
+    def alter_alias(self, ref: CollectionRef, alias: str) -> None:
+        """Move it; refused where there is none."""
+        held, before = self._get(ref), self.find_alias(CollectionRef(ref.database, alias))
+        if before is None:
+            raise self._refuse(f"alias not found[database={ref.database}][alias={alias}]")
+        self._databases[ref.database][before].aliases.discard(alias)
+        held.aliases.add(alias)
+
     def drop_alias(self, ref: CollectionRef, alias: str) -> None:
         """Drop it where it points at the collection."""
         held = self._names(ref.database).get(ref.name)
         if held is not None:
             held.aliases.discard(alias)
+
+    def rename_collection(self, ref: CollectionRef, name: str) -> None:
+        """Give it another name; refused where that is taken, by an alias or a collection, and by way of an alias."""
+        with self._lock:
+            names = self._names(ref.database)
+            if ref.name not in names:
+                raise self._refuse(f"collection not found[database={ref.database}][collection={ref.name}]")
+            if name in names or name in self.list_aliases(ref.database):
+                raise self._refuse(f"duplicated new collection name {name} with other collection name or alias")
+            held = names.pop(ref.name)
+            held.base = replace(held.base, ref=CollectionRef(ref.database, name))
+            names[name] = held
 
     def drop_collection(self, ref: CollectionRef) -> None:
         """Drop it with its rows and aliases; import jobs into it that are not over fail."""

@@ -22,7 +22,7 @@ from migrator.adapters import milvus_rows as rows
 from migrator.adapters import milvus_values as values
 from migrator.errors import MilvusBusy, MilvusRefused, MilvusUnavailable
 from migrator.model import filters
-from migrator.model.collection import LoadState
+from migrator.model.collection import LoadState, ResourceGroup
 from migrator.model.timestamps import physical_ms
 from migrator.ports.milvus import FlushResult
 
@@ -332,22 +332,39 @@ class GrpcMilvus:
             indexes=tuple(progress.index for progress in self.index_progress(ref)),
             load_state=state,
             loaded_partitions=loaded,
-            replica_number=self._replica_number(ref, reply.collectionID) if state is LoadState.LOADED else 0,
+            resource_groups=self._replica_groups(ref, reply.collectionID) if state is LoadState.LOADED else (),
         )
 
     def _loaded_partitions(self, ref: CollectionRef, partitions: tuple[Partition, ...]) -> tuple[str, ...]:
         return tuple(p.name for p in partitions if self._load_state(ref, p.name) is LoadState.LOADED)
 
-    def _replica_number(self, ref: CollectionRef, collection_id: int) -> int:
+    def _replica_groups(self, ref: CollectionRef, collection_id: int) -> tuple[str, ...]:
         request = milvus_pb2.GetReplicasRequest(
             db_name=ref.database, collection_name=ref.name, collectionID=collection_id
         )
-        return max(1, len(self._call("GetReplicas", request, ref.short).replicas))
+        replicas = self._call("GetReplicas", request, ref.short).replicas
+        return tuple(sorted(replica.resource_group_name for replica in replicas))
 
     def list_aliases(self, database: str) -> tuple[str, ...]:
         """All aliases of a database's collections."""
         reply = self._call("ListAliases", milvus_pb2.ListAliasesRequest(db_name=database), database)
         return tuple(sorted(reply.aliases))
+
+    def find_alias(self, ref: CollectionRef) -> str | None:
+        """The name of the collection that the alias points at: asked by an alias, the schema's name is the real one."""
+        request = milvus_pb2.DescribeCollectionRequest(db_name=ref.database, collection_name=ref.name)
+        reply = self._call_unless(_COLLECTION_NOT_FOUND, "DescribeCollection", request, ref.short)
+        return None if reply is None or reply.schema.name == ref.name else str(reply.schema.name)
+
+    def list_resource_groups(self) -> tuple[ResourceGroup, ...]:
+        """All groups by name, each with the query nodes that are up."""
+        names = self._call("ListResourceGroups", milvus_pb2.ListResourceGroupsRequest()).resource_groups
+        return tuple(sorted(self._resource_group(name) for name in names))
+
+    def _resource_group(self, name: str) -> ResourceGroup:
+        request = milvus_pb2.DescribeResourceGroupRequest(resource_group=name)
+        reply = self._call("DescribeResourceGroup", request, f"resource group {name}")
+        return ResourceGroup(name, reply.resource_group.num_available_node)
 
     def list_partitions(self, ref: CollectionRef) -> tuple[Partition, ...]:
         """Partitions by id."""
@@ -487,12 +504,14 @@ class GrpcMilvus:
         metric_type: str,
         params: Mapping[str, Any],
         limit: int,
+        partitions: Sequence[str] = (),
         at_least_ts: int = 0,
     ) -> Sequence[Sequence[Hit]]:
         """The nearest rows of each of `vectors`, best first."""
         request = milvus_pb2.SearchRequest(
             db_name=ref.database,
             collection_name=ref.name,
+            partition_names=partitions,
             placeholder_group=rows.placeholders(field, vectors),
             dsl_type=common_pb2.DslType.BoolExprV1,
             nq=len(vectors),
@@ -604,9 +623,21 @@ class GrpcMilvus:
         )
         self._call("CreateIndex", request, f"{ref.short}/{index.name}", SLOW_CALL_TIMEOUT_S)
 
-    def load(self, ref: CollectionRef, *, partitions: tuple[str, ...], replica_number: int) -> None:
-        """Start loading the whole collection, or the named partitions of it."""
-        common = {"db_name": ref.database, "collection_name": ref.name, "replica_number": replica_number}
+    def load(
+        self,
+        ref: CollectionRef,
+        *,
+        partitions: tuple[str, ...],
+        replica_number: int,
+        resource_groups: tuple[str, ...] = (),
+    ) -> None:
+        """Start loading the whole collection, or the named partitions of it; without groups on the default one."""
+        common = {
+            "db_name": ref.database,
+            "collection_name": ref.name,
+            "replica_number": replica_number,
+            "resource_groups": resource_groups,
+        }
         if partitions:
             request = milvus_pb2.LoadPartitionsRequest(**common, partition_names=partitions)
             self._call("LoadPartitions", request, ref.short, SLOW_CALL_TIMEOUT_S)
@@ -623,6 +654,11 @@ class GrpcMilvus:
         request = milvus_pb2.CreateAliasRequest(db_name=ref.database, collection_name=ref.name, alias=alias)
         self._call("CreateAlias", request, f"{ref.short}/{alias}")
 
+    def alter_alias(self, ref: CollectionRef, alias: str) -> None:
+        """Move it to the collection, where it may be already; refused where there is no such alias."""
+        request = milvus_pb2.AlterAliasRequest(db_name=ref.database, collection_name=ref.name, alias=alias)
+        self._call("AlterAlias", request, f"{ref.short}/{alias}")
+
     def drop_alias(self, ref: CollectionRef, alias: str) -> None:
         """Drop it where it points at the collection."""
         request = milvus_pb2.DescribeCollectionRequest(db_name=ref.database, collection_name=ref.name)
@@ -630,6 +666,13 @@ class GrpcMilvus:
         if found is not None and found.schema.name == ref.name and alias in found.aliases:
             dropped = milvus_pb2.DropAliasRequest(db_name=ref.database, alias=alias)
             self._call("DropAlias", dropped, f"{ref.short}/{alias}")
+
+    def rename_collection(self, ref: CollectionRef, name: str) -> None:
+        """Give it another name; without a new database's name 2.3 would move it into `default`."""
+        request = milvus_pb2.RenameCollectionRequest(
+            db_name=ref.database, oldName=ref.name, newName=name, newDBName=ref.database
+        )
+        self._call("RenameCollection", request, ref.short, SLOW_CALL_TIMEOUT_S)
 
     def drop_collection(self, ref: CollectionRef) -> None:
         """Drop it; its name and rows are gone at once, its files when the server collects its garbage."""

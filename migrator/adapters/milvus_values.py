@@ -199,7 +199,7 @@ def collection_from(
     indexes: tuple[Index, ...],
     load_state: LoadState,
     loaded_partitions: tuple[str, ...],
-    replica_number: int,
+    resource_groups: tuple[str, ...],
 ) -> Collection:
     """A described collection with what other calls told of it."""
     return Collection(
@@ -216,5 +216,6 @@ def collection_from(
         aliases=tuple(sorted(message.aliases)),
         load_state=load_state,
         loaded_partitions=loaded_partitions,
-        replica_number=replica_number,
+        replica_number=max(len(resource_groups), int(load_state is LoadState.LOADED)),
+        resource_groups=resource_groups,
     )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from migrator.cli.alias_moves import ALLOW_ALIAS_MOVE, may_move_aliases
+from migrator.cli.consent import may_replace
 from migrator.cli.console import print_lines
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
@@ -46,6 +48,12 @@ def apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run.")] = False,
     yes: Yes = False,
+    allow_alias_move: Annotated[
+        bool, typer.Option(ALLOW_ALIAS_MOVE, help="Take aliases from other collections where the plan moves them.")
+    ] = False,
+    allow_replace: Annotated[
+        bool, typer.Option("--allow-replace", help="Replace collections as planned; --yes does not cover that.")
+    ] = False,
     parallelism: Annotated[int, typer.Option("--parallelism", min=1, max=64, help="Steps side by side.")] = 4,
     lock_timeout: LockTimeout = "60s",
     output: OutputFormat = Format.TEXT,
@@ -80,7 +88,16 @@ def apply(
     with state.exclusive(name, timeout_s=lock_timeout_s, on_wait=say_holder):
         run = unfinished
         if run is None and loaded is not None:
-            run = _new_run(loaded, state, output, only=only, yes=yes, quiet=quiet and yes)
+            run = _new_run(
+                loaded,
+                state,
+                output,
+                only=only,
+                yes=yes,
+                allow_alias_move=allow_alias_move,
+                allow_replace=allow_replace,
+                quiet=quiet and yes,
+            )
         elif output is Format.TEXT and run is not None:
             typer.echo(f"Resuming run {run.run_id}, begun {run.created_at[:19]} UTC.")
         if run is not None:
@@ -127,6 +144,8 @@ def _new_run(
     *,
     only: str | None,
     yes: bool,
+    allow_alias_move: bool,
+    allow_replace: bool,
     quiet: bool,
 ) -> "Run | None":
     """Plan, show, ask, and freeze a run; None where there is nothing to do, or nobody wants it."""
@@ -136,6 +155,12 @@ def _new_run(
     if not quiet or not made.has_changes:
         _show(made, output, in_full=False)
     if not made.has_changes:
+        return None
+    may_ask = output is Format.TEXT
+    if not (allow_replace or may_replace(made, may_ask=may_ask)) or not (
+        allow_alias_move or may_move_aliases(made, may_ask=may_ask)
+    ):
+        typer.echo("Nothing was done.")
         return None
     if not yes and not is_wanted("Apply this plan?", otherwise="apply the plan"):
         typer.echo("Nothing was done.")

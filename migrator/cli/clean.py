@@ -35,7 +35,7 @@ def clean(
     yes: Yes = False,
     state_dir: StateFolder = DEFAULT_STATE_FOLDER,
 ) -> None:
-    """Delete leftovers: dumps and leases of runs that are over, runs that never began; never a finished dump."""
+    """Delete leftovers: dumps and leases of runs that are over, what they replaced, runs that never began."""
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
     from migrator.running.cleaning import plans_with_folders, remove_all  # noqa: PLC0415 - as above
 

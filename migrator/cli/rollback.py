@@ -160,22 +160,26 @@ class _JsonTalk:
 def _remnant_lines(run: "Run", remnants: "Sequence[Remnant]", *, force: bool) -> "list[Line]":
     from migrator.reports.plain import clean  # noqa: PLC0415 - keeps --help fast
     from migrator.reports.to_text import Line, Style  # noqa: PLC0415 - as above
-    from migrator.running.rollback import Verdict  # noqa: PLC0415 - as above
+    from migrator.running.rollback import Kind, Verdict  # noqa: PLC0415 - as above
 
     if not remnants:
         return [Line(f"Run {run.run_id} has created nothing.", Style.TITLE)]
     lines = [Line(f"What run {run.run_id} created at {clean(run.plan.target.uri)}:", Style.TITLE), Line()]
     for remnant in remnants:
         is_forced = force and remnant.verdict is Verdict.FORCE
-        sign = "-" if remnant.goes(force=force) else "!" if remnant.verdict is Verdict.FORCE else "="
-        style = {"-": Style.CONFLICT if is_forced else Style.CHANGED, "!": Style.CONFLICT, "=": Style.SAME}[sign]
+        goes = "~" if remnant.kind is Kind.PREDECESSOR else "-"
+        sign = goes if remnant.goes(force=force) else "!" if remnant.verdict is Verdict.FORCE else "="
+        style = {goes: Style.CONFLICT if is_forced else Style.CHANGED, "!": Style.CONFLICT, "=": Style.SAME}[sign]
         kept = "kept: " if remnant.verdict is Verdict.KEEP else ""
         lines.append(Line(f"  {sign} {remnant.kind} {clean(remnant.name)}  {kept}{clean(remnant.reason)}", style))
         lines += [Line(f"      {sign} alias {clean(alias)}", style) for alias in remnant.aliases]
     lines.append(Line())
-    goes = sum(remnant.goes(force=force) for remnant in remnants)
+    going = [remnant for remnant in remnants if remnant.goes(force=force)]
+    back = sum(remnant.kind is Kind.PREDECESSOR for remnant in going)
     stays = sum(remnant.verdict is Verdict.FORCE for remnant in remnants)
-    parts = [f"{goes} to drop" if goes else "Nothing to drop"]
+    parts = [f"{len(going) - back} to drop" if len(going) > back else "Nothing to drop"]
+    if back:
+        parts.append(f"{back} to get {'its name' if back == 1 else 'their names'} back")
     if stays:
         parts.append(f"{stays} of them by --force" if force else f"{stays} left alone (--force drops them too)")
     return [*lines, Line(", ".join(parts) + ".", Style.TITLE)]
@@ -189,6 +193,8 @@ def _ending_lines(ending: "Ending") -> "list[Line]":
     name = f"{ending.remnant.kind} {clean(ending.remnant.name)}"
     if ending.fate is Fate.REMOVED:
         return [Line(f"  ✓ {name}  dropped", Style.NEW)]
+    if ending.fate is Fate.RESTORED:
+        return [Line(f"  ✓ {name}  has its name back", Style.NEW)]
     if ending.fate is Fate.FAILED:
         return [Line(f"  ✗ {name}  {clean(ending.message)}", Style.CONFLICT)]
     if ending.fate is Fate.LEFT_ALONE and ending.message:

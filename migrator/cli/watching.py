@@ -358,7 +358,8 @@ def ending_lines(run: "Run", state: "StateDirectory", result: "RunResult") -> li
         verdict = verdict if first == c.source else f": the same as {clean(first)}"
         lines.append(Line(f"{clean(c.source)} → {clean(c.target)}{rows}  {c.state}{verdict}", style))
     if result.is_complete:
-        lines.append(Line(f"Dump: {clean(summary.dump)}/", Style.PLAIN))
+        dump = f"{clean(summary.dump)}/" if summary.dump else "deleted (staging.keep: false)"
+        lines.append(Line(f"Dump: {dump}", Style.PLAIN))
         lines.append(Line(f"Run {run.run_id} is done.", Style.TITLE))
         return lines
     left = sum(value is not StepState.FINISHED for value in result.states.values())

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection as Names
 
 DEFAULT_DATABASE = "default"
 ROW_ID_FIELD = 0
 TIMESTAMP_FIELD = 1
 FIRST_USER_FIELD = 100
 """Field ids below 100 are the server's own: RowID 0 and Timestamp 1."""
+
+DEFAULT_PARTITION = "_default"
+"""Every collection without a partition key has it."""
+DEFAULT_RESOURCE_GROUP = "__default_resource_group"
+AUTOINDEX = "AUTOINDEX"
 
 KeyValues = tuple[tuple[str, str], ...]
 """Key/value pairs in the order the server gave them."""
@@ -170,9 +180,44 @@ class Index:
         """`COSINE`, `L2`, `IP`, …; empty for scalar indexes."""
         return dict(self.params).get("metric_type", "")
 
+    @property
+    def kind(self) -> str:
+        """Type and metric: `HNSW L2`."""
+        return " ".join(part for part in (self.index_type or "default", self.metric_type) if part)
+
+    def is_like(self, found: Index) -> bool:
+        """Whether `found` is what a server makes of this one: told as asked for, or with what it chose by itself.
+
+        Of AUTOINDEX newer servers tell the parameters they resolved it to; `marisa-trie` and `Trie` are one.
+        """
+        wanted, told = _flat(self.params), _flat(found.params)
+        if self.field_name != found.field_name:
+            return False
+        if wanted.get("index_type") == AUTOINDEX:
+            return wanted.get("metric_type") in (None, told.get("metric_type"))
+        return wanted == told
+
     def __str__(self) -> str:
-        kind = " ".join(part for part in (self.index_type or "default", self.metric_type) if part)
-        return f"{kind} on {self.field_name}"
+        return f"{self.kind} on {self.field_name}"
+
+
+def _flat(params: KeyValues) -> dict[str, str]:
+    """The parameters, with those in the JSON text `params` among them, as text."""
+    flat: dict[str, str] = {}
+    for key, value in params:
+        inner: Any = json.loads(value) if key == "params" else {key: value}
+        flat |= {name: each if isinstance(each, str) else json.dumps(each) for name, each in inner.items()}
+    if flat.get("index_type") == "marisa-trie":
+        flat["index_type"] = "Trie"
+    return flat
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ResourceGroup:
+    """A group of query nodes, and how many are in it now."""
+
+    name: str
+    nodes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +254,18 @@ class Collection:
     load_state: LoadState
     loaded_partitions: tuple[str, ...]
     replica_number: int
+    resource_groups: tuple[str, ...] = ()
+    """Of each replica, where it is loaded."""
+
+    def only(self, names: Names[str]) -> Collection:
+        """The collection as it would be with no other partitions than the named ones."""
+        loaded = tuple(name for name in self.loaded_partitions if name in names)
+        return replace(
+            self,
+            partitions=tuple(partition for partition in self.partitions if partition.name in names),
+            loaded_partitions=loaded,
+            load_state=self.load_state if loaded else LoadState.NOT_LOADED,
+        )
 
     def partition_name(self, partition_id: int) -> str | None:
         """The name of a partition by its id, or None."""

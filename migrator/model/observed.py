@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from migrator.errors import Complaint
-from migrator.model.collection import Collection, CollectionRef
+from migrator.model.collection import Collection, CollectionRef, ResourceGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +34,13 @@ class ObservedCollection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedTarget:
-    """A name that is taken at the target."""
+    """A name that is taken at the target; `rows` are told where it may be replaced and is loaded, else None."""
 
     ref: CollectionRef
     collection_id: int
     created_ts: int
+    rows: int | None = None
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +60,12 @@ class MigratedRecord:
     verified: bool
     """Whether its verification was asked for, and passed."""
     dump: str
-    """`<bucket>/<root_path>/<backup_name>` of that run."""
+    """`<bucket>/<root_path>/<backup_name>` of that run; empty where it deleted its dump."""
     rows: int
     """What the import jobs brought."""
     run_id: str
+    partitions: tuple[str, ...] = ()
+    """The source's partitions that came along."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,10 @@ class ObservedState:
     same_milvus: bool
     dump_collections: tuple[tuple[int, str], ...]
     """What a finished dump of this plan's earlier runs lists under `backup_name`: collection ids and names."""
+    alias_owners: tuple[tuple[CollectionRef, str], ...] = ()
+    """Of aliases at the target that a mapping would move, the collection each points at."""
+    resource_groups: tuple[ResourceGroup, ...] = ()
+    """Those of the target, where a source has need of them and the target tells."""
     migrated: tuple[MigratedRecord, ...] = ()
     findings: tuple[Complaint, ...] = ()
     reads_dumps: bool = True

@@ -6,7 +6,14 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from migrator.model.collection import CollectionSchema, ConsistencyLevel, FieldSchema, Index, KeyValues
+from migrator.model.collection import (
+    DEFAULT_PARTITION,
+    CollectionSchema,
+    ConsistencyLevel,
+    FieldSchema,
+    Index,
+    KeyValues,
+)
 from migrator.model.difference import Difference, DifferenceKind
 
 if TYPE_CHECKING:
@@ -81,7 +88,7 @@ def _partition_differences(wanted: Shape, found: Collection) -> Iterator[Differe
     for name in wanted.partitions:
         if name not in there:
             yield Difference(kind=DifferenceKind.PARTITION, partition=name, source="there", target="missing")
-    for name in sorted(there - set(wanted.partitions)):
+    for name in sorted(there - {*wanted.partitions, DEFAULT_PARTITION}):  # that one always is
         yield Difference(kind=DifferenceKind.PARTITION, partition=name, source="missing", target="there")
 
 

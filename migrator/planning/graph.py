@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadState
 from migrator.planning.places import claims_folder, dump_place
+from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.copy_segments import CopySegments, TransferMode
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase, database_key
@@ -15,6 +16,7 @@ from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import FLUSH_KEY, Flush
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
+from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import DumpedCollection, SealDump
 from migrator.steps.switch_alias import SwitchAlias
 from migrator.steps.verification import Depth, Level
@@ -71,7 +73,18 @@ class _Graph:
             own = self._collection_steps(item, created)
             copies += [step for step in own if isinstance(step, CopySegments)]
             steps += own
-        return [*steps, self._seal(todo, copies)]
+        steps.append(self._seal(todo, copies))
+        return steps if self._loaded.staging.keep else [*steps, self._clean(todo, steps)]
+
+    def _clean(self, todo: list[PlannedItem], steps: list[Step]) -> CleanStaging:
+        """Last of all, and only if nothing failed."""
+        return CleanStaging(
+            needs=tuple(step.key for step in steps),
+            dump_prefix=self._dump_prefix,
+            claims_folder=claims_folder(self._loaded),
+            collection_ids=tuple(item.collection.collection_id for item in todo),
+            targets=tuple(sorted(item.target for item in todo)),
+        )
 
     def _seal(self, todo: list[PlannedItem], copies: list[CopySegments]) -> SealDump:
         return SealDump(
@@ -93,6 +106,7 @@ class _Graph:
             planned=_without_moving_parts(item.collection),
             source_root=self._source_root,
             may_flush=options.flush == "auto",
+            partitions=() if item.chosen == item.collection else tuple(each.name for each in item.chosen.partitions),
         )
         copy = CopySegments(
             collection=label,
@@ -115,7 +129,7 @@ class _Graph:
             collection=label,
             needs=(copy.key, create.key),
             source=item.source,
-            target=item.target,
+            target=item.built_as,
             collection_id=item.collection.collection_id,
             dump_prefix=self._dump_prefix,
             max_jobs=options.import_.max_jobs,
@@ -123,13 +137,13 @@ class _Graph:
             stall_timeout_s=options.import_.stall_timeout,
         )
         chain: list[Step] = [dump, copy, create, bring]
-        if item.collection.indexes:
+        if item.indexes:
             chain.append(
                 CreateIndex(
                     collection=label,
                     needs=(chain[-1].key,),
-                    target=item.target,
-                    indexes=item.collection.indexes,
+                    target=item.built_as,
+                    indexes=item.indexes,
                 )
             )
         if load := load_step(item, (chain[-1].key,)):
@@ -141,17 +155,34 @@ class _Graph:
                     collection=label,
                     needs=(chain[-1].key,),
                     source=item.source,
-                    target=item.target,
+                    target=item.built_as,
                     collection_id=item.collection.collection_id,
                     dump_prefix=self._dump_prefix,
                     depth=Depth(level=Level(verify.level), sample=verify.sample, seed=verify.seed),
                     load_source=verify.load_source,
-                    shape=shape_asked(create, item.collection.indexes),
+                    shape=shape_asked(create, item.indexes),
+                )
+            )
+        if item.replaces is not None:
+            chain.append(
+                RetirePredecessor(
+                    collection=label,
+                    needs=(chain[-1].key,),
+                    target=item.target,
+                    temporary=item.replaces.temporary,
+                    retired=item.replaces.retired,
+                    predecessor_id=item.replaces.collection_id,
                 )
             )
         if item.aliases:
             chain.append(
-                SwitchAlias(collection=label, needs=(chain[-1].key,), target=item.target, aliases=item.aliases)
+                SwitchAlias(
+                    collection=label,
+                    needs=(chain[-1].key,),
+                    target=item.target,
+                    aliases=item.aliases,
+                    moves=item.moves,
+                )
             )
         return chain
 
@@ -166,29 +197,28 @@ class _Graph:
         return CreateCollection(
             collection=item.target.short,
             needs=needs,
-            target=item.target,
+            target=item.built_as,
             schema=schema,
             shards_num=overrides.shards_num or collection.shards_num,
             consistency_level=CONSISTENCY_LEVELS[level] if level else collection.consistency_level,
             properties=tuple(properties.items()),
-            partitions=() if by_key else tuple(partition.name for partition in collection.partitions),
+            partitions=() if by_key else tuple(partition.name for partition in item.chosen.partitions),
             num_partitions=len(collection.partitions) if by_key else None,
         )
 
 
 def load_step(item: PlannedItem, needs: tuple[str, ...]) -> LoadCollection | None:
     """The step that loads the target as the source is or the plan says; None where it stays unloaded."""
-    wish, collection = item.selected.mapping.load, item.collection
-    loaded = collection.load_state is LoadState.LOADED
-    if wish == "never" or (wish == "as_source" and not loaded):
+    loading = item.loading
+    if not loading.is_wanted:
         return None
-    is_whole = not loaded or len(collection.loaded_partitions) == len(collection.partitions)
     return LoadCollection(
         collection=item.target.short,
         needs=needs,
-        target=item.target,
-        partitions=() if is_whole else collection.loaded_partitions,
-        replica_number=max(1, collection.replica_number),
+        target=item.built_as,
+        partitions=loading.partitions,
+        replica_number=loading.replica_number,
+        resource_groups=loading.resource_groups,
     )
 
 
@@ -199,4 +229,11 @@ def property_text(value: object) -> str:
 
 def _without_moving_parts(collection: Collection) -> Collection:
     """The description without what may change between plan and run: it is read again when it is dumped."""
-    return replace(collection, aliases=(), load_state=LoadState.NOT_LOADED, loaded_partitions=(), replica_number=0)
+    return replace(
+        collection,
+        aliases=(),
+        load_state=LoadState.NOT_LOADED,
+        loaded_partitions=(),
+        replica_number=0,
+        resource_groups=(),
+    )

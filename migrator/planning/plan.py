@@ -12,6 +12,7 @@ from migrator.errors import RunError
 from migrator.model.codec import from_plain, to_plain
 from migrator.model.collection import CollectionRef
 from migrator.model.observed import Estimate
+from migrator.planning.replacing import Predecessor
 from migrator.steps.base import Step
 from migrator.steps.registry import STEP_KINDS
 
@@ -55,6 +56,12 @@ class PlannedCollection:
     notices: tuple[str, ...] = ()
     reason: str = ""
     """Why there is nothing to do."""
+    replaces: Predecessor | None = None
+
+    @property
+    def built_as(self) -> CollectionRef:
+        """The name that steps act on, and note under, until it is given its own."""
+        return self.target if self.replaces is None else self.replaces.temporary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,21 +7,26 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from migrator.errors import Complaint, PlanError
-from migrator.model.codec import to_plain
 from migrator.model.collection import CollectionRef
+from migrator.planning.aliases import AliasClaims
 from migrator.planning.compatibility import unsupported_source, unsupported_target
 from migrator.planning.graph import build_steps
+from migrator.planning.indexes import plan_indexes, unindexed_vectors
 from migrator.planning.item import PlannedItem
+from migrator.planning.loading import plan_loading
+from migrator.planning.partitions import partition_faults, with_chosen_partitions
 from migrator.planning.places import dump_place
 from migrator.planning.plan import Action, Plan, Side, digest_of, step_to_plain
+from migrator.planning.replacing import predecessor
 from migrator.planning.selection import Selected, select
-from migrator.planning.telling import cut_notices, tell, verification_notices
+from migrator.planning.telling import plan_notices, tell, verification_notices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from migrator.model.collection import Collection
+    from migrator.model.collection import Collection, Index
     from migrator.model.observed import MigratedRecord, ObservedCollection, ObservedState, ObservedTarget
+    from migrator.planning.replacing import Predecessor
     from migrator.spec.document import Cluster
     from migrator.spec.loaded import LoadedPlan
 
@@ -43,10 +48,19 @@ def mapped_pairs(
     Raises:
         PlanError: The mappings do not fit the source's collections.
     """
+    return [(item.source, item.target) for item in mapped(loaded, names, only=only)]
+
+
+def mapped(loaded: LoadedPlan, names: Sequence[CollectionRef], *, only: str | None = None) -> list[Selected]:
+    """The same, each with its mapping.
+
+    Raises:
+        PlanError: The mappings do not fit the source's collections.
+    """
     selection = select(loaded, names)
     if selection.complaints:
         raise PlanError(selection.complaints)
-    return [(i.source, i.target) for i in selection.items if only is None or _fits(only, i)]
+    return [item for item in selection.items if only is None or _fits(only, item)]
 
 
 def _fits(only: str, item: Selected) -> bool:
@@ -60,7 +74,8 @@ class _Planner:
         self._only = only
         self._complaints: list[Complaint] = list(observed.findings)
         self._taken = {target.ref: target for target in observed.target_names}
-        self._claimed_names = {*observed.target_taken, *observed.target_aliases}
+        self._sources: set[CollectionRef] = set()
+        self._aliases = AliasClaims(observed, ())
         self._records = {(record.source, record.target): record for record in observed.migrated}
         self._dump_prefix = loaded.staging.prefix.lstrip("/")
 
@@ -70,7 +85,8 @@ class _Planner:
         selection = select(self._loaded, self._observed.source_names)
         self._complaints += selection.complaints
         found = {item.collection.ref: item for item in self._observed.source}
-        self._claimed_names |= {item.target for item in selection.items}
+        self._sources = {item.source for item in selection.items}
+        self._aliases = AliasClaims(self._observed, (item.target for item in selection.items))
         items = [
             self._item(selected, found[selected.source])
             for selected in self._kept(selection.items)
@@ -94,7 +110,7 @@ class _Planner:
         return replace(plan, digest=self._digest(plan))
 
     def _notices(self, todo: list[PlannedItem]) -> tuple[str, ...]:
-        return (*cut_notices(self._loaded), *verification_notices(self._loaded, self._observed, todo))
+        return (*plan_notices(self._loaded), *verification_notices(self._loaded, self._observed, todo))
 
     def _kept(self, items: tuple[Selected, ...]) -> tuple[Selected, ...]:
         only = self._only
@@ -126,7 +142,9 @@ class _Planner:
                 "document": document,
                 "versions": [plan.source.version, plan.target.version],
                 "collections": [[str(c.source), str(c.target), c.action, list(c.changed)] for c in plan.collections],
-                "target_names": to_plain(self._observed.target_names),
+                "target_names": [
+                    [str(each.ref), each.collection_id, each.created_ts] for each in self._observed.target_names
+                ],
                 "steps": [step_to_plain(step) for step in plan.steps],
             }
         )
@@ -150,18 +168,55 @@ class _Planner:
         taken = self._taken.get(selected.target)
         action = self._action(selected, observed, record, taken)
         if action is not Action.MIGRATE:
-            return PlannedItem(selected=selected, observed=observed, action=action, aliases=())
+            return PlannedItem(selected=selected, observed=observed, action=action)
         self._check_dump(selected, observed.collection)
-        self._check_load(selected, observed.collection)
-        aliases = self._claim_aliases(selected, observed.collection)
-        return PlannedItem(selected=selected, observed=observed, action=action, aliases=aliases)
+        replaces = None
+        if taken is not None and selected.mapping.if_exists == "replace":
+            replaces = self._predecessor(selected, taken)
+        return self._migrated(selected, observed, replaces)
 
-    def _claim_aliases(self, selected: Selected, collection: Collection) -> tuple[str, ...]:
-        """The aliases that are free at the target, which this mapping then takes: one name, one collection."""
-        wanted = [CollectionRef(selected.target.database, alias) for alias in collection.aliases]
-        free = [ref for ref in wanted if ref not in self._claimed_names]
-        self._claimed_names.update(free)
-        return tuple(ref.name for ref in free)
+    def _predecessor(self, selected: Selected, taken: ObservedTarget) -> Predecessor:
+        """What is replaced; the names it needs meanwhile have to be free, and are taken with that."""
+        found = predecessor(self._loaded.name, selected.source, taken)
+        field = f"{selected.mapping.field}.target"
+        if self._observed.same_milvus and selected.target in self._sources:
+            message = f"{selected.target.short} would be replaced, and is a source of this plan: both are one Milvus"
+            self._complaints.append(self._complaint(field, message, "give the mapping another target"))
+        for name in (found.temporary, found.retired):
+            if self._aliases.is_taken(name):
+                message = f"replacing {selected.target.short} needs the name {name.short}, which is taken at the target"
+                hint = f"see whose {name.short} is; drop it, or rename it"
+                self._complaints.append(self._complaint(field, message, hint))
+            self._aliases.reserve(name)
+        return found
+
+    def _migrated(self, selected: Selected, observed: ObservedCollection, replaces: Predecessor | None) -> PlannedItem:
+        """What the words of the mapping make of the source's partitions, indexes, load state and aliases."""
+        mapping, collection = selected.mapping, observed.collection
+        chosen = with_chosen_partitions(mapping.partitions, collection)
+        indexes = plan_indexes(mapping.indexes, collection)
+        aliases = self._aliases.claim(selected, collection, following=replaces.aliases if replaces else ())
+        for key, faults in (
+            ("partitions", partition_faults(mapping.partitions, collection)),
+            ("indexes", indexes.faults),
+            ("aliases", aliases.faults),
+        ):
+            for message, hint in faults:
+                self._complaints.append(self._complaint(f"{mapping.field}.{key}", message, hint))
+        if not indexes.faults:
+            self._check_load(selected, collection, indexes.indexes)
+        return PlannedItem(
+            selected=selected,
+            observed=observed,
+            action=Action.MIGRATE,
+            indexes=indexes.indexes,
+            loading=plan_loading(mapping.load, chosen, indexes.indexes, self._observed.resource_groups),
+            aliases=aliases.aliases,
+            moves=aliases.moves,
+            changed=(*indexes.changed, *aliases.changed),
+            lost=aliases.lost,
+            replaces=replaces,
+        )
 
     def _action(
         self,
@@ -193,6 +248,8 @@ class _Planner:
             return Action.DONE
         if selected.mapping.if_exists == "skip":
             return Action.SKIP
+        if selected.mapping.if_exists == "replace":
+            return Action.MIGRATE
         message = f"the target already has a collection {selected.target.short}, and no run of this plan made it"
         if record is not None:
             other = "source" if record.target_collection_id == taken.collection_id else "target"
@@ -200,7 +257,7 @@ class _Planner:
                 f"{selected.target.short} is at the target, and since run {record.run_id} migrated it the {other} "
                 f"collection was dropped and created again"
             )
-        hint = f"drop {selected.target.short}, choose another target, or set if_exists: skip"
+        hint = f"drop {selected.target.short}, choose another target, or set if_exists: skip or replace"
         field = f"{selected.mapping.field}.target"
         self._complaints.append(self._complaint(field, message, hint))
         return Action.MIGRATE
@@ -215,14 +272,13 @@ class _Planner:
                 )
             )
 
-    def _check_load(self, selected: Selected, collection: Collection) -> None:
-        vectors = {field.name for field in collection.schema.fields if field.data_type.is_vector}
-        if selected.mapping.load == "always" and vectors - {index.field_name for index in collection.indexes}:
+    def _check_load(self, selected: Selected, collection: Collection, indexes: tuple[Index, ...]) -> None:
+        if selected.mapping.load == "always" and unindexed_vectors(collection, indexes):
             self._complaints.append(
                 self._complaint(
                     f"{selected.mapping.field}.load",
-                    f"{selected.source.short} has a vector field without an index, so it cannot be loaded",
-                    "create the index at the source first, or set load: as_source",
+                    f"{selected.target.short} would have a vector field without an index, so it cannot be loaded",
+                    "list the index under indexes, or create it at the source first, or set load: as_source",
                 )
             )
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migrator.model.collection import LoadState
-from migrator.planning.graph import CONSISTENCY_LEVELS, load_step, property_text
+from migrator.planning.graph import CONSISTENCY_LEVELS, property_text
 from migrator.planning.plan import Action, PlannedCollection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from migrator.model.collection import FieldSchema
     from migrator.model.observed import Estimate, MigratedRecord, ObservedState
     from migrator.planning.item import PlannedItem
+    from migrator.planning.replacing import Predecessor
     from migrator.spec.loaded import LoadedPlan
+
+TTL = "collection.ttl.seconds"
 
 
 def tell(item: PlannedItem, record: MigratedRecord | None) -> PlannedCollection:
@@ -28,18 +32,61 @@ def tell(item: PlannedItem, record: MigratedRecord | None) -> PlannedCollection:
         not_carried=_not_carried(item) if item.action is Action.MIGRATE else (),
         notices=_collection_notices(item, record),
         reason=_reason(item, record),
+        replaces=item.replaces,
     )
 
 
 def _carried(item: PlannedItem) -> tuple[str, ...]:
-    collection = item.collection
-    carried = [f"{len(collection.schema.fields)} fields", f"{len(collection.partitions)} partitions"]
-    carried += [f"index {index}" for index in collection.indexes]
-    carried += [f"property {key}={value}" for key, value in collection.properties]
-    carried += [f"alias {alias}" for alias in item.aliases]
-    if load_step(item, ()) is not None:
-        carried.append("loaded")
-    return tuple(carried)
+    """Everything that is at the target as it is at the source."""
+    schema, chosen, create = item.collection.schema, item.chosen, item.selected.mapping.create
+    carried = [f"{count(len(schema.fields), 'field')}: {', '.join(map(_field, schema.fields))}"]
+    carried += ["dynamic field"] if schema.enable_dynamic_field else []
+    carried.append(_partitions(item))
+    if item.collection.schema.description and create.description in (None, schema.description):
+        carried.append("description")
+    if create.shards_num in (None, chosen.shards_num):
+        carried.append(count(chosen.shards_num, "shard"))
+    if create.consistency_level is None or CONSISTENCY_LEVELS[create.consistency_level] is chosen.consistency_level:
+        carried.append(f"consistency {chosen.consistency_level.name.title()}")
+    wanted = {key: property_text(value) for key, value in create.properties.items()}
+    carried += [f"property {key}={value}" for key, value in chosen.properties if wanted.get(key, value) == value]
+    carried += [f"index {index}" for index in item.indexes if index in chosen.indexes]
+    taken = {move.alias for move in item.moves}
+    carried += [f"alias {each}" for each in item.aliases if each in chosen.aliases and each not in taken]
+    return (*carried, *_carried_loading(item))
+
+
+def _field(field: FieldSchema) -> str:
+    """`id int64 (primary key, auto id)`."""
+    kind = field.data_type.name.lower()
+    kind += f" of {field.element_type.name.lower()}" if field.element_type else ""
+    marks = {
+        "primary key": field.is_primary_key,
+        "auto id": field.auto_id,
+        "partition key": field.is_partition_key,
+        "described": bool(field.description),
+    }
+    told = ", ".join(mark for mark, is_so in marks.items() if is_so)
+    return f"{field.name} {kind}" + (f" ({told})" if told else "")
+
+
+def _partitions(item: PlannedItem) -> str:
+    number = count(len(item.chosen.partitions), "partition")
+    if item.collection.schema.has_partition_key:
+        return f"{number} of its partition key"
+    return f"{number}: {', '.join(each.name for each in item.chosen.partitions)}"
+
+
+def _carried_loading(item: PlannedItem) -> tuple[str, ...]:
+    loading, loaded = item.loading, item.chosen.load_state is LoadState.LOADED
+    if not loading.is_wanted:
+        return () if loaded else ("not loaded",)
+    if not loaded:
+        return ()
+    parts = [f"partitions {', '.join(loading.partitions)}"] if loading.partitions else []
+    parts += [f"{loading.replica_number} replicas"] if loading.replica_number > 1 else []
+    parts += [f"in {', '.join(loading.resource_groups)}"] if loading.resource_groups else []
+    return (", ".join(["loaded", *parts]),)
 
 
 def _changed(item: PlannedItem) -> tuple[str, ...]:
@@ -57,17 +104,17 @@ def _changed(item: PlannedItem) -> tuple[str, ...]:
         for key, value in sorted(create.properties.items())
         if properties.get(key) != property_text(value)
     ]
-    if item.selected.mapping.load == "always" and collection.load_state is not LoadState.LOADED:
-        changed.append("loaded, though the source is not")
-    return tuple(changed)
+    return (*changed, *item.changed, *item.loading.changed)
 
 
 def _not_carried(item: PlannedItem) -> tuple[str, ...]:
-    lost = [f"alias {alias}: taken at the target" for alias in item.collection.aliases if alias not in item.aliases]
-    lost.append("row timestamps: Milvus 2.3 gives every imported row the time of its import, so TTLs start anew")
-    if item.selected.mapping.load == "never" and item.collection.load_state is LoadState.LOADED:
-        lost.append("load state: load: never")
-    return tuple(lost)
+    left = [each.name for each in item.collection.partitions if each not in item.chosen.partitions]
+    return (
+        *(f"partition {name}: not among partitions" for name in left),
+        *item.lost,
+        *item.loading.lost,
+        "row timestamps: Milvus 2.3 gives every imported row the time of its import",
+    )
 
 
 def _reason(item: PlannedItem, record: MigratedRecord | None) -> str:
@@ -79,16 +126,44 @@ def _reason(item: PlannedItem, record: MigratedRecord | None) -> str:
 
 
 def _collection_notices(item: PlannedItem, record: MigratedRecord | None) -> tuple[str, ...]:
-    if item.action is Action.DONE and record and _has_moved(record, item.observed.estimate):
+    if item.action is Action.MIGRATE:
+        replaced = _replacement_notices(item, item.replaces) if item.replaces else ()
+        return (*_ttl_notices(item), *item.loading.notices, *replaced)
+    if item.action is not Action.DONE or record is None:
+        return ()
+    names = tuple(partition.name for partition in item.chosen.partitions)
+    if record.partitions and (more := [name for name in names if name not in record.partitions]):
+        what = f"partition{'s' if len(more) > 1 else ''} {', '.join(more)}"
+        return (f"{what} did not come along in run {record.run_id}; to bring all, map the source to another target",)
+    if set(names) >= set(record.partitions) and _has_moved(record, item.observed.estimate):
         return (f"the source has changed since run {record.run_id} migrated it",)
     return ()
 
 
-def cut_notices(loaded: LoadedPlan) -> tuple[str, ...]:
-    """What the cut means for rows written around it."""
+def _replacement_notices(item: PlannedItem, replaces: Predecessor) -> Iterator[str]:
+    yield from replaces.notices(item.target)
+    if replaces.rows is not None and not item.loading.is_wanted:
+        yield f"{item.target.short} is loaded now, and will not be afterwards (load: {item.selected.mapping.load})"
+
+
+def _ttl_notices(item: PlannedItem) -> tuple[str, ...]:
+    """Milvus counts a row's life from its timestamp, which an import into 2.3 sets anew."""
+    properties = dict(item.collection.properties)
+    properties |= {key: property_text(value) for key, value in item.selected.mapping.create.properties.items()}
+    seconds = properties.get(TTL, "0")
+    if not seconds.isdecimal() or int(seconds) == 0:
+        return ()
+    return (f"{TTL}={seconds} counts anew from the import: rows live that much longer than at the source",)
+
+
+def plan_notices(loaded: LoadedPlan) -> tuple[str, ...]:
+    """What holds for all of them: what the cut means, who does not come along, whether the dump stays."""
+    cut = "rows and deletes written after the flush do not come along"
     if loaded.options.flush == "never":
-        return ("no flush: rows and deletes that are not flushed do not come along, and rows deleted lately reappear",)
-    return ("rows and deletes written after the flush do not come along",)
+        cut = "no flush: rows and deletes that are not flushed do not come along, and rows deleted lately reappear"
+    rbac = () if loaded.options.rbac else ("users, roles and grants do not come along (options.rbac: false)",)
+    kept = () if loaded.staging.keep else ("the dump is deleted once everything is verified (staging.keep: false)",)
+    return (cut, *rbac, *kept)
 
 
 def verification_notices(loaded: LoadedPlan, observed: ObservedState, items: Iterable[PlannedItem]) -> tuple[str, ...]:
@@ -111,3 +186,8 @@ def _has_moved(record: MigratedRecord, estimate: Estimate) -> bool:
     if estimate.counted_rows is None or not record.rows_at_cut:
         return estimate.rows != record.raw_rows
     return estimate.counted_rows != sum(rows for _, rows in record.rows_at_cut)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 field`, `3 fields`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         KeyValues,
         LoadState,
         Partition,
+        ResourceGroup,
     )
     from migrator.model.import_job import ImportJob, ImportTag
     from migrator.model.rows import Key, Value
@@ -70,6 +71,11 @@ class MilvusReader(Protocol):
 
     def list_aliases(self, database: str) -> tuple[str, ...]:
         """All aliases of a database's collections."""
+
+    def find_alias(self, ref: CollectionRef) -> str | None:
+        """The name of the collection that the alias points at; None where there is no such alias."""
+
+    def list_resource_groups(self) -> tuple[ResourceGroup, ...]: ...
 
     def list_partitions(self, ref: CollectionRef) -> tuple[Partition, ...]: ...
 
@@ -130,9 +136,13 @@ class MilvusReader(Protocol):
         metric_type: str,
         params: Mapping[str, Any],
         limit: int,
+        partitions: Sequence[str] = (),
         at_least_ts: int = 0,
     ) -> Sequence[Sequence[Hit]]:
-        """The nearest rows of each of `vectors` (exact bytes), best first, with `params` of the index's own."""
+        """The nearest rows of each of `vectors` (exact bytes), best first, with `params` of the index's own.
+
+        They are looked for in `partitions`, or in all where none is named.
+        """
 
     def allocate_timestamp(self) -> int:
         """The server's clock, as a hybrid timestamp."""
@@ -186,15 +196,31 @@ class MilvusTarget(MilvusReader, Protocol):
 
     def create_index(self, ref: CollectionRef, index: Index) -> None: ...
 
-    def load(self, ref: CollectionRef, *, partitions: tuple[str, ...], replica_number: int) -> None:
-        """Start loading the whole collection, or the named partitions of it."""
+    def load(
+        self,
+        ref: CollectionRef,
+        *,
+        partitions: tuple[str, ...],
+        replica_number: int,
+        resource_groups: tuple[str, ...] = (),
+    ) -> None:
+        """Start loading the whole collection, or the named partitions of it; without groups on the default one."""
 
     def release(self, ref: CollectionRef) -> None: ...
 
     def create_alias(self, ref: CollectionRef, alias: str) -> None: ...
 
+    def alter_alias(self, ref: CollectionRef, alias: str) -> None:
+        """Point an alias at the collection, in one act; refused where there is no such alias."""
+
     def drop_alias(self, ref: CollectionRef, alias: str) -> None:
         """Take the alias from the collection; one that is not on it is left alone."""
+
+    def rename_collection(self, ref: CollectionRef, name: str) -> None:
+        """Give it another name in its database; refused where a collection or an alias has that name.
+
+        Its id, rows, partitions, indexes and aliases stay as they are, and it stays loaded.
+        """
 
     def drop_collection(self, ref: CollectionRef) -> None:
         """Drop it with its rows; one that is not there counts as dropped. Servers differ where aliases point at it."""

@@ -46,6 +46,7 @@ class RunSummary:
     created_at: str
     state: str
     dump: str
+    """Empty where the run deleted it."""
     collections: tuple[CollectionSummary, ...]
     steps: tuple[StepSummary, ...]
 
@@ -60,12 +61,13 @@ def summarize(plan: Plan, *, run_id: str, created_at: str, entry_of: Callable[[s
     collections = tuple(_collection(planned, steps, entry_of) for planned in plan.collections)
     states = {step.state for step in steps}
     state = "finished" if states <= {"finished"} else "failed" if "failed" in states else "unfinished"
+    is_deleted = any(step.key.startswith("clean_staging:") and step.state == "finished" for step in steps)
     return RunSummary(
         run_id=run_id,
         plan=plan.name,
         created_at=created_at,
         state=state,
-        dump=plan.dump,
+        dump="" if is_deleted else plan.dump,
         collections=collections,
         steps=steps,
     )
@@ -106,7 +108,7 @@ def _collection(
         verdict = str(entry_of(verified.key)[2].get("detail", "")) if verified else "not verified (verify: none)"
     else:
         state, verdict = "unfinished", ""
-    _, _, data = entry_of(f"import_segments:{planned.target}")
+    _, _, data = entry_of(f"import_segments:{planned.built_as}")
     rows = data.get("rows")
     return CollectionSummary(
         source=planned.source.short,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from migrator.planning.plan import Action
+from migrator.reports.exceptions import Remark, told_once
 from migrator.reports.plain import clean, count, duration, size
+from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.create_collection import CreateCollection
+from migrator.steps.create_database import CreateDatabase
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.verify_collection import VerifyCollection
 
@@ -62,9 +64,10 @@ def plan_lines(plan: Plan, *, verbose: bool = False) -> Iterator[Line]:
     yield Line()
     yield _side("from", plan.source)
     yield _side("to", plan.target)
-    yield Line(f"  dump  {clean(plan.dump)}/")
+    cleaned = any(isinstance(step, CleanStaging) for step in plan.steps)
+    yield Line(f"  dump  {clean(plan.dump)}/{' (deleted once everything is verified)' if cleaned else ''}")
     yield Line()
-    yield from _exceptions(plan)
+    yield from _exceptions(plan, verbose=verbose)
     yield from _collections(plan, verbose=verbose)
     yield from _sums(plan)
     if verbose:
@@ -76,17 +79,23 @@ def _side(label: str, side: Side) -> Line:
     return Line(f"  {label:<5} {clean(side.uri)}  Milvus {clean(side.version)}  {clean(place)}/")
 
 
-def _exceptions(plan: Plan) -> Iterator[Line]:
-    """What is changed by the plan, and what does not come along; the same for many is said once."""
-    changed = [(c, text) for c in plan.collections for text in c.changed]
-    for collection, text in changed:
-        yield Line(f"  ~ {clean(collection.source.short)}: {clean(text)}", Style.CHANGED)
-    lost = Counter(text for c in plan.collections for text in c.not_carried)
-    names = {text: c.source.short for c in plan.collections for text in c.not_carried}
-    for text, times in lost.items():
-        whose = names[text] if times == 1 else count(times, "collection")
-        yield Line(f"  ~ not carried ({clean(whose)}): {clean(text)}", Style.CHANGED)
-    if changed or lost:
+def _exceptions(plan: Plan, *, verbose: bool) -> Iterator[Line]:
+    """What is changed by the plan, what does not come along, what has to be known; the same for many is said once."""
+    told = False
+    todo = [c for c in plan.collections if c.action is Action.MIGRATE]
+    for sign, kind in (
+        ("~ {}: {}", "changed"),
+        ("~ not carried ({}): {}", "not_carried"),
+        ("  note ({}): {}", "notices"),
+    ):
+        remarks = [Remark(c.source.short, text) for c in todo for text in getattr(c, kind)]
+        for remark in told_once(remarks, verbose=verbose):
+            told = True
+            yield Line(f"  {sign.format(clean(remark.collection), clean(remark.text))}", Style.CHANGED)
+    for collection, predecessor in ((c, c.replaces) for c in todo if c.replaces is not None):
+        told = True
+        yield Line(f"  ~ {clean(collection.target.short)}: {clean(predecessor.in_words())}", Style.CHANGED)
+    if told:
         yield Line()
 
 
@@ -95,8 +104,11 @@ def _collections(plan: Plan, *, verbose: bool) -> Iterator[Line]:
     rest = [c for c in plan.collections if c.action is not Action.MIGRATE]
     creates = {step.target: step for step in plan.steps if isinstance(step, CreateCollection)}
     loads = {step.target for step in plan.steps if isinstance(step, LoadCollection)}
+    for database in (step.name for step in plan.steps if isinstance(step, CreateDatabase)):
+        yield Line(f"  + database {clean(database)}", Style.NEW)
     for collection in todo if verbose else todo[:_FEW]:
-        yield from _migrated(collection, creates[collection.target], loaded=collection.target in loads)
+        create, is_loaded = creates[collection.built_as], collection.built_as in loads
+        yield from _migrated(collection, create, loaded=is_loaded, verbose=verbose)
     if not verbose and len(todo) > _FEW:
         yield Line(f"  + … and {len(todo) - _FEW:,} more collections (-v lists them)", Style.FAINT)
     for collection in rest if verbose else rest[:_FEW]:
@@ -111,17 +123,28 @@ def _arrow(collection: PlannedCollection) -> str:
     return f"{clean(collection.source.short)} → {clean(collection.target.short)}"
 
 
-def _migrated(collection: PlannedCollection, create: CreateCollection, *, loaded: bool) -> Iterator[Line]:
+def _migrated(
+    collection: PlannedCollection, create: CreateCollection, *, loaded: bool, verbose: bool
+) -> Iterator[Line]:
     estimate = collection.estimate
-    yield Line(f"  + {_arrow(collection)}", Style.NEW)
+    if collection.replaces is None:
+        yield Line(f"  + {_arrow(collection)}", Style.NEW)
+    else:
+        yield Line(f"  ~ {_arrow(collection)}, in place of the one that is there", Style.CHANGED)
     yield Line(f"      + {clean(create.describe())}")
     yield Line(f"      → copy {count(estimate.objects, 'object')}, {size(estimate.size_bytes)}")
     rows = count(estimate.rows if estimate.counted_rows is None else estimate.counted_rows, "row")
     segments = count(estimate.segments, "flushed segment")
     yield Line(f"      ⇣ import {rows} from {segments} in {count(estimate.import_requests, 'request')}")
-    extras = [text for text in collection.carried if text.startswith(("index ", "alias ", "property "))]
-    extras += ["load it"] if loaded else []
+    extras = [text for text in collection.carried if verbose or text.startswith(("index ", "alias ", "property "))]
+    extras += ["load it"] if loaded and not verbose else []
     yield from (Line(f"      + {clean(text)}") for text in extras)
+    if collection.replaces is not None:
+        yield Line(
+            f"      ~ rename {clean(collection.target.short)} to {clean(collection.replaces.retired.short)}, and "
+            f"{clean(collection.replaces.temporary.short)} to {clean(collection.target.short)}",
+            Style.CHANGED,
+        )
     if estimate.counted_rows is not None and estimate.counted_rows > estimate.rows:
         yield Line("      note: some rows are not flushed yet; the flush brings them along", Style.FAINT)
 

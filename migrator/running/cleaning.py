@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from migrator.errors import MigratorError, ObjectMissing
+from migrator.errors import MigratorError, MilvusError, ObjectMissing
 from migrator.planning.places import claims_folder
 from migrator.running.dump_share import DumpShare
 from migrator.running.journal import StepEvent
 from migrator.running.lock import EXPIRES_S, Holder, LeaseName, LeasePlaces, Leases, find_holder, identity_of
+from migrator.running.retired import Retired, retirements
 from migrator.steps.dump_claim import read_claims
 from migrator.steps.seal_dump import find_listed
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from migrator.ports.clock import Clock
+    from migrator.ports.lease import Lease
+    from migrator.ports.milvus import MilvusTarget
     from migrator.ports.store import ObjectReader, ObjectStore
     from migrator.running.runs import Run, StateDirectory
     from migrator.spec.loaded import LoadedPlan
@@ -86,11 +89,13 @@ class Cleaning:
         plan_name: str,
         stores: Iterable[tuple[ObjectStore, LoadedPlan]],
         *,
+        open_target: Callable[[LoadedPlan], MilvusTarget],
         clock: Clock,
         tell: Callable[[str], None],
     ) -> None:
         self._state = state
         self._plan_name = plan_name
+        self._open_target = open_target
         self._stores = list(stores)
         self._clock = clock
         self._tell = tell
@@ -100,7 +105,7 @@ class Cleaning:
     def find(self) -> list[Leftover]:
         """All of them; those of dead processes elsewhere are watched for half a minute first."""
         dumps = [leftover for place in self._stores for leftover in self._dumps(*place)]
-        return [*dumps, *self._leases(), *self._folders()]
+        return [*dumps, *self._replaced(), *self._leases(), *self._folders()]
 
     # -- dumps ------------------------------------------------------------------------------------------------------
 
@@ -146,6 +151,30 @@ class Cleaning:
             leases.require_dump_held()
             if (share := DumpShare.find(store, run)) is not None:
                 share.remove(store)
+
+    # -- what was replaced ------------------------------------------------------------------------------------------
+
+    def _replaced(self) -> Iterator[Leftover]:
+        """Predecessors that are still kept, and what was built to replace one and is over; by run and its target."""
+        for run in self._runs.values():
+            if not retirements(run):
+                continue
+            try:
+                target = self._open_target(run.loaded)
+                for found in Retired(self._state, list(self._runs.values()), run).find(target):
+                    remove = None if found.drop is None else partial(self._drop, run, target, found.drop)
+                    yield Leftover(kind="collection", name=found.ref.short, reason=found.reason, remove=remove)
+            except MilvusError as error:
+                reason = f"what run {run.run_id} replaced could not be looked for: {error.message}"
+                yield Leftover(kind="target", name=run.plan.target.uri, reason=reason)
+
+    def _drop(self, run: Run, target: MilvusTarget, drop: Callable[[MilvusTarget, Lease], None]) -> None:
+        """Under the leases of the run's targets, which another run may want to replace once more."""
+        store = next(store for store, loaded in self._stores if repr(loaded.staging) == repr(run.loaded.staging))
+        places, prefix = LeasePlaces.of(run.loaded), run.loaded.staging.prefix.lstrip("/")
+        with Leases(store, places, prefix, run_id=run.run_id, home=self._home, clock=self._clock) as leases:
+            leases.acquire(run.lease_targets(), timeout_s=_WATCH_S, on_wait=lambda *_: None)
+            drop(target, leases)
 
     # -- leases and heartbeats --------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from migrator.errors import RunError, SourceMoved, VerificationFailed
 from migrator.model.collection import LoadState
 from migrator.model.difference import Differences
 from migrator.model.shape import Shape
+from migrator.planning.partitions import ALL, with_chosen_partitions
 from migrator.running.retry import Patience
 from migrator.steps.comparing import Compared
 from migrator.steps.copy_segments import CopySegments
@@ -85,8 +86,10 @@ def open_past(runs: StateDirectory, record: MigratedRecord) -> Iterator[Past]:
     (run,) = [run for run in runs.find_runs(record.run_id) if run.run_id == record.run_id]
     steps = run.plan.steps
     copy = next(step for step in steps if isinstance(step, CopySegments) and step.source == record.source)
-    create = next(step for step in steps if isinstance(step, CreateCollection) and step.target == record.target)
-    index = next((step for step in steps if isinstance(step, CreateIndex) and step.target == record.target), None)
+    pair = (record.source, record.target)
+    built_as = next(each.built_as for each in run.plan.collections if (each.source, each.target) == pair)
+    create = next(step for step in steps if isinstance(step, CreateCollection) and step.target == built_as)
+    index = next((step for step in steps if isinstance(step, CreateIndex) and step.target == built_as), None)
     with runs.journal(run) as journal:
         yield Past(
             ledger=journal,
@@ -123,8 +126,8 @@ class Comparer:
     tell: Callable[[str], None]
     """Hears every few seconds how far a comparison is, and what it waits for."""
 
-    def compare(self, pair: tuple[CollectionRef, CollectionRef]) -> Comparison:
-        """One mapping, as deep as asked."""
+    def compare(self, pair: tuple[CollectionRef, CollectionRef], *, partitions: Sequence[str] = ALL) -> Comparison:
+        """One mapping, as deep as asked; of the source the `partitions` that the mapping chooses."""
         record = next((r for r in self.records if (r.source, r.target) == pair), None)
         ours, theirs = self.source.find_collection(pair[0]), self.target.find_collection(pair[1])
         if self.depth.level is Level.NONE:
@@ -135,10 +138,14 @@ class Comparer:
             return self._compared(pair, (), verdict, VerificationFailed.exit_code)
         own = record is not None and record.target_collection_id == theirs.collection_id
         with self._queryable(theirs, may_load=own) as loaded:
-            at_source = count_partitions(self.source, ours)
+            chosen = with_chosen_partitions(partitions, ours)
+            at_source = count_partitions(self.source, chosen)
             at_target = count_partitions(self.target, loaded) if loaded else {}
+            if chosen != ours:  # the target's `_default` is there without having been brought
+                brought = {each.name for each in chosen.partitions}
+                at_target = {name: rows for name, rows in at_target.items() if name in brought or rows}
             if loaded and self.depth.level.looks_at_rows:
-                return self._compare_rows(_Both(ours, loaded, at_source, at_target, record))
+                return self._compare_rows(_Both(chosen, loaded, at_source, at_target, record))
             return self._compare_counts(pair, record, at_source, at_target)
 
     # -- counts -----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from migrator.planning.places import claims_folder
 from migrator.planning.plan import Action
 from migrator.steps.copy_segments import CopySegments
 from migrator.steps.dump_claim import read_claims
+from migrator.steps.retire_predecessor import stands
 
 if TYPE_CHECKING:
     from migrator.ports.milvus import MilvusReader
@@ -19,12 +20,17 @@ _HINT = "plan again: another run may have been quicker"
 
 
 def require_premises(run: Run, target: MilvusReader, staging: ObjectReader) -> None:
-    """See that the names are still free at the target and that nobody else has begun the dump meanwhile.
+    """See that the names are still free at the target, or those of what is to be replaced, and the dump nobody else's.
 
     Raises:
         StalePlan: The world moved between the plan and the leases.
     """
-    wanted = [planned.target for planned in run.plan.collections if planned.action is Action.MIGRATE]
+    todo = [planned for planned in run.plan.collections if planned.action is Action.MIGRATE]
+    for planned in todo:
+        if planned.replaces is not None and not stands(target, planned.target, planned.replaces.collection_id):
+            raise StalePlan(f"{planned.target.short} is not what it was when it was planned to replace it", hint=_HINT)
+    wanted = [planned.built_as for planned in todo]
+    wanted += [planned.replaces.retired for planned in todo if planned.replaces is not None]
     existing = set(target.list_databases())
     for database in sorted({ref.database for ref in wanted} & existing):
         taken = {*target.list_collections(database), *target.list_aliases(database)}

@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrator.errors import Complaint, MilvusRefused, StoreRefused
-from migrator.model.collection import CollectionRef
+from migrator.model.collection import DEFAULT_RESOURCE_GROUP, CollectionRef
 from migrator.model.observed import Estimate, ObservedCollection, ObservedState, ObservedTarget
 from migrator.model.segment import LogKind, SegmentState, parse_binlog
+from migrator.planning.partitions import with_chosen_partitions
 from migrator.planning.places import claims_folder, dump_place
-from migrator.planning.selection import Selection, select
-from migrator.steps.counting import count_partitions
+from migrator.planning.selection import Selected, Selection, select
+from migrator.steps.counting import count_named, count_partitions
 from migrator.steps.dump_claim import read_claims
 from migrator.steps.import_segments import PARTITION_REQUEST_BYTES
 from migrator.steps.seal_dump import full_meta_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from migrator.model.collection import Collection
+    from migrator.model.collection import Collection, ResourceGroup
     from migrator.model.observed import MigratedRecord
     from migrator.model.segment import Segment
     from migrator.ports.milvus import MilvusReader
@@ -85,7 +86,7 @@ class _Refresh:
         readers.staging.list_folders(self._dump_prefix)
         names = source_names(readers.source)
         selection = select(self._loaded, names)
-        collections = tuple(filter(None, (self._collection(ref) for ref in _sources(selection))))
+        collections = tuple(filter(None, map(self._collection, selection.items)))
         same_milvus = self._is_same_milvus(collections)
         self._check_roots(collections, same_milvus=same_milvus)
         databases = readers.target.list_databases()
@@ -95,6 +96,7 @@ class _Refresh:
         )
         targets = self._target_names(selection, taken)
         dumped = self._dumped()
+        aliases = self._target_aliases(wanted)
         return ObservedState(
             source_version=readers.source.version(),
             target_version=readers.target.version(),
@@ -102,7 +104,9 @@ class _Refresh:
             source=collections,
             target_databases=databases,
             target_names=targets,
-            target_aliases=self._target_aliases(wanted),
+            target_aliases=aliases,
+            alias_owners=tuple(self._alias_owners(selection, collections, set(aliases))),
+            resource_groups=self._resource_groups(collections),
             target_taken=taken,
             same_milvus=same_milvus,
             dump_collections=dumped,
@@ -116,18 +120,22 @@ class _Refresh:
 
     # -- the source -------------------------------------------------------------------------------------------------
 
-    def _collection(self, ref: CollectionRef) -> ObservedCollection | None:
+    def _collection(self, item: Selected) -> ObservedCollection | None:
         try:
-            collection = self._readers.source.find_collection(ref)
+            collection = self._readers.source.find_collection(item.source)
             if collection is None:
                 return None
-            return ObservedCollection(collection=collection, estimate=self._estimate(collection))
+            chosen = with_chosen_partitions(item.mapping.partitions, collection)
+            return ObservedCollection(collection=collection, estimate=self._estimate(chosen))
         except MilvusRefused as error:
             self._find("source", error.message, error.hint)
             return None
 
     def _estimate(self, collection: Collection) -> Estimate:
-        segments = [s for s in self._readers.source.list_segments(collection.ref) if s.num_rows > 0]
+        """Of the partitions that the collection is told to have."""
+        here = {partition.partition_id for partition in collection.partitions}
+        listed = self._readers.source.list_segments(collection.ref)
+        segments = [s for s in listed if s.num_rows > 0 and s.partition_id in here]
         by_partition = self._inventory(collection, segments)
         flushed = [s for s in segments if s.state is SegmentState.FLUSHED]
         self._check_source_root(collection, flushed, by_partition)
@@ -260,13 +268,46 @@ class _Refresh:
     def _target_names(self, selection: Selection, taken: Sequence[CollectionRef]) -> tuple[ObservedTarget, ...]:
         """Of the names some mapping aims at, those that are taken."""
         found = []
+        replaced = {item.target for item in selection.items if item.mapping.if_exists == "replace"}
         for ref in sorted({item.target for item in selection.items} & set(taken)):
             collection = self._readers.target.find_collection(ref)
             if collection is not None:
+                counts = count_named(self._readers.target, ref) if ref in replaced else {}
                 found.append(
-                    ObservedTarget(ref=ref, collection_id=collection.collection_id, created_ts=collection.created_ts)
+                    ObservedTarget(
+                        ref=ref,
+                        collection_id=collection.collection_id,
+                        created_ts=collection.created_ts,
+                        rows=sum(counts.values()) if counts else None,
+                        aliases=collection.aliases,
+                    )
                 )
         return tuple(found)
+
+    def _alias_owners(
+        self, selection: Selection, collections: Sequence[ObservedCollection], taken: set[CollectionRef]
+    ) -> Iterator[tuple[CollectionRef, str]]:
+        """Of the aliases that some mapping would move, whose they are."""
+        found = {observed.collection.ref: observed.collection for observed in collections}
+        wanted = {
+            CollectionRef(item.target.database, alias)
+            for item in selection.items
+            if item.mapping.aliases == "move" and item.source in found
+            for alias in found[item.source].aliases
+        }
+        for ref in sorted(wanted & taken):
+            owner = self._readers.target.find_alias(ref)
+            if owner is not None:
+                yield ref, owner
+
+    def _resource_groups(self, collections: Sequence[ObservedCollection]) -> tuple[ResourceGroup, ...]:
+        """The target's, where a source has several replicas, or a group of its own; none where they are not told."""
+        usual = {(), (DEFAULT_RESOURCE_GROUP,)}
+        if all(observed.collection.resource_groups in usual for observed in collections):
+            return ()
+        with suppress(MilvusRefused):
+            return self._readers.target.list_resource_groups()
+        return ()
 
     def _target_aliases(self, databases: Iterable[str]) -> tuple[CollectionRef, ...]:
         return tuple(
@@ -307,7 +348,3 @@ class _Refresh:
             return ()
         listed = json.loads(staging.read(key)).get("collection_backups") or []
         return tuple((entry["collection_id"], entry["collection_name"]) for entry in listed)
-
-
-def _sources(selection: Selection) -> tuple[CollectionRef, ...]:
-    return tuple(item.source for item in selection.items)

@@ -19,12 +19,13 @@ from migrator.model.segment import SegmentState
 from migrator.model.timestamps import physical_ms
 from migrator.running.dump_share import DumpShare
 from migrator.running.journal import StepEvent
+from migrator.running.predecessors import Predecessors
 from migrator.running.retry import Patience, RetryPolicy
 from migrator.steps.create_collection import CreateCollection, noted_id
 from migrator.steps.create_database import CreateDatabase, is_own_database
 from migrator.steps.flush import flush_and_wait
 from migrator.steps.import_segments import SETTLE_S, SentRequest, sent_requests
-from migrator.steps.switch_alias import SwitchAlias
+from migrator.steps.switch_alias import SwitchAlias, former_owners
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from migrator.ports.store import ObjectReader, ObjectStore
     from migrator.running.journal import Journal
     from migrator.running.runs import Run
+    from migrator.steps.retire_predecessor import RetirePredecessor
 
 T = TypeVar("T")
 
@@ -56,6 +58,8 @@ class Kind(StrEnum):
     COLLECTION = "collection"
     DATABASE = "database"
     DUMP = "dump"
+    PREDECESSOR = "predecessor"
+    """A collection that the run replaced: it is not removed, but gets its name back."""
 
 
 class Verdict(StrEnum):
@@ -65,6 +69,8 @@ class Verdict(StrEnum):
     """It is not there any more."""
     REMOVE = "remove"
     """It is as the run left it."""
+    RESTORE = "restore"
+    """A predecessor that is still kept."""
     FORCE = "needs force"
     """It is not as the run left it, or cannot be told: it goes only with `--force`."""
     KEEP = "kept"
@@ -84,14 +90,15 @@ class Remnant:
     aliases: tuple[str, ...] = ()
 
     def goes(self, *, force: bool) -> bool:
-        """Whether a rollback removes it."""
-        return self.verdict is Verdict.REMOVE or (force and self.verdict is Verdict.FORCE)
+        """Whether a rollback removes it, or gives it its name back."""
+        return self.verdict in {Verdict.REMOVE, Verdict.RESTORE} or (force and self.verdict is Verdict.FORCE)
 
 
 class Fate(StrEnum):
     """What became of a remnant."""
 
     REMOVED = "removed"
+    RESTORED = "restored"
     GONE = "gone"
     KEPT = "kept"
     LEFT_ALONE = "left alone"
@@ -136,6 +143,7 @@ class Rollback:
         self._lease = lease
         self._clock = clock
         self._tell = tell
+        self._predecessors = Predecessors(run, journal, target, lease=lease, clock=clock)
         self._creations = [step for step in run.plan.steps if isinstance(step, CreateCollection)]
 
     # -- looking ----------------------------------------------------------------------------------------------------
@@ -147,10 +155,17 @@ class Rollback:
         """
         self._wait_for_requests()
         asked = [step for step in self._creations if self._was_requested(step)]
-        there = {step.target: found for step in asked if (found := self._find(step.target)) is not None}
-        faults = self._flush([step.target for step in asked if self._may_be_own(step, there.get(step.target))])
+        self._wait_for_renames()
+        there = {step.target: found for step in asked if (found := self._find(self._place(step.target))) is not None}
+        faults = self._flush(
+            [there[step.target].ref for step in asked if self._may_be_own(step, there.get(step.target))]
+        )
         collections = [self._collection(step, there.get(step.target), faults) for step in asked]
-        return [*collections, *self._databases(collections), *self._dump()]
+        replaced = self._replaced(collections)
+        return [*replaced, *collections, *self._databases(collections), *self._dump()]
+
+    def _place(self, built_as: CollectionRef) -> CollectionRef:
+        return self._patiently(lambda: self._predecessors.place(built_as))
 
     def _was_requested(self, step: CreateCollection) -> bool:
         return "absent_ts" in self._journal.notes(step.key)
@@ -196,24 +211,32 @@ class Rollback:
         try:
             if own is None:
                 self._require_ours(step, found)
-            difference = faults.get(step.target) or self._difference(step.target, found)
+            difference = (
+                faults.get(found.ref)
+                or self._difference(step.target, found)
+                or self._patiently(lambda: self._predecessors.loss(step.target))
+            )
         except (MilvusRefused, RunError) as error:
             difference = error.message
         if difference:
             return self._remnant(step, Verdict.FORCE, difference, found)
-        return self._remnant(step, Verdict.REMOVE, f"{self._rows_in_words(found)}, as this run left it", found)
+        returns = [
+            f"; the alias {alias} goes back to {ref.name}" for alias, ref in self._returns(step.target, found).items()
+        ]
+        reason = f"{self._rows_in_words(found)}, as this run left it{''.join(returns)}"
+        return self._remnant(step, Verdict.REMOVE, reason, found)
 
     def _remnant(
         self, step: CreateCollection, verdict: Verdict, reason: str, found: Collection | None = None
     ) -> Remnant:
         return Remnant(
             kind=Kind.COLLECTION,
-            name=step.target.short,
+            name=(step.target if found is None else found.ref).short,
             verdict=verdict,
             reason=reason,
             ref=step.target,
             collection_id=found.collection_id if found is not None else 0,
-            aliases=found.aliases if found is not None else (),
+            aliases=tuple(sorted({*found.aliases} - self._predecessors.followed(step.target))) if found else (),
         )
 
     def _require_ours(self, step: CreateCollection, found: Collection) -> None:
@@ -231,7 +254,7 @@ class Rollback:
         if brought is None:
             rows = self._rows_in_words(found)
             return f"the target no longer remembers what was imported, so its {rows} may be of others"
-        inserted = self._inserted(ref)
+        inserted = self._inserted(found.ref)
         counted = self._counted(found)
         if counted is not None and counted < brought:
             return f"it holds {_counted(counted, 'row')}, and this run brought {brought:,}: somebody deleted some"
@@ -242,9 +265,20 @@ class Rollback:
             )
         return ""
 
-    def _own_aliases(self, ref: CollectionRef) -> set[str]:
+    def _own_aliases(self, built_as: CollectionRef) -> set[str]:
+        ref = self._predecessors.name_of(built_as)
         steps = [step for step in self._run.plan.steps if isinstance(step, SwitchAlias) and step.target == ref]
-        return {alias for step in steps if self._journal.was_started(step.key) for alias in step.aliases}
+        own = {alias for step in steps if self._journal.was_started(step.key) for alias in step.aliases}
+        return own | self._predecessors.followed(built_as)
+
+    def _returns(self, built_as: CollectionRef, found: Collection) -> dict[str, CollectionRef]:
+        """Of the aliases that point at the collection, those this run took from one that is still there."""
+        returns = {}
+        for alias, owner in former_owners(self._journal, self._predecessors.name_of(built_as)).items():
+            before = self._find(owner.ref) if alias in found.aliases else None
+            if before is not None and before.collection_id == owner.collection_id:
+                returns[alias] = owner.ref
+        return returns
 
     def _brought(self, ref: CollectionRef) -> int | None:
         """The rows that the run's import jobs brought; None where the target has forgotten one."""
@@ -281,6 +315,31 @@ class Rollback:
             return _counted(self._inserted(found.ref) if counted is None else counted, "row")
         except MilvusRefused:
             return "rows that could not be counted"
+
+    # -- predecessors -----------------------------------------------------------------------------------------------
+
+    def _replaced(self, collections: Sequence[Remnant]) -> list[Remnant]:
+        """The predecessors of collections; each goes the way of the one that took its name."""
+        own = {remnant.ref: remnant for remnant in collections}
+        asked = self._predecessors.asked()
+        return [found for step in asked if (found := self._predecessor(step, own.get(step.temporary))) is not None]
+
+    def _predecessor(self, step: RetirePredecessor, own: Remnant | None) -> Remnant | None:
+        found = self._patiently(lambda: self._predecessors.heritage(step))
+        name = step.retired.short
+        if found.old is None:
+            reason = f"cannot get its name back: {self._predecessors.fate(step)} it"
+            return Remnant(kind=Kind.PREDECESSOR, name=name, verdict=Verdict.GONE, reason=reason, ref=step.temporary)
+        if found.is_undone and not self._patiently(lambda: self._predecessors.missing_aliases(step, found)):
+            return None
+        verdict, reason = Verdict.RESTORE, f"gets its name back: {step.target.short}"
+        if aliases := step.aliases(self._journal):
+            reason = f"{reason}, with {', '.join(aliases)}"
+        if found.holder is not None and found.holder not in (found.old, found.own):
+            verdict, reason = Verdict.FORCE, f"{step.target.short} is another collection by now; rename that first"
+        elif found.is_done and own is not None and own.verdict is Verdict.FORCE:
+            verdict, reason = Verdict.FORCE, f"{step.target.short} has its name, and is not as this run left it"
+        return Remnant(kind=Kind.PREDECESSOR, name=name, verdict=verdict, reason=reason, ref=step.temporary)
 
     # -- databases and the dump -------------------------------------------------------------------------------------
 
@@ -357,6 +416,13 @@ class Rollback:
                 self._tell(f"waiting {left_s:.0f} s for a creation of {step.target.short} that may be under way")
                 self._clock.sleep(min(left_s, 2.0))
 
+    def _wait_for_renames(self) -> None:
+        """A run that was killed in a rename: it may still come about."""
+        for step in self._predecessors.asked():
+            while (left_s := self._patiently(partial(self._predecessors.unsettled_s, step))) > 0:
+                self._tell(f"waiting {left_s:.0f} s for a rename of {step.target.short} that may be under way")
+                self._clock.sleep(min(left_s, 2.0))
+
     def _unsettled_s(self) -> float:
         """How long an import request whose reply was lost may still turn up as a job."""
         left = [0.0]
@@ -409,6 +475,8 @@ class Rollback:
                 endings[remnant] = self._end(remnant, failed.get(remnant, ""))
             elif remnant.kind is Kind.DUMP and (failure := self._attempt(self._give_up_claim, remnant)):
                 endings[remnant] = Ending(remnant=remnant, fate=Fate.FAILED, message=failure)
+            if remnant.kind is Kind.PREDECESSOR and endings[remnant].fate is Fate.FAILED:
+                failed |= dict.fromkeys(_successors(remnant, going), "what it replaced has not got its name back")
             on_end(endings[remnant])
         if is_rolled_back(endings.values()):
             self._journal.add("", StepEvent.ROLLED_BACK)
@@ -418,7 +486,8 @@ class Rollback:
         if remnant.kind is Kind.DATABASE and (names := self._left_in(remnant.name)):
             return Ending(remnant=remnant, fate=Fate.LEFT_ALONE, message=f"it still holds {_listed(names)}")
         failure = failure or self._attempt(self._remove, remnant)
-        return Ending(remnant=remnant, fate=Fate.FAILED if failure else Fate.REMOVED, message=failure)
+        done = Fate.RESTORED if remnant.kind is Kind.PREDECESSOR else Fate.REMOVED
+        return Ending(remnant=remnant, fate=Fate.FAILED if failure else done, message=failure)
 
     def _attempt(self, call: Callable[[Remnant], None], remnant: Remnant) -> str:
         """What it failed of, if it did."""
@@ -431,10 +500,19 @@ class Rollback:
         return ""
 
     def _drop_aliases(self, remnant: Remnant) -> None:
-        for alias in remnant.aliases:
-            if remnant.ref is not None:
-                self._lease.require_held(remnant.ref)
-                self._target.drop_alias(remnant.ref, alias)
+        """A moved alias goes back where it was; it is on one collection or the other at any moment."""
+        if remnant.ref is None or remnant.kind is not Kind.COLLECTION:
+            return
+        found = self._find(self._predecessors.place(remnant.ref))
+        if found is None or found.collection_id != remnant.collection_id:
+            return
+        returns = self._returns(remnant.ref, found)
+        for alias in found.aliases:
+            self._lease.require_held(remnant.ref)
+            if alias in returns:
+                self._target.alter_alias(returns[alias], alias)
+            elif alias in remnant.aliases:
+                self._target.drop_alias(found.ref, alias)
 
     def _remove(self, remnant: Remnant) -> None:
         """Drop it, and note that once it is seen: what stands there later is not the run's."""
@@ -444,10 +522,16 @@ class Rollback:
             if (share := DumpShare.find(self._staging, self._run)) is not None:
                 share.remove(self._staging)
             return
+        if remnant.kind is Kind.PREDECESSOR:
+            for step in self._predecessors.asked():
+                if step.temporary == remnant.ref:
+                    self._predecessors.restore(step)
+            return
         if remnant.ref is not None:
             self._lease.require_held(remnant.ref)
-            self._require_unchanged(remnant.ref, remnant.collection_id)
-            self._target.drop_collection(remnant.ref)
+            place = self._predecessors.place(remnant.ref)
+            self._require_unchanged(place, remnant.collection_id)
+            self._target.drop_collection(place)
         else:
             self._target.drop_database(remnant.name)
         self._journal.note(_removal_key(remnant.kind, str(remnant.ref or remnant.name)), {"removed": True})
@@ -477,7 +561,13 @@ _UNTOUCHED = {
     Verdict.KEEP: Fate.KEPT,
     Verdict.FORCE: Fate.LEFT_ALONE,
     Verdict.REMOVE: Fate.LEFT_ALONE,
+    Verdict.RESTORE: Fate.LEFT_ALONE,
 }
+
+
+def _successors(predecessor: Remnant, remnants: Iterable[Remnant]) -> list[Remnant]:
+    """The run's collections that replaced it: both are known by the name under which these were built."""
+    return [each for each in remnants if each.kind is Kind.COLLECTION and each.ref == predecessor.ref]
 
 
 def _removal_key(kind: Kind, name: str) -> str:

@@ -21,6 +21,7 @@ from migrator.planning.plan import Action, Plan, plan_from_plain, plan_to_plain
 from migrator.running.events import StepState
 from migrator.running.journal import Journal, JournalEntry, StepEvent
 from migrator.spec.loaded import LoadedPlan
+from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.create_collection import noted_id
 from migrator.steps.dump_meta import frozen_dump
 from migrator.steps.import_segments import imported_rows
@@ -29,6 +30,7 @@ from migrator.steps.verify_collection import VerifyCollection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from migrator.model.collection import CollectionRef
     from migrator.planning.plan import PlannedCollection
     from migrator.ports.clock import Clock
 
@@ -69,6 +71,11 @@ class Run:
     def was_started(self, journal: Journal) -> bool:
         """Whether any step was ever begun."""
         return any(journal.was_started(step.key) or journal.times_renewed(step.key) for step in self.plan.steps)
+
+    def lease_targets(self) -> list[CollectionRef]:
+        """The collections at the target that it needs for itself, by every name they have meanwhile."""
+        todo = [each for each in self.plan.collections if each.action is Action.MIGRATE]
+        return sorted({ref for each in todo for ref in (each.target, each.built_as)})
 
     def steps_of(self, planned: PlannedCollection) -> list[str]:
         """The keys of the steps that belong to one mapped collection."""
@@ -348,7 +355,7 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         return None
     if journal.rollback() is not None:
         return None
-    created = noted_id(journal, planned.target)
+    created = noted_id(journal, planned.built_as)
     dump = frozen_dump(journal, planned.source)
     if created is None:
         return None
@@ -361,7 +368,12 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         rows_at_cut=tuple(sorted(dump.rows_at_cut.items())),
         held_still=dump.held_still,
         verified=any(key.startswith(f"{VerifyCollection.kind}:") for key in run.steps_of(planned)),
-        dump=run.plan.dump,
-        rows=imported_rows(journal, planned.target),
+        dump="" if _deleted_its_dump(run, journal) else run.plan.dump,
+        rows=imported_rows(journal, planned.built_as),
         run_id=run.run_id,
+        partitions=tuple(partition.name for partition in dump.collection.partitions),
     )
+
+
+def _deleted_its_dump(run: Run, journal: Journal) -> bool:
+    return any(isinstance(step, CleanStaging) and journal.is_finished(step.key) for step in run.plan.steps)

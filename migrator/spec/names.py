@@ -69,6 +69,17 @@ def parse_name(text: str) -> CollectionRef:
     return ref
 
 
+def parse_partition(text: str) -> str:
+    """Return `text` when it can be a partition's name, or a glob of some.
+
+    Raises:
+        Fault: It can match no name that Milvus allows.
+    """
+    if not (_PATTERN if _GLOB.search(text) else _NAME).fullmatch(text):
+        raise Fault("is not a partition name or pattern that Milvus allows", _PATTERN_HINT)
+    return text
+
+
 def parse_alias(text: str) -> str:
     """Return `text` when it can be an alias.
 

@@ -16,7 +16,7 @@ from migrator.spec.document import (
     LoadWhen,
 )
 from migrator.spec.fault import Fault
-from migrator.spec.names import NamePattern, parse_alias, parse_name, parse_pattern
+from migrator.spec.names import NamePattern, parse_alias, parse_name, parse_partition, parse_pattern
 from migrator.spec.parts import Parts, setting_path
 from migrator.spec.render import TARGET_NAMES, VARS_ONLY, check_template, render_name, render_vars
 
@@ -91,6 +91,8 @@ def _resolve(index: int, mapping: CollectionMapping, parts: Parts, report: Repor
     aliases: Aliases = mapping.aliases
     if isinstance(aliases, tuple):
         aliases = _rendered_all(setting_path(report, index, "aliases"), aliases, parse_alias, parts, report)
+    chosen = setting_path(report, index, "partitions")
+    partitions = _rendered_all(chosen, mapping.partitions, parse_partition, parts, report)
     if source is None:
         return None
     return ResolvedMapping(
@@ -98,7 +100,7 @@ def _resolve(index: int, mapping: CollectionMapping, parts: Parts, report: Repor
         source=source,
         target=mapping.target,
         exclude=exclude,
-        partitions=mapping.partitions,
+        partitions=partitions,
         if_exists=mapping.if_exists,
         create=mapping.create,
         indexes=mapping.indexes,

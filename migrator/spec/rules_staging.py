@@ -54,6 +54,10 @@ def resolve_staging(parts: Parts, report: Report) -> ResolvedStaging | None:
     if not staging.keep and parts.target is None and report.is_intact(("target",)):
         message = "keep: false without a target: nothing would be left"
         report.add(("staging", "keep"), message, "remove keep, or name a target")
+    if not staging.keep and parts.options.verify.level == "none":
+        message = "keep: false with verify: none: the dump is deleted after a verified run only"
+        needs: list[Path] = [("options", "verify")]
+        report.add(("staging", "keep"), message, "remove keep, or set options.verify to counts", needs=needs)
     root_path = _rendered(("staging", "root_path"), staging.root_path, checked_root_path, parts, report)
     name = staging.backup_name or default_backup_name(parts.header.name)
     backup_name = _rendered(("staging", "backup_name"), name, checked_backup_name, parts, report)

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrator.spec.document import BackupSource, Cluster
-from migrator.spec.parts import setting_path
 from migrator.spec.places import is_same_store
 from migrator.spec.report import value_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migrator.spec.document import CollectionMapping, Storage
+    from migrator.spec.document import Storage
     from migrator.spec.parts import Parts
     from migrator.spec.report import Report
     from migrator.spec.rules_staging import ResolvedStaging
@@ -41,8 +40,6 @@ def check_supported(parts: Parts, staging: ResolvedStaging | None, report: Repor
 def _gaps(parts: Parts, staging: ResolvedStaging | None, report: Report) -> Iterator[_Gap]:
     yield from _cluster_gaps(parts, report)
     yield from _staging_gaps(parts, staging, report)
-    for index, mapping in parts.mappings.items():
-        yield from _mapping_gaps(index, mapping, report)
     yield from _option_gaps(parts)
 
 
@@ -68,28 +65,12 @@ def _storage_gaps(path: Path, storage: Storage) -> Iterator[_Gap]:
 
 
 def _staging_gaps(parts: Parts, staging: ResolvedStaging | None, report: Report) -> Iterator[_Gap]:
-    if not parts.staging.keep:
-        yield _Gap(("staging", "keep"), "keep: false", "remove keep; delete the dump by hand when done")
     if staging is None or parts.target is None or not report.has(("staging", "storage")):
         return
     yield from _storage_gaps(("staging", "storage"), staging.storage)
     if not is_same_store(staging.storage, parts.target.storage):
         what = "a staging storage other than the target's bucket"
         yield _Gap(("staging", "storage"), what, "remove staging.storage")
-
-
-def _mapping_gaps(index: int, mapping: CollectionMapping, report: Report) -> Iterator[_Gap]:
-    def place(key: str) -> Path:
-        return setting_path(report, index, key)
-
-    if mapping.if_exists == "replace":
-        yield _Gap(place("if_exists"), "if_exists: replace", "use fail or skip")
-    if mapping.indexes != "rebuild":
-        yield _Gap(place("indexes"), "indexes other than rebuild", "remove indexes")
-    if mapping.aliases != "copy":
-        yield _Gap(place("aliases"), "aliases other than copy", "remove aliases")
-    if mapping.partitions != ("*",):
-        yield _Gap(place("partitions"), "a choice of partitions", "remove partitions")
 
 
 def _option_gaps(parts: Parts) -> Iterator[_Gap]:

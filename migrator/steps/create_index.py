@@ -59,7 +59,7 @@ class CreateIndex(Step):
         for index in self.indexes:
             if index.name not in there:
                 ctx.target.create_index(self.target, index)
-            elif sorted(there[index.name].params) != sorted(index.params):
+            elif not index.is_like(there[index.name]):
                 raise SchemaDiffers(
                     f"{self.target.short} has an index {index.name!r} with other parameters than the plan's",
                     hint="drop that index at the target, then run migrator apply --resume",

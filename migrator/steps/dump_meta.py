@@ -80,12 +80,16 @@ def require_same_schema(planned: Collection, found: Collection) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DumpMeta(Step):
-    """Freeze what `planned` is now: description, cut, live segments and their binlogs under `source_root`."""
+    """Freeze what `planned` is now: description, cut, live segments and their binlogs under `source_root`.
+
+    Where `partitions` are named, no others are frozen: to all later steps the collection has only those.
+    """
 
     kind: ClassVar[str] = "dump_meta"
     planned: Collection
     source_root: str
     may_flush: bool = True
+    partitions: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -94,7 +98,11 @@ class DumpMeta(Step):
 
     def describe(self) -> str:
         """What it does, in a few words."""
-        return f"describe {self.planned.ref.short} and freeze the listing of its segments"
+        whose = f"those of {', '.join(self.partitions[:3])}{' …' if len(self.partitions) > 3 else ''}"
+        return (
+            f"describe {self.planned.ref.short} and freeze the listing of its segments"
+            f"{', ' + whose if self.partitions else ''}"
+        )
 
     def probe(self, ctx: ReadContext) -> Evidence:
         """Frozen once noted."""
@@ -107,9 +115,9 @@ class DumpMeta(Step):
         """
         self._describe(ctx)
         cut, segments = self._settled_listing(ctx)
-        found = self._describe(ctx)  # once more: a partition may have come with the last flush
+        found = self._chosen(self._describe(ctx))  # once more: a partition may have come with the last flush
         rows_at_cut = count_partitions(ctx.source, found) if self.may_flush else {}
-        live = [segment for segment in segments if segment.num_rows > 0]
+        live = [segment for segment in self._of_chosen(segments) if segment.num_rows > 0]
         ctx.ledger.freeze(found.collection_id, live, self._binlogs(ctx, {s.segment_id for s in live}))
         self._require_complete(ctx)
         self._require_nothing_lost(ctx)
@@ -125,6 +133,13 @@ class DumpMeta(Step):
         self.note(ctx, frozen=to_plain(frozen))
         totals = ctx.ledger.totals(found.collection_id)
         return Outcome(rows=totals.rows, objects=totals.objects, size_bytes=totals.size_bytes)
+
+    def _chosen(self, found: Collection) -> Collection:
+        return found.only(self.partitions) if self.partitions else found
+
+    def _of_chosen(self, segments: Iterable[Segment]) -> list[Segment]:
+        chosen = {partition.partition_id for partition in self._chosen(self.planned).partitions}
+        return [segment for segment in segments if not self.partitions or segment.partition_id in chosen]
 
     def _describe(self, ctx: StepContext) -> Collection:
         ref = self.planned.ref
@@ -169,7 +184,10 @@ class DumpMeta(Step):
         """What was counted just before the flush whose cut this is."""
         own = self.notes(ctx).get("counts_before")
         run = ctx.ledger.notes(FLUSH_KEY).get("counts_before")
-        return own or (run.get(str(self.planned.ref)) if isinstance(run, dict) else None)
+        counts = own or (run.get(str(self.planned.ref)) if isinstance(run, dict) else None)
+        if not self.partitions or not isinstance(counts, dict):
+            return counts
+        return {name: rows for name, rows in counts.items() if name in self.partitions}
 
     def _noted_cut(self, ctx: StepContext) -> FlushResult:
         own, run = self.notes(ctx), ctx.ledger.notes(FLUSH_KEY)
@@ -182,9 +200,12 @@ class DumpMeta(Step):
         return from_plain(FlushResult, {"cut_ts": plain["cut_ts"], "segment_ids": plain["segment_ids"] or []})
 
     def _strangers(self, cut: FlushResult, segments: tuple[Segment, ...]) -> list[int]:
-        unsettled = {s.segment_id for s in segments if s.state is not SegmentState.FLUSHED}
+        """Of partitions that do not come along, none; one that is gone may be of any."""
+        chosen = self._of_chosen(segments)
+        unsettled = {s.segment_id for s in chosen if s.state is not SegmentState.FLUSHED}
         if self.may_flush:
-            unsettled |= {s.segment_id for s in segments} ^ set(cut.segment_ids)
+            unsettled |= {s.segment_id for s in chosen} - set(cut.segment_ids)
+            unsettled |= set(cut.segment_ids) - {s.segment_id for s in segments}
         return sorted(unsettled)
 
     # -- its binlogs ------------------------------------------------------------------------------------------------

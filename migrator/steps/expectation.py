@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from migrator.ports.rows import Dump
 from migrator.steps.copy_segments import staged_key
-from migrator.steps.counting import count_named
+from migrator.steps.counting import count_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from migrator.ports.store import ObjectReader
     from migrator.steps.base import ProgressReport
     from migrator.steps.dump_meta import FrozenDump
+
+
+def find_chosen(source: MilvusReader, dump: FrozenDump) -> Collection | None:
+    """The source's collection as it is now, with no other partitions than those that came along."""
+    now = source.find_collection(dump.collection.ref)
+    if now is None or now.schema.has_partition_key:
+        return now
+    return now.only([partition.name for partition in dump.collection.partitions])
 
 
 def why_not_live(source: MilvusReader, now: Collection | None, dump: FrozenDump) -> str:
@@ -39,7 +47,7 @@ def _reasons(source: MilvusReader, now: Collection | None, dump: FrozenDump) -> 
         yield "the source was not counted at the cut"
     elif not dump.held_still:
         yield "the source moved while it was counted"
-    elif count_named(source, now.ref) != dump.rows_at_cut:
+    elif count_partitions(source, now) != dump.rows_at_cut:
         yield "the source has moved since the cut"
 
 
@@ -52,14 +60,15 @@ def why_not_readable(now: Collection) -> str:
 
 def has_moved(source: MilvusReader, dump: FrozenDump, ledger: LedgerReader) -> bool:
     """Whether the source holds other rows or segments than at the cut."""
-    ref = dump.collection.ref
-    now = source.find_collection(ref)
+    now = find_chosen(source, dump)
     if now is None or now.collection_id != dump.collection.collection_id:
         return True
-    if dump.rows_at_cut and count_named(source, ref) != dump.rows_at_cut:
+    if dump.rows_at_cut and count_partitions(source, now) != dump.rows_at_cut:
         return True
     frozen = {(each.segment.segment_id, each.segment.num_rows) for each in ledger.segments(now.collection_id)}
-    return {(each.segment_id, each.num_rows) for each in source.list_segments(ref) if each.num_rows} != frozen
+    chosen = {partition.partition_id for partition in now.partitions}
+    live = (each for each in source.list_segments(now.ref) if each.num_rows and each.partition_id in chosen)
+    return {(each.segment_id, each.num_rows) for each in live} != frozen
 
 
 def open_dump(

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 
 def load_and_wait(
-    ctx: StepContext, target: CollectionRef, *, partitions: tuple[str, ...] = (), replica_number: int = 1
+    ctx: StepContext,
+    target: CollectionRef,
+    *,
+    partitions: tuple[str, ...] = (),
+    replica_number: int = 1,
+    resource_groups: tuple[str, ...] = (),
 ) -> None:
     """Load and return once the query nodes hold it."""
-    ctx.target.load(target, partitions=partitions, replica_number=replica_number)
+    ctx.target.load(target, partitions=partitions, replica_number=replica_number, resource_groups=resource_groups)
 
     def look(_: float) -> Look:
         if ctx.target.load_state(target) is LoadState.LOADED:
@@ -30,12 +35,13 @@ def load_and_wait(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadCollection(Step):
-    """Load `target`: the named `partitions`, or all where none is named."""
+    """Load `target`: the named `partitions`, or all where none is named; likewise on the default resource group."""
 
     kind: ClassVar[str] = "load_collection"
     target: CollectionRef
     partitions: tuple[str, ...] = ()
     replica_number: int = 1
+    resource_groups: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -46,7 +52,8 @@ class LoadCollection(Step):
         """What it does, in a few words."""
         part = f", {len(self.partitions)} partitions of it" if self.partitions else ""
         replicas = f", {self.replica_number} replicas" if self.replica_number > 1 else ""
-        return f"load {self.target.short}{part}{replicas}"
+        groups = f", in {', '.join(self.resource_groups)}" if self.resource_groups else ""
+        return f"load {self.target.short}{part}{replicas}{groups}"
 
     def probe(self, ctx: ReadContext) -> Evidence:
         """Loaded, or not."""
@@ -55,5 +62,11 @@ class LoadCollection(Step):
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Ask for it and wait."""
         require_own(ctx, self.target)
-        load_and_wait(ctx, self.target, partitions=self.partitions, replica_number=self.replica_number)
+        load_and_wait(
+            ctx,
+            self.target,
+            partitions=self.partitions,
+            replica_number=self.replica_number,
+            resource_groups=self.resource_groups,
+        )
         return Outcome()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.copy_segments import CopySegments
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase
@@ -12,6 +13,7 @@ from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import Flush
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
+from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import SealDump
 from migrator.steps.switch_alias import SwitchAlias
 from migrator.steps.verify_collection import VerifyCollection
@@ -30,5 +32,7 @@ STEP_KINDS: dict[str, type[Step]] = {
     CreateIndex.kind: CreateIndex,
     LoadCollection.kind: LoadCollection,
     VerifyCollection.kind: VerifyCollection,
+    RetirePredecessor.kind: RetirePredecessor,
     SwitchAlias.kind: SwitchAlias,
+    CleanStaging.kind: CleanStaging,
 }

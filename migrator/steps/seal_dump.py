@@ -52,6 +52,28 @@ def rewrite_level_files(store: ObjectStore, dump_prefix: str) -> None:
         store.write_stream(key, _in_parts(parts), multipart=True, part_size=_PART_BYTES)
 
 
+def delist(store: ObjectStore, dump_prefix: str, collection_ids: frozenset[int]) -> None:
+    """Take collections out of the meta files; a dump that lists no others loses them all, `full_meta.json` first."""
+    key = full_meta_key(dump_prefix)
+    entries = _find_entries(store, dump_prefix) or []
+    kept = [entry for entry in entries if entry["collection_id"] not in collection_ids]
+    if not kept:
+        store.delete([key])
+        store.delete(level_keys(dump_prefix))
+        return
+    if len(kept) < len(entries):
+        full = {
+            **json.loads(store.read(key)),
+            "size": sum(entry.get("size", 0) for entry in kept),
+            "database_backups": [
+                fmt.database_entry(name) for name in sorted({entry.get("db_name", "default") for entry in kept})
+            ],
+            "collection_backups": kept,
+        }
+        store.write(key, fmt.encode(full).encode())
+    rewrite_level_files(store, dump_prefix)
+
+
 def _find_entries(store: ObjectReader, dump_prefix: str) -> list[dict[str, Any]] | None:
     key = full_meta_key(dump_prefix)
     if store.find_object(key) is None:

@@ -99,8 +99,15 @@ class Searcher:
     def _search(
         self, milvus: MilvusReader, side: Collection, field: FieldSchema, index: Index, vectors: list[bytes]
     ) -> Sequence[Sequence[Hit]]:
+        compared = () if side.schema.has_partition_key else [each.name for each in self.source_is.partitions]
         return milvus.search(
-            side.ref, field, vectors, metric_type=index.metric_type, params=search_params(index), limit=TOP_K
+            side.ref,
+            field,
+            vectors,
+            metric_type=index.metric_type,
+            params=search_params(index),
+            limit=TOP_K,
+            partitions=compared,
         )
 
 

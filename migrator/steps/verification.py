@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from migrator.errors import BinlogUnreadable, MilvusRefused, ObjectMissing
+from migrator.model.collection import DEFAULT_PARTITION
 from migrator.model.difference import KEPT, ROW_KINDS, Difference, DifferenceKind, Differences
 from migrator.model.rows import Sample
 from migrator.steps.comparing import Compared, RowComparison, unequal_copies
@@ -207,6 +208,7 @@ class Verification:
         searched = self._refusal_or_overlaps(source, compared) if basis is Basis.SOURCE else ()
         overlaps = () if isinstance(searched, str) else searched
         found = compared.differences.plus(filter(None, (overlap.difference() for overlap in overlaps)))
+        found = found.plus(self._strangers())
         found = found.plus(self._unexplained(source, compared, self._expected(basis)))
         said = (searched,) if isinstance(searched, str) else map(str, overlaps)
         remarks = (*self._remarks(compared), *said)
@@ -218,6 +220,13 @@ class Verification:
         if basis is Basis.SOURCE:
             return sum(self.live_counts.get(partition, 0) for partition in wanted)
         return self.expected_rows if wanted == (WHOLE,) or set(self.shape.partitions) == set(wanted) else None
+
+    def _strangers(self) -> Iterator[Difference]:
+        """Rows in the partition that every target has, where it was not to come along."""
+        for name, rows in self.target_counts.items():
+            if name == DEFAULT_PARTITION and rows and name not in self.shape.partitions:
+                told = f"{rows:,} at the target"
+                yield Difference(kind=DifferenceKind.COUNT, partition=name, source="none at the source", target=told)
 
     def _unexplained(self, source: RowSource, compared: Compared, rows: int | None) -> Iterator[Difference]:
         """Counts that differ by something else than the keys do: some are there more than once, at one side."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from migrator.errors import SourceMoved, VerificationFailed
 from migrator.model.codec import from_plain, to_plain
-from migrator.model.collection import Collection, CollectionRef, Index, LoadState
+from migrator.model.collection import DEFAULT_PARTITION, Collection, CollectionRef, Index, LoadState
 from migrator.model.difference import Difference, DifferenceKind
 from migrator.model.shape import Shape
 from migrator.steps.base import Evidence, Outcome, Step
@@ -18,13 +18,12 @@ from migrator.steps.counting import (
     WHOLE,
     PartitionCount,
     compare_counts,
-    count_named,
     count_partitions,
     difference,
 )
 from migrator.steps.create_collection import CreateCollection, require_own
 from migrator.steps.dump_meta import FrozenDump, frozen_dump
-from migrator.steps.expectation import has_moved, open_dump, why_not_live
+from migrator.steps.expectation import find_chosen, has_moved, open_dump, why_not_live
 from migrator.steps.import_segments import imported_rows
 from migrator.steps.load_collection import load_and_wait
 from migrator.steps.milvus_rows import MilvusRows
@@ -100,7 +99,8 @@ class VerifyCollection(Step):
         found = require_own(ctx, self.target)
         with self._loaded_source(ctx) as loaded_by_us, self._queryable(ctx, found) as loaded:
             at_target = count_partitions(ctx.target, loaded) if loaded else {}
-            counts = compare_counts(frozen_dump(ctx.ledger, self.source).rows_at_cut, at_target)
+            dump = frozen_dump(ctx.ledger, self.source)
+            counts = compare_counts(dump.rows_at_cut, _comparable(dump, at_target))
             imported = imported_rows(ctx.ledger, self.target)
             self.note(ctx, imported_rows=imported, counts=to_plain(counts), target_collection_id=found.collection_id)
             if self.depth.level.looks_at_rows:
@@ -128,7 +128,7 @@ class VerifyCollection(Step):
         said = difference(counts, self.source, self.target)
         if not said:
             return
-        now = ctx.source.find_collection(self.source)
+        now = find_chosen(ctx.source, frozen_dump(ctx.ledger, self.source))
         then = {count.partition: count.source_rows for count in counts if count.source_rows is not None}
         if now is None or count_partitions(ctx.source, now) != then:
             raise SourceMoved(
@@ -164,7 +164,7 @@ class VerifyCollection(Step):
     def _verification(
         self, ctx: StepContext, dump: FrozenDump, found: Collection, at_target: Mapping[str, int], *, loaded_by_us: bool
     ) -> Verification:
-        now = ctx.source.find_collection(self.source)
+        now = find_chosen(ctx.source, dump)
         why_not = "" if loaded_by_us else why_not_live(ctx.source, now, dump)
         noted = self.notes(ctx).get("compared")
         return Verification(
@@ -178,7 +178,7 @@ class VerifyCollection(Step):
             why_no_dump=ctx.dump_reader.missing,
             has_moved=lambda: has_moved(ctx.source, dump, ctx.ledger),
             expected_rows=imported_rows(ctx.ledger, self.target),
-            live_counts={} if why_not else count_named(ctx.source, self.source),
+            live_counts=count_partitions(ctx.source, now) if now and not why_not else {},
             target_counts=at_target,
             check=routing_check(ctx.target, found, self.depth),
             searcher=Searcher(source=ctx.source, target=ctx.target, source_is=now, target_is=found) if now else None,
@@ -274,6 +274,13 @@ def _count_differences(dump: FrozenDump, counts: tuple[PartitionCount, ...]) -> 
                 source=f"{count.source_rows:,} at the source",
                 target=f"{count.target_rows:,} at the target",
             )
+
+
+def _comparable(dump: FrozenDump, at_target: Mapping[str, int]) -> Mapping[str, int]:
+    """Without the `_default` that every target has and that stays empty where the source's does not come along."""
+    if dump.collection.partitions and all(each.name != DEFAULT_PARTITION for each in dump.collection.partitions):
+        return {name: rows for name, rows in at_target.items() if (name, rows) != (DEFAULT_PARTITION, 0)}
+    return at_target
 
 
 def _verdict(

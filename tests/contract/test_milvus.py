@@ -10,10 +10,13 @@ import pytest
 
 from migrator.errors import MilvusRefused
 from migrator.model.collection import (
+    DEFAULT_RESOURCE_GROUP,
     CollectionRef,
     ConsistencyLevel,
     Index,
+    KeyValues,
     LoadState,
+    ResourceGroup,
 )
 from migrator.model.import_job import ImportState, ImportTag
 from migrator.model.segment import LogKind, Segment, SegmentState
@@ -265,6 +268,57 @@ def test_an_alias_is_taken_from_its_collection_only(subject: Subject) -> None:
         assert subject.find(ref).aliases == ()
 
 
+def test_an_alias_moves_to_another_collection_and_again_without_harm(subject: Subject) -> None:
+    ref, other = subject.create(), subject.create()
+    alias = CollectionRef(ref.database, f"{ref.name}_alias")
+    with pytest.raises(MilvusRefused):
+        subject.milvus.alter_alias(ref, alias.name)
+    assert subject.milvus.find_alias(alias) is None
+    subject.milvus.create_alias(ref, alias.name)
+    assert subject.milvus.find_alias(alias) == ref.name
+    assert subject.milvus.find_alias(ref) is None
+    for _ in range(2):
+        subject.milvus.alter_alias(other, alias.name)
+        assert subject.milvus.find_alias(alias) == other.name
+    assert (subject.find(ref).aliases, subject.find(other).aliases) == ((), (alias.name,))
+
+
+def test_no_alias_has_the_name_of_a_collection(subject: Subject) -> None:
+    ref, other = subject.create(), subject.create()
+    for give in (subject.milvus.create_alias, subject.milvus.alter_alias):
+        with pytest.raises(MilvusRefused):
+            give(ref, other.name)
+
+
+def test_a_load_without_the_nodes_for_it_is_refused_at_once(subject: Subject) -> None:
+    """So many replicas as nodes, in a group that is there."""
+    ref = subject.create()
+    subject.milvus.create_index(ref, an_index())
+    assert subject.milvus.list_resource_groups() == (ResourceGroup(DEFAULT_RESOURCE_GROUP, 1),)
+    for replicas, groups in ((2, ()), (1, ("nowhere",))):
+        with pytest.raises(MilvusRefused):
+            subject.milvus.load(ref, partitions=(), replica_number=replicas, resource_groups=groups)
+    subject.milvus.load(ref, partitions=(), replica_number=1, resource_groups=(DEFAULT_RESOURCE_GROUP,))
+    subject.until(lambda: subject.milvus.load_state(ref) is LoadState.LOADED)
+    assert subject.find(ref).resource_groups == (DEFAULT_RESOURCE_GROUP,)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        (("index_type", "AUTOINDEX"), ("metric_type", "COSINE")),
+        (("index_type", "IVF_FLAT"), ("metric_type", "L2"), ("params", '{"nlist": 16}')),
+        (("index_type", "HNSW"), ("metric_type", "IP"), ("params", '{"M": 8, "efConstruction": 64}')),
+    ],
+    ids=lambda params: params[0][1],
+)
+def test_an_index_is_told_as_it_was_asked_for(subject: Subject, params: KeyValues) -> None:
+    ref = subject.create()
+    index = an_index(params=params)
+    subject.milvus.create_index(ref, index)
+    assert index.is_like(subject.find(ref).indexes[0])
+
+
 def test_a_collection_is_dropped_by_its_name_and_again_without_harm(subject: Subject) -> None:
     ref = subject.create()
     subject.milvus.create_alias(ref, f"{ref.name}_live")
@@ -296,6 +350,76 @@ def test_a_name_is_given_once(subject: Subject) -> None:
             subject.milvus.create_alias(other, name)
     with pytest.raises(MilvusRefused):
         subject.request(CollectionRef("default", alias), a_schema())
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("database", ["default", "other"])
+def test_a_renamed_collection_is_all_it_was(subject: Subject, database: str) -> None:
+    """Loaded, with growing rows and an alias; it takes new rows at once, and its old name is free at once."""
+    if database == "other":
+        database = f"d_{secrets.token_hex(6)}"
+        subject.milvus.create_database(database)
+    ref = CollectionRef(database, f"c_{secrets.token_hex(6)}")
+    new = replace(ref, name=f"{ref.name}_renamed")
+    subject.request(ref, a_schema())
+    subject.milvus.create_partition(ref, "old")
+    subject.insert(ref, some_rows(3), "old")
+    subject.flush(ref)
+    subject.milvus.create_index(ref, an_index())
+    subject.load(ref)
+    subject.insert(ref, some_rows(2, start=10))
+    subject.milvus.create_alias(ref, f"{ref.name}_live")
+    before = subject.find(ref)
+    subject.milvus.rename_collection(ref, new.name)
+    assert subject.milvus.find_collection(ref) is None
+    assert subject.find(new) == replace(before, ref=new)
+    assert subject.milvus.count_rows(new) == 5
+    subject.insert(new, some_rows(1, start=20))
+    assert subject.milvus.count_rows(new) == 6
+    assert subject.milvus.count_rows(replace(ref, name=f"{ref.name}_live")) == 6
+    subject.request(ref, a_schema())
+    assert subject.find(ref).collection_id != before.collection_id
+    assert subject.milvus.list_segments(ref) == ()
+
+
+def test_a_name_that_is_taken_is_given_to_no_other(subject: Subject) -> None:
+    ref, other = subject.create(), subject.create()
+    alias = CollectionRef("default", f"{other.name}_live")
+    subject.milvus.create_alias(other, alias.name)
+    for name in (other.name, alias.name, ref.name):
+        with pytest.raises(MilvusRefused, match="duplicated new collection name"):
+            subject.milvus.rename_collection(ref, name)
+    for old in (alias, CollectionRef("default", "nobody")):
+        with pytest.raises(MilvusRefused):
+            subject.milvus.rename_collection(old, "somebody")
+    assert subject.find(ref).collection_id != subject.find(other).collection_id
+
+
+def test_an_alias_is_moved_in_one_act_and_again_without_harm(subject: Subject) -> None:
+    ref, other = subject.create(), subject.create()
+    alias = f"{ref.name}_live"
+    with pytest.raises(MilvusRefused):
+        subject.milvus.alter_alias(ref, alias)
+    subject.milvus.create_alias(ref, alias)
+    for _ in range(2):
+        subject.milvus.alter_alias(other, alias)
+        assert (subject.find(ref).aliases, subject.find(other).aliases) == ((), (alias,))
+
+
+def test_an_import_into_a_collection_that_is_renamed_meanwhile(subject: Subject, filled: CollectionRef) -> None:
+    """The job goes on with the collection, and is listed."""
+    ref, batch = subject.create(), subject.batch(filled)
+    tag = ImportTag(run_id="run-1", batch_key=f"import:{ref}:0001", attempt=1)
+    job_id = subject.milvus.start_import(ref, batch, end_ts=subject.milvus.allocate_timestamp(), tag=tag)
+    new = replace(ref, name=f"{ref.name}_renamed")
+    subject.milvus.rename_collection(ref, new.name)
+    subject.until(lambda: subject.get_job(job_id).state in {ImportState.COMPLETED, ImportState.FAILED})
+    job = subject.get_job(job_id)
+    assert (job.state, job.rows) == (ImportState.COMPLETED, 4)
+    assert subject.count(new) == 4
+    assert job_id in {job.job_id for job in subject.milvus.list_import_jobs(new) if job.has_tag(tag)}
 
 
 # -- imports ----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Every kind of step: killed at every point, resumed, done twice, with one effect.
 
 A whole migration on memory adapters is the scenario of all of them: two collections, in two databases, one of them
-loaded, with partitions, growing rows, fresh deletes and an alias.
+loaded, with partitions, growing rows, fresh deletes and an alias. Another one, that deletes its dump, is in
+`test_steps_of_words.py`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from migrator.model.segment import LogKind
 from migrator.planning.planner import make_plan
 from migrator.running.clock import StopSignal
 from migrator.running.executor import Executor
+from migrator.running.journal import StepEvent
 from migrator.running.refresh import refresh
 from migrator.running.retry import RetryPolicy
 from migrator.steps.base import Evidence, StepContext
+from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.registry import STEP_KINDS
 from tests.support.builders import (
     BOOKS,
@@ -95,12 +98,18 @@ class World:
 
     @classmethod
     def make(
-        cls, folder: Path, pair: Pair | None = None, *, collections: str = COLLECTIONS, mode: str = "auto"
+        cls,
+        folder: Path,
+        pair: Pair | None = None,
+        *,
+        collections: str = COLLECTIONS,
+        mode: str = "auto",
+        more: str = "",
     ) -> World:
         """Plan the migration of what `a_source` holds."""
         pair = pair or a_source()
         folder.mkdir(exist_ok=True)
-        loaded = a_loaded_plan(folder, collections=collections, more=OPTIONS % mode)
+        loaded = a_loaded_plan(folder, collections=collections, more=OPTIONS % mode + more)
         return cls(pair, make_plan(loaded, refresh(loaded, pair.readers(), ())), folder)
 
     def context(self, journal: MortalJournal, workers: ThreadPoolExecutor, fate: Fate) -> StepContext:
@@ -207,13 +216,21 @@ class Undisturbed:
     make_pair: Callable[[], Pair]
 
     @classmethod
-    def record(cls, folder: Path, make_pair: Callable[[], Pair], *, collections: str = COLLECTIONS) -> Undisturbed:
+    def record(
+        cls,
+        folder: Path,
+        make_pair: Callable[[], Pair],
+        *,
+        collections: str = COLLECTIONS,
+        more: str = "",
+        state_of: Callable[[Pair], dict[str, object]] = end_state,
+    ) -> Undisturbed:
         """Let it happen once."""
-        world, fate = World.make(folder, make_pair(), collections=collections), Fate()
+        world, fate = World.make(folder, make_pair(), collections=collections, more=more), Fate()
         MortalJournal(world.folder / "journal.db", world.pair.clock, fate).close()
         empty_journal = (world.folder / "journal.db").read_bytes()
         world.require_done(fate)
-        return cls(world.plan, tuple(fate.points), end_state(world.pair), empty_journal, make_pair)
+        return cls(world.plan, tuple(fate.points), state_of(world.pair), empty_journal, make_pair)
 
     def world(self, folder: Path) -> World:
         """The same world anew: ids come from the clock, so the plan fits it; making a journal costs more than a run."""
@@ -235,9 +252,10 @@ def strikes(undisturbed: Undisturbed, kind: str) -> list[int]:
 # -- the migration by itself ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", STEP_KINDS)
-def test_the_scenario_has_every_kind_of_step(kind: str, undisturbed: Undisturbed) -> None:
-    assert strikes(undisturbed, kind), f"give the scenario of this file a step of kind {kind}"
+@pytest.mark.parametrize("kind", sorted(STEP_KINDS.keys() - {CleanStaging.kind}))
+def test_the_scenarios_have_every_kind_of_step(kind: str, undisturbed: Undisturbed, replaced: Undisturbed) -> None:
+    found = strikes(undisturbed, kind) or strikes(replaced, kind)
+    assert found, f"give a scenario of this file a step of kind {kind}"
 
 
 def test_the_migration_brings_all_of_it_along(undisturbed: Undisturbed, tmp_path: Path) -> None:
@@ -506,6 +524,93 @@ def test_a_source_that_never_holds_still_ends_the_attempt_and_may_be_resumed(tmp
     world.require_done(Fate())
     assert rows_of(pair.target, BOOKS) == rows_of(pair.source, BOOKS)
     assert dumped_files(pair) == live_files(pair)
+
+
+# -- in place of another one -------------------------------------------------------------------------------------------
+
+
+def a_replacing_pair() -> Pair:
+    """Books at both sides; those of the target are loaded, still grow, and have two aliases."""
+    pair = Pair()
+    fill(pair, rows=4)
+    pair.source.create_alias(BOOKS, "library")
+    create(pair.target)
+    pair.target.insert(BOOKS, some_rows(3, start=100))
+    pair.target.create_index(BOOKS, an_index())
+    load(pair.target, pair.clock)
+    pair.target.insert(BOOKS, some_rows(2, start=200))
+    for alias in ("shelf", "stock"):
+        pair.target.create_alias(BOOKS, alias)
+    return pair
+
+
+REPLACING = "[{source: books, if_exists: replace}]"
+
+
+@pytest.fixture(scope="module")
+def replaced(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return Undisturbed.record(tmp_path_factory.mktemp("replaced"), a_replacing_pair, collections=REPLACING)
+
+
+def test_a_replacement_takes_name_and_aliases_and_the_old_one_is_kept(tmp_path: Path) -> None:
+    pair = a_replacing_pair()
+    old = pair.target.find_collection(BOOKS)
+    assert old is not None
+    World.make(tmp_path, pair, collections=REPLACING).require_done(Fate())
+    kept_as = CollectionRef("default", f"books_retired_{old.collection_id}")
+    assert pair.target.list_collections("default") == ("books", kept_as.name)
+    assert pair.target.find_collection(kept_as) == replace(old, ref=kept_as, aliases=())
+    assert pair.target.count_rows(kept_as) == 5
+    assert rows_of(pair.target, BOOKS) == rows_of(pair.source, BOOKS)
+    found = pair.target.find_collection(BOOKS)
+    assert found is not None
+    assert found.aliases == ("library", "shelf", "stock")
+    assert found.load_state is LoadState.LOADED
+
+
+def test_a_replacement_whose_every_step_is_done_twice_is_the_same(replaced: Undisturbed, tmp_path: Path) -> None:
+    world = replaced.world(tmp_path)
+    journal = MortalJournal(world.folder / "journal.db", world.pair.clock, Fate())
+    try:
+        with ThreadPoolExecutor(1) as workers:
+            ctx = world.context(journal, workers, Fate())
+            for step in world.plan.steps:
+                again(step, ctx)
+                again(step, ctx)
+                journal.add(step.key, StepEvent.FINISHED)
+    finally:
+        journal.close()
+    assert end_state(world.pair) == replaced.state
+
+
+@pytest.mark.parametrize("kind", STEP_KINDS)
+def test_a_replacement_killed_at_any_point_ends_as_if_it_had_not_been(
+    kind: str, replaced: Undisturbed, tmp_path: Path
+) -> None:
+    for number in strikes(replaced, kind):
+        world = replaced.world(tmp_path / str(number))
+        assert world.attempt(Fate(strike_at=number)) is None
+        world.require_done(Fate())
+        assert end_state(world.pair) == replaced.state, replaced.points[number]
+
+
+def test_a_replacement_killed_again_and_again_ends_as_if_it_had_not_been(replaced: Undisturbed, tmp_path: Path) -> None:
+    world = replaced.world(tmp_path)
+    for number in range(MOST_ATTEMPTS):
+        if world.attempt(Fate(strike_at=number)) is not None:
+            break
+    assert end_state(world.pair) == replaced.state
+
+
+@pytest.mark.parametrize("kind", STEP_KINDS)
+def test_requests_and_replies_of_a_replacement_that_are_lost_are_made_good(
+    kind: str, replaced: Undisturbed, tmp_path: Path
+) -> None:
+    for number in strikes(replaced, kind):
+        if replaced.points[number].is_request:
+            world = replaced.world(tmp_path / str(number))
+            world.require_done(Fate(strike_at=number, lost_reply=True))
+            assert end_state(world.pair) == replaced.state, replaced.points[number]
 
 
 # -- other shapes -----------------------------------------------------------------------------------------------------

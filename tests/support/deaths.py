@@ -7,8 +7,9 @@ file. They are not listed anywhere: an attempt dies at the first point it passes
 adding it there. The program ends as the first attempt does that nothing kills. Each attempt is a process of its own,
 forked before any connection is opened, because imports take longer than most attempts live.
 
-DEATHS_SETTLE_S shortens `SETTLE_S` of `import_segments`. Without DEATHS_FILE nothing else is done, and the command
-line runs in this process: for whoever kills it himself.
+DEATHS_KINDS names the kinds of steps to die in, with commas between; what no step does has the kind `run`, `lease` or
+none. DEATHS_SETTLE_S shortens `SETTLE_S` of `import_segments`. Without DEATHS_FILE nothing else is done, and the
+command line runs in this process: for whoever kills it himself.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ class Deaths:
     """Which points were struck, and the striking."""
 
     path: Path
+    kinds: frozenset[str] | None = None
+    """To die in; None is all."""
     struck: set[Point] = field(default_factory=set)
     guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -84,7 +87,7 @@ class Deaths:
         """Die here, unless somebody has."""
         point = Point(kind, what, moment)
         with self.guard:
-            if point not in self.struck:
+            if point not in self.struck and (self.kinds is None or kind in self.kinds):
                 self._die(point)
 
     def _die(self, point: Point) -> NoReturn:
@@ -195,8 +198,10 @@ def _inheriting(submit: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _request_name(name: str, args: tuple[Any, ...], named: dict[str, Any], *, in_step: bool) -> str:
-    """Each JSON file of a dump by itself; of what no step does, each thread and way of writing by itself."""
+    """Each JSON file of a dump by itself, and each rename; of what no step does, each thread and way of writing."""
     key = args[1] if len(args) > 1 else None
+    if name == "rename_collection":
+        name = f"{name} {'away' if '_retired_' in args[2] else 'in' if '_mig_' in args[1].name else 'back'}"
     if isinstance(key, str) and key.endswith("_meta.json"):
         return f"{name} {key.rpartition('/')[2]}"
     return name if in_step else " ".join((name, *named, threading.current_thread().name))
@@ -225,7 +230,8 @@ def main() -> NoReturn:
         import_segments.SETTLE_S = float(os.environ["DEATHS_SETTLE_S"])
     if "DEATHS_FILE" not in os.environ:
         run_migrator()
-    deaths = Deaths(Path(os.environ["DEATHS_FILE"]))
+    kinds = os.environ.get("DEATHS_KINDS")
+    deaths = Deaths(Path(os.environ["DEATHS_FILE"]), None if kinds is None else frozenset(kinds.split(",")))
     deaths.path.touch()
     deaths.arm()
     for number in range(MOST_DEATHS):

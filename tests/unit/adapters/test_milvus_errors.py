@@ -83,6 +83,8 @@ CALLS: dict[str, Callable[[GrpcMilvus], object]] = {
     "list_collections": lambda m: m.list_collections("default"),
     "find_collection": lambda m: m.find_collection(BOOKS),
     "list_aliases": lambda m: m.list_aliases("default"),
+    "find_alias": lambda m: m.find_alias(BOOKS),
+    "list_resource_groups": lambda m: m.list_resource_groups(),
     "list_partitions": lambda m: m.list_partitions(BOOKS),
     "list_segments": lambda m: m.list_segments(BOOKS),
     "list_compactions": lambda m: m.list_compactions(),
@@ -105,6 +107,7 @@ CALLS: dict[str, Callable[[GrpcMilvus], object]] = {
     "load": lambda m: m.load(BOOKS, partitions=("old",), replica_number=1),
     "release": lambda m: m.release(BOOKS),
     "create_alias": lambda m: m.create_alias(BOOKS, "library"),
+    "alter_alias": lambda m: m.alter_alias(BOOKS, "library"),
 }
 RETRYABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
 

@@ -13,6 +13,7 @@ from migrator.model.shape import Shape
 from migrator.planning.compatibility import parse_version
 from migrator.planning.plan import digest_of, plan_from_plain, plan_to_plain, step_from_plain, step_to_plain
 from migrator.planning.planner import make_plan
+from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.copy_segments import CopySegments, TransferMode
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase
@@ -22,8 +23,9 @@ from migrator.steps.flush import Flush
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.registry import STEP_KINDS
+from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import DumpedCollection, SealDump
-from migrator.steps.switch_alias import SwitchAlias
+from migrator.steps.switch_alias import AliasMove, SwitchAlias
 from migrator.steps.verification import Depth, Level
 from migrator.steps.verify_collection import VerifyCollection
 from tests.support.builders import BOOKS, a_collection, a_loaded_plan, a_schema, an_index, an_observed_state
@@ -39,7 +41,14 @@ ODD_FIELD = FieldSchema(
 )
 STEPS: list[Step] = [
     Flush(collections=(BOOKS, BAK), enabled=False),
-    DumpMeta(needs=("flush",), collection="books_bak", planned=a_collection(), source_root="files_A", may_flush=False),
+    DumpMeta(
+        needs=("flush",),
+        collection="books_bak",
+        planned=a_collection(),
+        source_root="files_A",
+        may_flush=False,
+        partitions=("_default",),
+    ),
     CopySegments(
         source=BOOKS,
         collection_id=2**62,
@@ -72,7 +81,7 @@ STEPS: list[Step] = [
         source=BOOKS, target=BAK, collection_id=1, dump_prefix="backup/x", segments_per_job=4, stall_timeout_s=0.5
     ),
     CreateIndex(target=BAK, indexes=(an_index(), an_index("title", params=()))),
-    LoadCollection(target=BAK, partitions=("old",), replica_number=2),
+    LoadCollection(target=BAK, partitions=("old",), replica_number=2, resource_groups=("rg1", "rg2")),
     VerifyCollection(
         source=BOOKS,
         target=BAK,
@@ -82,7 +91,16 @@ STEPS: list[Step] = [
         load_source=True,
         shape=Shape.of(a_collection()),
     ),
-    SwitchAlias(target=BAK, aliases=("library", "shelf")),
+    RetirePredecessor(
+        target=BAK,
+        temporary=CollectionRef("default", "bak_mig_1"),
+        retired=CollectionRef("default", "bak_retired_7"),
+        predecessor_id=7,
+    ),
+    SwitchAlias(target=BAK, aliases=("library", "shelf"), moves=(AliasMove(alias="shelf", owner="old"),)),
+    CleanStaging(
+        dump_prefix="backup/x", claims_folder=".migrator/dumps/backup~x", collection_ids=(2**62,), targets=(BAK,)
+    ),
 ]
 
 
@@ -119,8 +137,8 @@ def test_a_whole_plan_is_read_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_kind_of_a_later_version_is_refused_by_name() -> None:
-    plain = step_to_plain(STEPS[0]) | {"kind": "retire_predecessor"}
-    with pytest.raises(RunError, match="'retire_predecessor', which this version") as caught:
+    plain = step_to_plain(STEPS[0]) | {"kind": "polish_segments"}
+    with pytest.raises(RunError, match="'polish_segments', which this version") as caught:
         step_from_plain(plain)
     assert "version of migrator that began the run" in caught.value.hint
 

@@ -19,6 +19,7 @@ from migrator.steps.create_database import CreateDatabase
 from migrator.steps.flush import Flush
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
+from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.switch_alias import SwitchAlias
 from tests.support.builders import (
     BOOKS,
@@ -216,21 +217,30 @@ def test_overrides_that_change_nothing_are_not_shown(tmp_path: Path) -> None:
 
 def test_what_comes_along_is_listed(tmp_path: Path) -> None:
     carried = planned(tmp_path, a_collection(aliases=("library",))).collections[0].carried
-    assert carried == ("3 fields", "1 partitions", "index HNSW COSINE on vec", "alias library", "loaded")
+    assert carried == (
+        "3 fields: id int64 (primary key), title varchar, vec float_vector",
+        "1 partition: _default",
+        "description",
+        "1 shard",
+        "consistency Bounded",
+        "index HNSW COSINE on vec",
+        "alias library",
+        "loaded",
+    )
 
 
 @pytest.mark.parametrize(
-    "state",
+    ("state", "why"),
     [
-        {"target_aliases": (CollectionRef("default", "library"),)},
-        {"target_taken": (CollectionRef("default", "library"),)},
+        ({"target_aliases": (CollectionRef("default", "library"),)}, "taken at the target"),
+        ({"target_taken": (CollectionRef("default", "library"),)}, "the name of a collection at the target"),
     ],
     ids=["by an alias", "by a collection"],
 )
-def test_an_alias_that_is_taken_is_not_carried(tmp_path: Path, state: dict[str, Any]) -> None:
+def test_an_alias_that_is_taken_is_not_carried(tmp_path: Path, state: dict[str, Any], why: str) -> None:
     plan = planned(tmp_path, a_collection(aliases=("free", "library")), **state)
     assert step_of(plan, SwitchAlias).aliases == ("free",)
-    assert "alias library: taken at the target" in plan.collections[0].not_carried
+    assert f"alias library: {why}" in plan.collections[0].not_carried
 
 
 def test_an_alias_taken_in_another_database_is_free(tmp_path: Path) -> None:
@@ -433,6 +443,91 @@ def test_a_collection_made_anew_since_is_a_conflict(tmp_path: Path, record: Migr
 def test_the_record_of_another_target_is_no_record(tmp_path: Path) -> None:
     record = replace(RECORD, target=CollectionRef("default", "other"))
     assert "no run of this plan made it" in only_complaint(tmp_path, target_names=(TAKEN,), migrated=(record,)).message
+
+
+def test_what_is_there_is_replaced_where_that_is_wanted(tmp_path: Path) -> None:
+    taken = replace(TAKEN, rows=5, aliases=("library", "shelf"))
+    state: dict[str, Any] = {
+        "target_names": (taken,),
+        "target_taken": (BOOKS,),
+        "target_aliases": names("library", "shelf"),
+    }
+    books = a_collection(aliases=("library", "reading"))
+    plan = planned(tmp_path, books, text="[{source: books, if_exists: replace}]", **state)
+    retire = step_of(plan, RetirePredecessor)
+    assert (retire.target, retire.predecessor_id) == (BOOKS, 77)
+    assert retire.retired.name == "books_retired_77"
+    assert retire.temporary.name.startswith("books_mig_")
+    keys = [step.key for step in plan.steps]
+    built = [f"{kind}:{retire.temporary}" for kind in ("create_collection", "import_segments", "create_index")]
+    assert set(built) <= set(keys)
+    assert keys[-3:] == [retire.key, "switch_alias:default.books", "seal_dump:backup/a_to_b"]
+    assert retire.needs == (f"verify_collection:{retire.temporary}",)
+    (told,) = plan.collections
+    assert told.action is Action.MIGRATE
+    assert told.replaces is not None
+    assert "5 rows" in told.replaces.in_words()
+    assert "kept as books_retired_77 until migrator clean" in told.replaces.in_words()
+    assert any("library, shelf" in notice for notice in told.notices)
+    assert not [text for text in told.not_carried if "alias" in text]
+    assert step_of(plan, SwitchAlias).aliases == ("reading",)
+    more = planned(tmp_path, books, text="[{source: books, if_exists: replace}]", **state, rows=9)
+    assert more.digest == plan.digest
+
+
+def names(*found: str) -> tuple[CollectionRef, ...]:
+    return tuple(CollectionRef("default", name) for name in found)
+
+
+@pytest.mark.parametrize("if_exists", ["fail", "skip", "replace"])
+def test_a_target_that_is_free_is_simply_created(tmp_path: Path, if_exists: str) -> None:
+    plan = planned(tmp_path, text=f"[{{source: books, if_exists: {if_exists}}}]")
+    assert plan == replace(planned(tmp_path), digest=plan.digest)
+
+
+def test_what_this_plan_migrated_is_not_replaced(tmp_path: Path) -> None:
+    text = "[{source: books, if_exists: replace}]"
+    plan = planned(tmp_path, text=text, target_names=(TAKEN,), target_taken=(BOOKS,), migrated=(RECORD,))
+    assert [collection.action for collection in plan.collections] == [Action.DONE]
+    other = replace(RECORD, source_collection_id=1)
+    plan = planned(tmp_path, text=text, target_names=(TAKEN,), target_taken=(BOOKS,), migrated=(other,))
+    assert step_of(plan, RetirePredecessor).predecessor_id == TAKEN.collection_id
+
+
+def test_a_source_is_never_replaced(tmp_path: Path) -> None:
+    text = "[{source: books, target: films, if_exists: replace}, {source: films, target: films_bak}]"
+    films = ObservedTarget(ref=CollectionRef("default", "films"), collection_id=5, created_ts=5)
+    state: dict[str, Any] = {"target_names": (films,), "target_taken": (films.ref, BOOKS)}
+    collections = (a_collection(), a_collection("films"))
+    complaint = only_complaint(tmp_path, *collections, text=text, same_milvus=True, **state)
+    assert "films would be replaced, and is a source of this plan" in complaint.message
+    assert complaint.field == "collections[0].target"
+    assert step_of(planned(tmp_path, *collections, text=text, **state), RetirePredecessor).target == films.ref
+
+
+@pytest.mark.parametrize("place", ["target_taken", "target_aliases"])
+@pytest.mark.parametrize("which", ["temporary", "retired"])
+def test_the_names_that_replacing_needs_have_to_be_free(tmp_path: Path, place: str, which: str) -> None:
+    text = "[{source: books, if_exists: replace}]"
+    state: dict[str, Any] = {"target_names": (TAKEN,)}
+    name = getattr(step_of(planned(tmp_path, text=text, **state), RetirePredecessor), which)
+    complaint = only_complaint(tmp_path, text=text, **state, **{place: (name,)})
+    assert f"replacing books needs the name {name.name}, which is taken" in complaint.message
+
+
+def test_names_stay_within_what_milvus_allows(tmp_path: Path) -> None:
+    taken = [
+        ObservedTarget(ref=CollectionRef("default", f"{'x' * 254}{letter}"), collection_id=number, created_ts=5)
+        for number, letter in enumerate("ab")
+    ]
+    collections = [a_collection(each.ref.name) for each in taken]
+    plan = planned(
+        tmp_path, *collections, text="['*']", more="defaults: {if_exists: replace}\n", target_names=tuple(taken)
+    )
+    steps = [step for step in plan.steps if isinstance(step, RetirePredecessor)]
+    found = {name for step in steps for name in (step.temporary.name, step.retired.name)}
+    assert len(found) == 4
+    assert max(map(len, found)) == 255
 
 
 def test_an_alias_in_the_way_is_a_conflict(tmp_path: Path) -> None:

@@ -60,10 +60,12 @@ def roll_back(run: Run, pair: Pair, state: StateDirectory) -> None:
         undoing.carry_out(undoing.survey(), force=False, on_end=lambda _: None)
 
 
-def cleaning(folder: Path, pair: Pair, state: StateDirectory, told: list[str] | None = None) -> Cleaning:
+def cleaning(
+    folder: Path, pair: Pair, state: StateDirectory, told: list[str] | None = None, *, clock: FakeClock | None = None
+) -> Cleaning:
     places = [(pair.store, a_loaded_plan(folder))]
     tell = (told if told is not None else []).append
-    return Cleaning(state, "a-to-b", places, clock=pair.clock, tell=tell)
+    return Cleaning(state, "a-to-b", places, open_target=lambda _: pair.target, clock=clock or pair.clock, tell=tell)
 
 
 def seen(found: list[Leftover]) -> list[tuple[str, bool]]:
@@ -182,7 +184,12 @@ def test_a_dump_that_somebody_works_on_is_not_deleted(tmp_path: Path, pair: Pair
 
     beating = Beating()
     alive = Cleaning(
-        state, "a-to-b", [(pair.store, a_loaded_plan(tmp_path))], clock=beating, tell=lambda _: None
+        state,
+        "a-to-b",
+        [(pair.store, a_loaded_plan(tmp_path))],
+        open_target=lambda _: pair.target,
+        clock=beating,
+        tell=lambda _: None,
     ).find()
     assert "the dump backup/a_to_b is held by run another" in delete([f for f in alive if f.kind == "dump"])[0]
     assert pair.keys(DUMP) == dump
@@ -224,7 +231,12 @@ def test_leases_of_the_living_stay(tmp_path: Path, pair: Pair, state: StateDirec
             alive._beat()
 
     places = [(pair.store, a_loaded_plan(tmp_path))]
-    assert Cleaning(state, "a-to-b", places, clock=Beating(), tell=lambda _: None).find() == []
+    assert (
+        Cleaning(
+            state, "a-to-b", places, open_target=lambda _: pair.target, clock=Beating(), tell=lambda _: None
+        ).find()
+        == []
+    )
 
 
 def test_leases_of_others_are_not_even_looked_at(tmp_path: Path, pair: Pair, state: StateDirectory) -> None:

@@ -130,7 +130,7 @@ def test_an_alias_that_is_a_collection_at_the_target_is_not_carried(tmp_path: Pa
     loaded = a_loaded_plan(tmp_path)
     plan = make_plan(loaded, refresh(loaded, pair.readers(), ()))
     assert not [step for step in plan.steps if step.kind == "switch_alias"]
-    assert "alias library: taken at the target" in plan.collections[0].not_carried
+    assert "alias library: the name of a collection at the target" in plan.collections[0].not_carried
 
 
 def test_a_database_the_target_lacks_is_no_fault(tmp_path: Path, pair: Pair) -> None:

@@ -18,16 +18,6 @@ OPTIONS = [
     ("pause_gc: always", "pause_gc"),
     ("rbac: true", "rbac"),
 ]
-MAPPINGS = [
-    ("if_exists: replace", "if_exists"),
-    ("indexes: auto", "indexes"),
-    ("indexes: none", "indexes"),
-    ("indexes: [{field: v, index_type: HNSW, metric_type: L2, params: {M: 8}}]", "indexes"),
-    ("aliases: move", "aliases"),
-    ("aliases: none", "aliases"),
-    ("aliases: [books]", "aliases"),
-    ("partitions: [a]", "partitions"),
-]
 
 
 def refused(folder: Path, text: str, field: str) -> None:
@@ -41,12 +31,6 @@ def refused(folder: Path, text: str, field: str) -> None:
 @pytest.mark.parametrize(("option", "field"), OPTIONS)
 def test_options_to_come(tmp_path: Path, option: str, field: str) -> None:
     refused(tmp_path, plan_text(more=f"options: {{{option}}}\n"), f"options.{field}")
-
-
-@pytest.mark.parametrize(("setting", "field"), MAPPINGS)
-def test_settings_of_mappings_to_come(tmp_path: Path, setting: str, field: str) -> None:
-    refused(tmp_path, plan_text(collections=f"[{{source: x, {setting}}}]"), f"collections[0].{field}")
-    refused(tmp_path, plan_text(collections="[x, y]", more=f"defaults: {{{setting}}}\n"), f"defaults.{field}")
 
 
 @pytest.mark.parametrize("provider", ["gcp", "aliyun", "tencent"])
@@ -85,10 +69,6 @@ def test_a_plan_without_target_needs_its_staging_in_full(tmp_path: Path) -> None
     found = complaints_of(tmp_path, text)
     assert found.keys() == {"target", "staging.storage", "staging.keep"}
     assert "needed in full" in found["staging.storage"].message
-
-
-def test_deleting_the_dump_is_to_come(tmp_path: Path) -> None:
-    refused(tmp_path, plan_text(more="staging: {keep: false}\n"), "staging.keep")
 
 
 def test_another_bucket_for_the_dump_is_to_come(tmp_path: Path) -> None:
