@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from migrator.errors import Complaint
 from migrator.model.collection import Collection, CollectionRef
+from migrator.model.rbac import Rbac
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,15 @@ class MigratedRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedAccess:
+    """Users, roles and grants of both sides; `target_names` are all collections and aliases of the target."""
+
+    source: Rbac
+    target: Rbac
+    target_names: tuple[CollectionRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedState:
     """Both sides at one moment.
 
@@ -86,3 +96,5 @@ class ObservedState:
     """What a finished dump of this plan's earlier runs lists under `backup_name`: collection ids and names."""
     migrated: tuple[MigratedRecord, ...] = ()
     findings: tuple[Complaint, ...] = ()
+    access: ObservedAccess | None = None
+    """None unless the plan asks for it (`rbac: true`)."""

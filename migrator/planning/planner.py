@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from migrator.errors import Complaint, PlanError
 from migrator.model.codec import to_plain
 from migrator.model.collection import CollectionRef
+from migrator.planning.access import ONLY_NOTICE, plan_access
 from migrator.planning.compatibility import unsupported_source, unsupported_target
 from migrator.planning.graph import build_steps
 from migrator.planning.item import PlannedItem
@@ -71,15 +72,17 @@ class _Planner:
         self._complaints += selection.complaints
         found = {item.collection.ref: item for item in self._observed.source}
         self._claimed_names |= {item.target for item in selection.items}
-        items = [
-            self._item(selected, found[selected.source])
-            for selected in self._kept(selection.items)
-            if selected.source in found
-        ]
+        kept = self._kept(selection.items)
+        items = [self._item(selected, found[selected.source]) for selected in kept if selected.source in found]
         if self._complaints:
             raise PlanError(self._complaints)
         todo = [item for item in items if item.action is Action.MIGRATE]
         steps = tuple(build_steps(self._loaded, self._observed, todo))
+        is_whole = kept == selection.items
+        access = plan_access(self._observed, items, steps) if is_whole else None
+        if access is not None and access.step is not None:
+            steps = (*steps, access.step)
+        leaves_access = self._observed.access is not None and not is_whole
         plan = Plan(
             name=self._loaded.name,
             description=self._loaded.description,
@@ -87,9 +90,10 @@ class _Planner:
             target=self._side(self._target, self._observed.target_version),
             dump=dump_place(self._loaded),
             collections=tuple(tell(item, self._records.get((item.source, item.target))) for item in items),
-            notices=cut_notices(self._loaded) if todo else (),
+            notices=(*(cut_notices(self._loaded) if todo else ()), *((ONLY_NOTICE,) if leaves_access else ())),
             steps=steps,
             digest="",
+            access=access.told if access is not None else None,
         )
         return replace(plan, digest=self._digest(plan))
 

@@ -1,7 +1,7 @@
 """Undoing a run: what it created goes, as far as it is still as the run left it; the rest only by force.
 
 Everything is looked at before anything is dropped, and each removal can be repeated: a rollback that was killed is done
-again, and ends the same. Aliases go first, then collections, then databases, then what the run copied into its dump.
+again, and ends the same. Roles and aliases go first, then collections, then databases, then what the run copied into its dump.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from migrator.model.timestamps import physical_ms
 from migrator.running.dump_share import DumpShare
 from migrator.running.journal import StepEvent
 from migrator.running.retry import Patience, RetryPolicy
+from migrator.running.rollback_access import AccessShare, RoleShare
 from migrator.steps.create_collection import CreateCollection, noted_id
 from migrator.steps.create_database import CreateDatabase, is_own_database
 from migrator.steps.flush import flush_and_wait
@@ -56,6 +57,9 @@ class Kind(StrEnum):
     COLLECTION = "collection"
     DATABASE = "database"
     DUMP = "dump"
+    ROLE = "role"
+    RIGHTS = "rights of role"
+    """What a run added to a role that was there before."""
 
 
 class Verdict(StrEnum):
@@ -136,6 +140,7 @@ class Rollback:
         self._lease = lease
         self._clock = clock
         self._tell = tell
+        self._access = AccessShare(run.plan.steps, journal)
         self._creations = [step for step in run.plan.steps if isinstance(step, CreateCollection)]
 
     # -- looking ----------------------------------------------------------------------------------------------------
@@ -150,7 +155,8 @@ class Rollback:
         there = {step.target: found for step in asked if (found := self._find(step.target)) is not None}
         faults = self._flush([step.target for step in asked if self._may_be_own(step, there.get(step.target))])
         collections = [self._collection(step, there.get(step.target), faults) for step in asked]
-        return [*collections, *self._databases(collections), *self._dump()]
+        roles = [self._role(share) for share in self._patiently(lambda: self._access.shares(self._target))]
+        return [*roles, *collections, *self._databases(collections), *self._dump()]
 
     def _was_requested(self, step: CreateCollection) -> bool:
         return "absent_ts" in self._journal.notes(step.key)
@@ -282,7 +288,18 @@ class Rollback:
         except MilvusRefused:
             return "rows that could not be counted"
 
-    # -- databases and the dump -------------------------------------------------------------------------------------
+    # -- roles, databases and the dump --------------------------------------------------------------------------------
+
+    def _role(self, share: RoleShare) -> Remnant:
+        kind = Kind.ROLE if share.is_own else Kind.RIGHTS
+        verdict, reason = Verdict.REMOVE, f"{share.in_words}, added by this run"
+        if self._was_removed(kind, share.role):
+            verdict, reason = Verdict.GONE, "dropped"
+        elif not share.found and not share.foreign:
+            verdict, reason = Verdict.GONE, "not there"
+        elif share.foreign:
+            verdict, reason = Verdict.FORCE, f"somebody gave it {share.foreign_in_words}, which would be lost"
+        return Remnant(kind=kind, name=share.role, verdict=verdict, reason=reason)
 
     def _databases(self, collections: Sequence[Remnant]) -> Iterator[Remnant]:
         own = {remnant.ref for remnant in collections}
@@ -448,6 +465,8 @@ class Rollback:
             self._lease.require_held(remnant.ref)
             self._require_unchanged(remnant.ref, remnant.collection_id)
             self._target.drop_collection(remnant.ref)
+        elif remnant.kind in {Kind.ROLE, Kind.RIGHTS}:
+            self._access.remove(self._target, remnant.name, force=remnant.verdict is Verdict.FORCE)
         else:
             self._target.drop_database(remnant.name)
         self._journal.note(_removal_key(remnant.kind, str(remnant.ref or remnant.name)), {"removed": True})

@@ -12,6 +12,7 @@ from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import Flush
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
+from migrator.steps.restore_rbac import RestoreRbac
 from migrator.steps.seal_dump import SealDump
 from migrator.steps.switch_alias import SwitchAlias
 from migrator.steps.verify_collection import VerifyCollection
@@ -31,4 +32,5 @@ STEP_KINDS: dict[str, type[Step]] = {
     LoadCollection.kind: LoadCollection,
     VerifyCollection.kind: VerifyCollection,
     SwitchAlias.kind: SwitchAlias,
+    RestoreRbac.kind: RestoreRbac,
 }

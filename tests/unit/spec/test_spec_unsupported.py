@@ -21,7 +21,6 @@ OPTIONS = [
     ("verify: {seed: 5}", "verify.seed"),
     ("verify: {load_source: true}", "verify.load_source"),
     ("pause_gc: always", "pause_gc"),
-    ("rbac: true", "rbac"),
 ]
 MAPPINGS = [
     ("if_exists: replace", "if_exists"),
