@@ -1,7 +1,7 @@
 """Undoing a run: what it created goes, as far as it is still as the run left it; the rest only by force.
 
 Everything is looked at before anything is dropped, and each removal can be repeated: a rollback that was killed is done
-again, and ends the same. Roles and aliases go first, then collections, then databases, then what the run copied into its dump.
+again, and ends the same. Aliases go first, then roles, collections, databases, and what the run copied into its dump.
 """
 
 from __future__ import annotations

@@ -77,9 +77,8 @@ class AccessShare:
             target.drop_role(role)
 
     def _share(self, role: str, found: Rbac) -> RoleShare:
-        there: list[Right] = [
-            right for right in (*found.roles, *found.grants, *found.bindings) if _role_of(right) == role
-        ]
+        rights: tuple[Right, ...] = (*found.roles, *found.grants, *found.bindings)
+        there = [right for right in rights if _role_of(right) == role]
         is_own = role in self._own
         return RoleShare(
             role=role,
