@@ -600,12 +600,12 @@ class MemoryMilvus:
         self._users.add(name)
 
     def read_rbac(self) -> Rbac:
-        """All that is told in some database: grants in a database that is gone are not."""
-        there = {"*", *self._databases}
+        """All that is told of some role in some database: grants of what is gone are not."""
+        there, roles = {"*", *self._databases}, self._roles | BUILT_IN_ROLES
         return Rbac(
             users=tuple(sorted(self._users)),
             roles=tuple(sorted(self._roles)),
-            grants=tuple(sorted(grant for grant in self._grants if grant.database in there)),
+            grants=tuple(sorted(g for g in self._grants if g.database in there and g.role in roles)),
             bindings=tuple(sorted(self._bindings)),
         )
 
@@ -616,9 +616,9 @@ class MemoryMilvus:
         self._roles.add(role)
 
     def drop_role(self, role: str) -> None:
-        """Drop it, whoever has it; refused where it has grants."""
+        """Drop it, whoever has it; refused where it has grants, those in other databases aside."""
         self._require_role(role)
-        if any(grant.role == role for grant in self._grants):
+        if any(grant.role == role and grant.database in {"*", DEFAULT_DATABASE} for grant in self._grants):
             raise self._refuse("fail to drop the role that it has privileges")
         self._roles.remove(role)
         self._bindings = {binding for binding in self._bindings if binding.role != role}

@@ -568,7 +568,10 @@ class GrpcMilvus:
         rbac.create_role(self._call, role)
 
     def drop_role(self, role: str) -> None:
-        """Drop it, whoever has it; refused where it has grants, or is not there."""
+        """Drop it, whoever has it; refused where it has grants, or is not there.
+
+        Milvus 2.3 looks for grants in `default` and in all databases; others stay, for a role of that name to come.
+        """
         rbac.drop_role(self._call, role)
 
     def grant(self, grant: Grant) -> None:

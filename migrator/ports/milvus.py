@@ -145,7 +145,7 @@ class MilvusTarget(MilvusReader, Protocol):
         """Create it; refused where it exists."""
 
     def drop_role(self, role: str) -> None:
-        """Drop it, whoever has it; refused where it has grants, or is not there."""
+        """Drop it, whoever has it; revoke its grants first: servers refuse, or keep some of them."""
 
     def grant(self, grant: Grant) -> None:
         """Grant it to a role that is there; the object need not be there. A grant that is there is left alone."""

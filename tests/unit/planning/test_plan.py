@@ -9,6 +9,7 @@ import pytest
 
 from migrator.errors import RunError
 from migrator.model.collection import CollectionRef, ConsistencyLevel, DataType, FieldSchema
+from migrator.model.rbac import Binding
 from migrator.planning.compatibility import parse_version
 from migrator.planning.plan import digest_of, plan_from_plain, plan_to_plain, step_from_plain, step_to_plain
 from migrator.planning.planner import make_plan
@@ -21,6 +22,7 @@ from migrator.steps.flush import Flush
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.registry import STEP_KINDS
+from migrator.steps.restore_rbac import RestoreRbac
 from migrator.steps.seal_dump import DumpedCollection, SealDump
 from migrator.steps.switch_alias import SwitchAlias
 from migrator.steps.verify_collection import VerifyCollection
@@ -73,6 +75,7 @@ STEPS: list[Step] = [
     LoadCollection(target=BAK, partitions=("old",), replica_number=2),
     VerifyCollection(source=BOOKS, target=BAK, collection_id=1, dump_prefix="backup/x"),
     SwitchAlias(target=BAK, aliases=("library", "shelf")),
+    RestoreRbac(roles=("reader",), grants=(a_grant(),), bindings=(Binding(role="reader", user="alice"),)),
 ]
 
 
