@@ -48,7 +48,9 @@ class RestoreRbac(Step):
 
     def describe(self) -> str:
         """What it does, in a few words."""
-        return f"add {len(self.roles)} roles, {len(self.grants)} grants and {len(self.bindings)} roles of users"
+        counts = (("role", self.roles), ("grant", self.grants), ("user-role binding", self.bindings))
+        parts = [f"{len(found)} {noun}{'' if len(found) == 1 else 's'}" for noun, found in counts if found]
+        return f"add {', '.join(parts)}"
 
     @property
     def rights(self) -> tuple[Right, ...]:

@@ -26,7 +26,7 @@ from migrator.steps.restore_rbac import RestoreRbac
 from migrator.steps.seal_dump import DumpedCollection, SealDump
 from migrator.steps.switch_alias import SwitchAlias
 from migrator.steps.verify_collection import VerifyCollection
-from tests.support.builders import BOOKS, a_collection, a_loaded_plan, a_schema, an_index, an_observed_state
+from tests.support.builders import BOOKS, a_collection, a_grant, a_loaded_plan, a_schema, an_index, an_observed_state
 
 if TYPE_CHECKING:
     from pathlib import Path
