@@ -10,7 +10,7 @@ from migrator.model.rbac import Binding, Grant
 from migrator.steps.base import Evidence, Outcome, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from migrator.model.rbac import Rbac
     from migrator.ports.ledger import LedgerReader
@@ -64,16 +64,19 @@ class RestoreRbac(Step):
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Add what is missing; what is refused does not keep the rest from being added, and fails the step after it."""
         refusals = list(self._add_all(ctx))
-        if left := self._missing(ctx.target.read_rbac()):
+        found = ctx.target.read_rbac()
+        if left := self._missing(found):
             why = f": {refusals[0]}" if refusals else ""
             raise RunError(
                 f"{len(left)} of {len(self.rights)} roles and grants are missing at the target, such as "
                 f"{name_of(left[0])}{why}",
                 hint="see that the target knows them and its login may manage roles, then run migrator apply --resume",
             )
-        added = [name_of(right) for right in self.rights if is_own_right(ctx.ledger, right)]
-        more = f" and {len(added) - _FEW} more" if len(added) > _FEW else ""
-        return Outcome(detail=f"added {len(added)}: {', '.join(added[:_FEW])}{more}" if added else "all there")
+        added = [right for right in self.rights if is_own_right(ctx.ledger, right)]
+        detail = f"added {len(added)}: {_listed(added)}" if added else "all there"
+        inherited = [grant for grant in found.grants if grant.role in added and grant not in self.grants]
+        more = f"; there of earlier roles of the same name: {_listed(inherited)}" if inherited else ""
+        return Outcome(detail=detail + more)
 
     def _missing(self, found: Rbac) -> list[Right]:
         there: set[Right] = {*found.roles, *found.grants, *found.bindings}
@@ -91,6 +94,11 @@ class RestoreRbac(Step):
                 self.note(ctx, **{name_of(right): False})
                 yield error.message
             ctx.progress(done=number, total=len(missing), unit="rights")
+
+
+def _listed(rights: Sequence[Right]) -> str:
+    more = f" and {len(rights) - _FEW} more" if len(rights) > _FEW else ""
+    return ", ".join(map(name_of, rights[:_FEW])) + more
 
 
 def _add(target: MilvusTarget, right: Right) -> None:
