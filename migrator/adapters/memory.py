@@ -38,6 +38,7 @@ from migrator.model.collection import (
     ResourceGroup,
 )
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
+from migrator.model.rbac import BUILT_IN_ROLES, ROOT, Binding, Grant, Rbac
 from migrator.model.segment import Compaction, LogKind, Segment, SegmentState, StoredObject
 from migrator.model.timestamps import at_millisecond, physical_ms
 from migrator.ports.milvus import FlushResult, Hit
@@ -60,6 +61,14 @@ RETENTION_S = 24 * 3600.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DEFAULT_PARTITION = "_default"
 _DEFAULT_KEY_PARTITIONS = 64
+_DEFAULT_GRANTS = frozenset(
+    Grant(role="public", database="*", object_type=kind, object_name="*", privilege=privilege)
+    for kind, privilege in (
+        ("Collection", "IndexDetail"),
+        ("Global", "DescribeCollection"),
+        ("Global", "ShowCollections"),
+    )
+)
 
 
 class MemoryStore:
@@ -251,6 +260,10 @@ class MemoryMilvus:
         self._compactions: list[Compaction] = []
         self.resource_groups: dict[str, int] = {DEFAULT_RESOURCE_GROUP: 1}
         """Query nodes by group; a test may have others."""
+        self._users: set[str] = set()
+        self._roles: set[str] = set()
+        self._grants: set[Grant] = set(_DEFAULT_GRANTS)
+        self._bindings: set[Binding] = set()
 
     @property
     def uri(self) -> str:
@@ -738,6 +751,61 @@ class MemoryMilvus:
         if self._databases.get(name):
             raise self._refuse(f"database:{name} not empty, must drop all collections before drop database")
         self._databases.pop(name, None)
+
+    # -- users, roles and grants ------------------------------------------------------------------------------------
+
+    def create_user(self, name: str) -> None:
+        """As an administrator does, with a password nobody can read again."""
+        self._users.add(name)
+
+    def read_rbac(self) -> Rbac:
+        """All that is told of some role in some database: grants of what is gone are not."""
+        there, roles = {"*", *self._databases}, self._roles | BUILT_IN_ROLES
+        return Rbac(
+            users=tuple(sorted(self._users)),
+            roles=tuple(sorted(self._roles)),
+            grants=tuple(sorted(g for g in self._grants if g.database in there and g.role in roles)),
+            bindings=tuple(sorted(self._bindings)),
+        )
+
+    def create_role(self, role: str) -> None:
+        """Create it; refused where it exists."""
+        if role in self._roles | BUILT_IN_ROLES:
+            raise self._refuse(f"role {role} already exists")
+        self._roles.add(role)
+
+    def drop_role(self, role: str) -> None:
+        """Drop it, whoever has it; refused where it has grants, those in other databases aside."""
+        self._require_role(role)
+        if any(grant.role == role and grant.database in {"*", DEFAULT_DATABASE} for grant in self._grants):
+            raise self._refuse("fail to drop the role that it has privileges")
+        self._roles.remove(role)
+        self._bindings = {binding for binding in self._bindings if binding.role != role}
+
+    def grant(self, grant: Grant) -> None:
+        """Grant it; the object need not be there."""
+        self._require_role(grant.role)
+        self._grants.add(grant)
+
+    def revoke(self, grant: Grant) -> None:
+        """Revoke it, if it is there."""
+        self._require_role(grant.role)
+        self._grants.discard(grant)
+
+    def add_to_role(self, binding: Binding) -> None:
+        """Give the user the role."""
+        self._require_role(binding.role)
+        if binding.user not in {ROOT, *self._users}:
+            raise self._refuse("not found the user")
+        self._bindings.add(binding)
+
+    def remove_from_role(self, binding: Binding) -> None:
+        """Take it, if the user has it."""
+        self._bindings.discard(binding)
+
+    def _require_role(self, role: str) -> None:
+        if role not in self._roles | BUILT_IN_ROLES:
+            raise self._refuse("not found the role")
 
     # -- import jobs ------------------------------------------------------------------------------------------------
 

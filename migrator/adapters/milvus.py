@@ -18,11 +18,13 @@ from urllib.parse import urlsplit
 import grpc
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 
+from migrator.adapters import milvus_rbac as rbac
 from migrator.adapters import milvus_rows as rows
 from migrator.adapters import milvus_values as values
 from migrator.errors import MilvusBusy, MilvusRefused, MilvusUnavailable
 from migrator.model import filters
 from migrator.model.collection import LoadState, ResourceGroup
+from migrator.model.rbac import ROOT
 from migrator.model.timestamps import physical_ms
 from migrator.ports.milvus import FlushResult
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         Partition,
     )
     from migrator.model.import_job import ImportJob, ImportTag
+    from migrator.model.rbac import Binding, Grant, Rbac
     from migrator.model.rows import Key, Value
     from migrator.model.segment import Compaction, Segment, SegmentBatch
     from migrator.ports.milvus import Hit
@@ -214,13 +217,17 @@ def _require_listener(endpoint: MilvusEndpoint) -> None:
         ) from error
 
 
+def _encoded(login: str) -> str:
+    return base64.b64encode(login.encode()).decode()
+
+
 class GrpcMilvus:
     """One Milvus 2.3 over gRPC: reader, source and target in one."""
 
     def __init__(self, endpoint: MilvusEndpoint) -> None:
         self._endpoint = endpoint
         token = endpoint.token
-        self._metadata = [("authorization", base64.b64encode(token.encode()).decode())] if token is not None else []
+        self._metadata = [("authorization", _encoded(token))] if token is not None else []
         _require_listener(endpoint)
         self._channel = _channel(endpoint)
         self._stub = milvus_pb2_grpc.MilvusServiceStub(self._channel)
@@ -237,14 +244,25 @@ class GrpcMilvus:
 
     # -- calling ----------------------------------------------------------------------------------------------------
 
-    def _send(self, method: str, request: Message, timeout_s: float = CALL_TIMEOUT_S) -> Message:
-        reply = getattr(self._stub, method)(request, timeout=timeout_s, metadata=self._metadata)
+    def _send(
+        self,
+        method: str,
+        request: Message,
+        timeout_s: float = CALL_TIMEOUT_S,
+        metadata: list[tuple[str, str]] | None = None,
+    ) -> Message:
+        reply = getattr(self._stub, method)(request, timeout=timeout_s, metadata=metadata or self._metadata)
         _require_good(reply)
         return reply
 
     def _call(self, method: str, request: Message, what: str = "", timeout_s: float = CALL_TIMEOUT_S) -> Message:
         with self._translated(method, what):
             return self._send(method, request, timeout_s)
+
+    def _call_named(self, method: str, request: Message, what: str) -> Message:
+        """Like `_call`, and never without a user: a server without authorization still wants to know who grants."""
+        with self._translated(method, what):
+            return self._send(method, request, metadata=self._metadata or [("authorization", _encoded(f"{ROOT}:"))])
 
     def _call_unless(self, absent: set[int], method: str, request: Message, what: str = "") -> Message | None:
         """Like `_call`; None where the reply's code is one of `absent`."""
@@ -684,3 +702,36 @@ class GrpcMilvus:
         """Drop it; refused where it holds a collection."""
         if name in self.list_databases():
             self._call("DropDatabase", milvus_pb2.DropDatabaseRequest(db_name=name), name, SLOW_CALL_TIMEOUT_S)
+
+    # -- users, roles and grants ------------------------------------------------------------------------------------
+
+    def read_rbac(self) -> Rbac:
+        """All users, roles and grants, passwords not among them; needs the privilege SelectOwnership."""
+        return rbac.read_rbac(self._call, self.list_databases())
+
+    def create_role(self, role: str) -> None:
+        """Create it; refused where it exists."""
+        rbac.create_role(self._call, role)
+
+    def drop_role(self, role: str) -> None:
+        """Drop it, whoever has it; refused where it has grants, or is not there.
+
+        Milvus 2.3 looks for grants in `default` and in all databases; others stay, for a role of that name to come.
+        """
+        rbac.drop_role(self._call, role)
+
+    def grant(self, grant: Grant) -> None:
+        """Grant it; one that is there already is left alone."""
+        rbac.operate_privilege(self._call_named, grant, milvus_pb2.OperatePrivilegeType.Grant)
+
+    def revoke(self, grant: Grant) -> None:
+        """Revoke it; one that is not there counts as revoked."""
+        rbac.operate_privilege(self._call_named, grant, milvus_pb2.OperatePrivilegeType.Revoke)
+
+    def add_to_role(self, binding: Binding) -> None:
+        """Give the user the role; refused where either is not there."""
+        rbac.operate_user_role(self._call, binding, milvus_pb2.OperateUserRoleType.AddUserToRole)
+
+    def remove_from_role(self, binding: Binding) -> None:
+        """Take the role from the user; one that has it not counts as done."""
+        rbac.operate_user_role(self._call, binding, milvus_pb2.OperateUserRoleType.RemoveUserFromRole)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from migrator.errors import Complaint
 from migrator.model.collection import Collection, CollectionRef, ResourceGroup
+from migrator.model.rbac import Rbac
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,15 @@ class MigratedRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedAccess:
+    """Users, roles and grants of both sides; `target_names` are all collections and aliases of the target."""
+
+    source: Rbac
+    target: Rbac
+    target_names: tuple[CollectionRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedState:
     """Both sides at one moment.
 
@@ -96,3 +106,5 @@ class ObservedState:
     findings: tuple[Complaint, ...] = ()
     reads_dumps: bool = True
     """Whether the rows of a dump can be read here: that takes pyarrow."""
+    access: ObservedAccess | None = None
+    """None unless the plan asks for it (`rbac: true`)."""

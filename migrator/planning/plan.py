@@ -65,6 +65,16 @@ class PlannedCollection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Users, roles and grants, for people; `stays` is what only the target has."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    not_carried: tuple[str, ...] = ()
+    stays: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What would be done; equal inputs give equal plans, byte for byte."""
 
@@ -78,6 +88,8 @@ class Plan:
     notices: tuple[str, ...]
     steps: tuple[Step, ...]
     digest: str
+    access: Access | None = None
+    """None where `rbac` is off, or `--only` leaves a part of the plan out."""
 
     @property
     def has_changes(self) -> bool:
@@ -121,6 +133,7 @@ def plan_to_plain(plan: Plan) -> dict[str, Any]:
         "has_changes": plan.has_changes,
         "notices": list(plan.notices),
         "collections": [to_plain(collection) for collection in plan.collections],
+        "access": None if plan.access is None else to_plain(plan.access),
         "steps": [step_to_plain(step) for step in plan.steps],
     }
 
@@ -142,4 +155,5 @@ def plan_from_plain(plain: Mapping[str, Any]) -> Plan:
         notices=tuple(plain["notices"]),
         collections=from_plain(tuple[PlannedCollection, ...], plain["collections"]),
         steps=tuple(step_from_plain(step) for step in plain["steps"]),
+        access=from_plain(Access, plain["access"]) if plain.get("access") else None,
     )

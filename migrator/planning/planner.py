@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from migrator.errors import Complaint, PlanError
 from migrator.model.collection import CollectionRef
+from migrator.planning.access import ONLY_NOTICE, plan_access
 from migrator.planning.aliases import AliasClaims
 from migrator.planning.compatibility import unsupported_source, unsupported_target
 from migrator.planning.graph import build_steps
@@ -87,15 +88,17 @@ class _Planner:
         found = {item.collection.ref: item for item in self._observed.source}
         self._sources = {item.source for item in selection.items}
         self._aliases = AliasClaims(self._observed, (item.target for item in selection.items))
-        items = [
-            self._item(selected, found[selected.source])
-            for selected in self._kept(selection.items)
-            if selected.source in found
-        ]
+        kept = self._kept(selection.items)
+        items = [self._item(selected, found[selected.source]) for selected in kept if selected.source in found]
         if self._complaints:
             raise PlanError(self._complaints)
         todo = [item for item in items if item.action is Action.MIGRATE]
         steps = tuple(build_steps(self._loaded, self._observed, todo))
+        is_whole = kept == selection.items
+        access = plan_access(self._observed, items, steps) if is_whole else None
+        if access is not None and access.step is not None:
+            steps = (*steps, access.step)
+        leaves_access = self._observed.access is not None and not is_whole
         plan = Plan(
             name=self._loaded.name,
             description=self._loaded.description,
@@ -103,9 +106,10 @@ class _Planner:
             target=self._side(self._target, self._observed.target_version),
             dump=dump_place(self._loaded),
             collections=tuple(tell(item, self._records.get((item.source, item.target))) for item in items),
-            notices=self._notices(todo) if todo else (),
+            notices=(*(self._notices(todo) if todo else ()), *((ONLY_NOTICE,) if leaves_access else ())),
             steps=steps,
             digest="",
+            access=access.told if access is not None else None,
         )
         return replace(plan, digest=self._digest(plan))
 

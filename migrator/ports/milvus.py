@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ResourceGroup,
     )
     from migrator.model.import_job import ImportJob, ImportTag
+    from migrator.model.rbac import Binding, Grant, Rbac
     from migrator.model.rows import Key, Value
     from migrator.model.segment import Compaction, Segment, SegmentBatch
 
@@ -154,6 +155,9 @@ class MilvusReader(Protocol):
     def list_import_jobs(self, ref: CollectionRef) -> tuple[ImportJob, ...]:
         """The jobs of the collection of that name as it is now, and of any it replaced, as far as remembered."""
 
+    def read_rbac(self) -> Rbac:
+        """All users, roles and grants; a login needs a right of its own for it."""
+
 
 class MilvusSource(MilvusReader, Protocol):
     """A source: it may be flushed, loaded for a verification where the plan allows that, and that is all."""
@@ -227,3 +231,21 @@ class MilvusTarget(MilvusReader, Protocol):
 
     def drop_database(self, name: str) -> None:
         """Drop an empty database; one that is not there counts as dropped, one that is not empty is refused."""
+
+    def create_role(self, role: str) -> None:
+        """Create it; refused where it exists."""
+
+    def drop_role(self, role: str) -> None:
+        """Drop it, whoever has it; revoke its grants first: servers refuse, or keep some of them."""
+
+    def grant(self, grant: Grant) -> None:
+        """Grant it to a role that is there; the object need not be there. A grant that is there is left alone."""
+
+    def revoke(self, grant: Grant) -> None:
+        """Revoke it; one that is not there counts as revoked."""
+
+    def add_to_role(self, binding: Binding) -> None:
+        """Give the user the role; refused where either is not there."""
+
+    def remove_from_role(self, binding: Binding) -> None:
+        """Take the role from the user; a user without it is left alone."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from migrator.errors import Complaint, MigratorError
-    from migrator.planning.plan import Plan, PlannedCollection, Side
+    from migrator.planning.plan import Access, Plan, PlannedCollection, Side
 
 _FEW = 12
 """More collections than that are summed up unless everything is asked for."""
@@ -69,6 +69,8 @@ def plan_lines(plan: Plan, *, verbose: bool = False) -> Iterator[Line]:
     yield Line()
     yield from _exceptions(plan, verbose=verbose)
     yield from _collections(plan, verbose=verbose)
+    if plan.access is not None:
+        yield from _access(plan.access, verbose=verbose)
     yield from _sums(plan)
     if verbose:
         yield from _steps(plan)
@@ -149,10 +151,31 @@ def _migrated(
         yield Line("      note: some rows are not flushed yet; the flush brings them along", Style.FAINT)
 
 
+def _access(access: Access, *, verbose: bool) -> Iterator[Line]:
+    """Users, roles and grants, the exceptions first."""
+    yield Line("  Access: users, roles and grants", Style.TITLE)
+    texts = (
+        *((f"~ {text}", Style.CHANGED) for text in access.changed),
+        *((f"~ not carried: {text}", Style.CHANGED) for text in access.not_carried),
+    )
+    yield from (Line(f"      {clean(text)}", style) for text, style in texts)
+    for sign, listed, style in (("+", access.added, Style.NEW), ("= stays:", access.stays, Style.SAME)):
+        shown = listed if verbose else listed[:_FEW]
+        yield from (Line(f"      {sign} {clean(text)}", style) for text in shown)
+        if len(shown) < len(listed):
+            yield Line(f"      {sign} … and {len(listed) - len(shown):,} more (-v lists them)", Style.FAINT)
+    if not access.added:
+        yield Line("      = nothing to add", Style.SAME)
+    yield Line()
+
+
 def _sums(plan: Plan) -> Iterator[Line]:
+    if plan.access is not None and plan.access.added:
+        yield Line(f"{count(len(plan.access.added), 'role or grant', 'roles and grants')} to add.", Style.TITLE)
     todo = [c.estimate for c in plan.collections if c.action is Action.MIGRATE]
     if not todo:
-        yield Line("Nothing to do.", Style.TITLE)
+        if not plan.has_changes:
+            yield Line("Nothing to do.", Style.TITLE)
         return
     objects, size_bytes = sum(e.objects for e in todo), sum(e.size_bytes for e in todo)
     requests = sum(e.import_requests for e in todo)

@@ -36,8 +36,9 @@ def require_premises(run: Run, target: MilvusReader, staging: ObjectReader) -> N
         taken = {*target.list_collections(database), *target.list_aliases(database)}
         if clash := next((ref for ref in wanted if ref.database == database and ref.name in taken), None):
             raise StalePlan(f"{clash.short} has appeared at the target since it was planned", hint=_HINT)
-    known = {name for step in run.plan.steps if isinstance(step, CopySegments) for name in step.earlier_runs}
-    for claim in read_claims(staging, claims_folder(run.loaded)):
+    copies = [step for step in run.plan.steps if isinstance(step, CopySegments)]
+    known = {name for step in copies for name in step.earlier_runs}
+    for claim in read_claims(staging, claims_folder(run.loaded)) if copies else ():
         if claim.run_id not in known:
             raise StalePlan(
                 f"run {claim.run_id} of plan {claim.plan} has begun the dump {run.plan.dump} since it was planned",

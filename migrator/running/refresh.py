@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from migrator.errors import Complaint, MilvusRefused, StoreRefused
 from migrator.model.collection import DEFAULT_RESOURCE_GROUP, CollectionRef
-from migrator.model.observed import Estimate, ObservedCollection, ObservedState, ObservedTarget
+from migrator.model.observed import Estimate, ObservedAccess, ObservedCollection, ObservedState, ObservedTarget
 from migrator.model.segment import LogKind, SegmentState, parse_binlog
 from migrator.planning.partitions import with_chosen_partitions
 from migrator.planning.places import claims_folder, dump_place
@@ -112,6 +112,7 @@ class _Refresh:
             dump_collections=dumped,
             migrated=self._migrated,
             findings=tuple(self._findings),
+            access=self._access(databases) if self._loaded.options.rbac else None,
         )
 
     def _find(self, field: str, message: str, hint: str, value: str | None = None) -> None:
@@ -316,6 +317,18 @@ class _Refresh:
                 for database in databases
                 for alias in self._readers.target.list_aliases(database)
             )
+        )
+
+    def _access(self, databases: Iterable[str]) -> ObservedAccess:
+        readers = self._readers
+        return ObservedAccess(
+            source=readers.source.read_rbac(),
+            target=readers.target.read_rbac(),
+            target_names=tuple(
+                CollectionRef(database, name)
+                for database in databases
+                for name in (*readers.target.list_collections(database), *readers.target.list_aliases(database))
+            ),
         )
 
     # -- the dump ---------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Undoing a run: what it created goes, as far as it is still as the run left it; the rest only by force.
 
 Everything is looked at before anything is dropped, and each removal can be repeated: a rollback that was killed is done
-again, and ends the same. Aliases go first, then collections, then databases, then what the run copied into its dump.
+again, and ends the same. Aliases go first, then roles, collections, databases, and what the run copied into its dump.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from migrator.running.dump_share import DumpShare
 from migrator.running.journal import StepEvent
 from migrator.running.predecessors import Predecessors
 from migrator.running.retry import Patience, RetryPolicy
+from migrator.running.rollback_access import AccessShare, RoleShare
 from migrator.steps.create_collection import CreateCollection, noted_id
 from migrator.steps.create_database import CreateDatabase, is_own_database
 from migrator.steps.flush import flush_and_wait
@@ -60,6 +61,9 @@ class Kind(StrEnum):
     DUMP = "dump"
     PREDECESSOR = "predecessor"
     """A collection that the run replaced: it is not removed, but gets its name back."""
+    ROLE = "role"
+    RIGHTS = "rights of role"
+    """What a run added to a role that was there before."""
 
 
 class Verdict(StrEnum):
@@ -144,6 +148,7 @@ class Rollback:
         self._clock = clock
         self._tell = tell
         self._predecessors = Predecessors(run, journal, target, lease=lease, clock=clock)
+        self._access = AccessShare(run.plan.steps, journal)
         self._creations = [step for step in run.plan.steps if isinstance(step, CreateCollection)]
 
     # -- looking ----------------------------------------------------------------------------------------------------
@@ -162,7 +167,8 @@ class Rollback:
         )
         collections = [self._collection(step, there.get(step.target), faults) for step in asked]
         replaced = self._replaced(collections)
-        return [*replaced, *collections, *self._databases(collections), *self._dump()]
+        roles = [self._role(share) for share in self._patiently(lambda: self._access.shares(self._target))]
+        return [*replaced, *roles, *collections, *self._databases(collections), *self._dump()]
 
     def _place(self, built_as: CollectionRef) -> CollectionRef:
         return self._patiently(lambda: self._predecessors.place(built_as))
@@ -341,7 +347,18 @@ class Rollback:
             verdict, reason = Verdict.FORCE, f"{step.target.short} has its name, and is not as this run left it"
         return Remnant(kind=Kind.PREDECESSOR, name=name, verdict=verdict, reason=reason, ref=step.temporary)
 
-    # -- databases and the dump -------------------------------------------------------------------------------------
+    # -- roles, databases and the dump --------------------------------------------------------------------------------
+
+    def _role(self, share: RoleShare) -> Remnant:
+        kind = Kind.ROLE if share.is_own else Kind.RIGHTS
+        verdict, reason = Verdict.REMOVE, f"{share.in_words}, added by this run"
+        if self._was_removed(kind, share.role):
+            verdict, reason = Verdict.GONE, "dropped"
+        elif not share.found and not share.foreign:
+            verdict, reason = Verdict.GONE, "not there"
+        elif share.foreign:
+            verdict, reason = Verdict.FORCE, f"somebody gave it {share.foreign_in_words}, which would be lost"
+        return Remnant(kind=kind, name=share.role, verdict=verdict, reason=reason)
 
     def _databases(self, collections: Sequence[Remnant]) -> Iterator[Remnant]:
         own = {remnant.ref for remnant in collections}
@@ -532,6 +549,8 @@ class Rollback:
             place = self._predecessors.place(remnant.ref)
             self._require_unchanged(place, remnant.collection_id)
             self._target.drop_collection(place)
+        elif remnant.kind in {Kind.ROLE, Kind.RIGHTS}:
+            self._access.remove(self._target, remnant.name, force=remnant.verdict is Verdict.FORCE)
         else:
             self._target.drop_database(remnant.name)
         self._journal.note(_removal_key(remnant.kind, str(remnant.ref or remnant.name)), {"removed": True})

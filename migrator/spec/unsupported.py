@@ -79,8 +79,6 @@ def _option_gaps(parts: Parts) -> Iterator[_Gap]:
         yield _Gap(("options", "transfer", "mode"), "mode: in_place", "use auto, server_side or stream")
     if options.transfer.limit_bytes_per_s is not None:
         yield _Gap(("options", "transfer", "limit_bytes_per_s"), "limit_bytes_per_s", "remove it")
-    if options.rbac:
-        yield _Gap(("options", "rbac"), "rbac: true", "remove rbac")
     yield from _pause_gaps(parts)
 
 

@@ -13,6 +13,7 @@ from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import Flush
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
+from migrator.steps.restore_rbac import RestoreRbac
 from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import SealDump
 from migrator.steps.switch_alias import SwitchAlias
@@ -35,4 +36,5 @@ STEP_KINDS: dict[str, type[Step]] = {
     RetirePredecessor.kind: RetirePredecessor,
     SwitchAlias.kind: SwitchAlias,
     CleanStaging.kind: CleanStaging,
+    RestoreRbac.kind: RestoreRbac,
 }

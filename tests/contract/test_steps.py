@@ -1,8 +1,8 @@
 """Every kind of step: killed at every point, resumed, done twice, with one effect.
 
 A whole migration on memory adapters is the scenario of all of them: two collections, in two databases, one of them
-loaded, with partitions, growing rows, fresh deletes and an alias. Another one, that deletes its dump, is in
-`test_steps_of_words.py`.
+loaded, with partitions, growing rows, fresh deletes and an alias; a role with grants, and a user at both sides who
+has it. Another one, that deletes its dump, is in `test_steps_of_words.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 from migrator.adapters.dump_rows import BinlogDumps
 from migrator.adapters.memory import MemoryBinlogs, MemoryStore
 from migrator.model.collection import Collection, CollectionRef, LoadState
+from migrator.model.rbac import Binding
 from migrator.model.segment import LogKind
 from migrator.planning.planner import make_plan
 from migrator.running.clock import StopSignal
@@ -31,6 +32,7 @@ from tests.support.builders import (
     BOOKS,
     HeldLease,
     Pair,
+    a_grant,
     a_key_schema,
     a_loaded_plan,
     an_index,
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
 
 FILMS = CollectionRef("db1", "films")
 COLLECTIONS = """[books, {source: db1.films, target: "db1.{{ collection }}_bak"}]"""
-OPTIONS = "options: {transfer: {concurrency: 1, mode: %s}, verify: full}\n"
+OPTIONS = "options: {transfer: {concurrency: 1, mode: %s}, verify: full, rbac: true}\n"
 MOST_ATTEMPTS = 400
 
 
@@ -85,7 +87,18 @@ def a_source() -> Pair:
     source.insert(FILMS, some_rows(2))
     flush(source, FILMS)
     source.create_index(FILMS, an_index())
+    give_access(pair)
     return pair
+
+
+def give_access(pair: Pair) -> None:
+    """A role with two grants, one of them on a collection that is renamed, and alice, who has it."""
+    for milvus in (pair.source, pair.target):
+        milvus.create_user("alice")
+    pair.source.create_role("reader")
+    for ref in (BOOKS, FILMS):
+        pair.source.grant(a_grant(ref))
+    pair.source.add_to_role(Binding(role="reader", user="alice"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +210,7 @@ def end_state(pair: Pair) -> dict[str, object]:
                 found = milvus.find_collection(ref)
                 assert found is not None
                 state[f"{side} {ref}"] = (described(found), rows_of(milvus, ref))
+    state["access"] = (pair.source.read_rbac(), pair.target.read_rbac())
     binlogs = pair.keys("backup/a_to_b/binlogs")
     state["binlogs"] = Counter((key.rpartition("/")[0], data) for key, data in binlogs.items())
     state["meta"] = sorted(pair.keys("backup/a_to_b/meta"))
@@ -273,6 +287,9 @@ def test_the_migration_brings_all_of_it_along(undisturbed: Undisturbed, tmp_path
         assert ours is not None
         assert described(replace(ours, ref=theirs.ref)) == described(theirs)
         assert rows_of(pair.target, target) == rows_of(pair.source, source)
+    given = {grant for grant in pair.target.read_rbac().grants if grant.role == "reader"}
+    assert given == {a_grant(BOOKS), a_grant(CollectionRef("db1", "films_bak"))}
+    assert pair.target.read_rbac().bindings == (Binding(role="reader", user="alice"),)
 
 
 def end_state_of_source(pair: Pair) -> list[object]:

@@ -24,6 +24,7 @@ from migrator.model.collection import (
     Partition,
 )
 from migrator.model.observed import Estimate, ObservedCollection, ObservedState
+from migrator.model.rbac import Grant
 from migrator.model.segment import Binlog, LogKind, StoredObject
 from migrator.running.clock import StopSignal
 from migrator.running.executor import Executor
@@ -181,6 +182,14 @@ def an_observed_state(*collections: Collection, rows: int = 3, **changes: Any) -
         dump_collections=(),
     )
     return replace(state, **changes)
+
+
+def a_grant(ref: CollectionRef = BOOKS, **changes: Any) -> Grant:  # noqa: ANN401 - see above
+    """The role `reader` may query a collection."""
+    grant = Grant(
+        role="reader", database=ref.database, object_type="Collection", object_name=ref.name, privilege="Query"
+    )
+    return replace(grant, **changes)
 
 
 def a_binlog(

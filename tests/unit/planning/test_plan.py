@@ -9,6 +9,7 @@ import pytest
 
 from migrator.errors import RunError
 from migrator.model.collection import CollectionRef, ConsistencyLevel, DataType, FieldSchema
+from migrator.model.rbac import Binding
 from migrator.model.shape import Shape
 from migrator.planning.compatibility import parse_version
 from migrator.planning.plan import digest_of, plan_from_plain, plan_to_plain, step_from_plain, step_to_plain
@@ -23,12 +24,13 @@ from migrator.steps.flush import Flush
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.registry import STEP_KINDS
+from migrator.steps.restore_rbac import RestoreRbac
 from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import DumpedCollection, SealDump
 from migrator.steps.switch_alias import AliasMove, SwitchAlias
 from migrator.steps.verification import Depth, Level
 from migrator.steps.verify_collection import VerifyCollection
-from tests.support.builders import BOOKS, a_collection, a_loaded_plan, a_schema, an_index, an_observed_state
+from tests.support.builders import BOOKS, a_collection, a_grant, a_loaded_plan, a_schema, an_index, an_observed_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,6 +103,7 @@ STEPS: list[Step] = [
     CleanStaging(
         dump_prefix="backup/x", claims_folder=".migrator/dumps/backup~x", collection_ids=(2**62,), targets=(BAK,)
     ),
+    RestoreRbac(roles=("reader",), grants=(a_grant(),), bindings=(Binding(role="reader", user="alice"),)),
 ]
 
 

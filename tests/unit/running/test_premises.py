@@ -16,6 +16,7 @@ from migrator.running.premises import require_premises
 from migrator.running.refresh import refresh
 from migrator.running.runs import Run
 from migrator.steps.copy_segments import CopySegments
+from migrator.steps.restore_rbac import RestoreRbac
 from tests.support.builders import BOOKS, Pair, a_loaded_plan, create, fill
 
 if TYPE_CHECKING:
@@ -94,3 +95,10 @@ def test_a_dump_that_somebody_else_began_meanwhile_is_refused(tmp_path: Path, pa
     claim(pair, run, "run-9")
     with pytest.raises(StalePlan, match=r"^run run-9 of plan weekly has begun the dump .*backup/a_to_b since"):
         require_premises(run, pair.target, pair.store)
+
+
+def test_a_run_that_copies_nothing_does_not_mind_the_claims_of_a_dump(tmp_path: Path, pair: Pair) -> None:
+    run = a_run(tmp_path, pair)
+    claim(pair, run, "run-0")
+    access = replace(run, plan=replace(run.plan, steps=(RestoreRbac(roles=("reader",)),), collections=()))
+    require_premises(access, pair.target, pair.store)

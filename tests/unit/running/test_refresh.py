@@ -202,3 +202,17 @@ def test_a_wrong_root_path_is_named_even_where_nobody_may_look_for_the_right_one
     finding = only_finding(refresh(wrong, bound(pair), ()))
     assert finding.field == "source.storage.root_path"
     assert "milvus.yaml" in finding.hint
+
+
+# -- users, roles and grants ------------------------------------------------------------------------------------------
+
+
+def test_access_is_read_only_where_the_plan_asks_for_it(tmp_path: Path, pair: Pair) -> None:
+    pair.source.create_role("reader")
+    create(pair.target, CollectionRef("db1", "films"))
+    pair.target.create_alias(CollectionRef("db1", "films"), "cinema")
+    assert observed(tmp_path, pair).access is None
+    found = observed(tmp_path, pair, more="options: {rbac: true}\n").access
+    assert found is not None
+    assert (found.source.roles, found.target.roles) == (("reader",), ())
+    assert set(found.target_names) == {CollectionRef("db1", "films"), CollectionRef("db1", "cinema")}

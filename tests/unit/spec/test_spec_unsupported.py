@@ -16,7 +16,6 @@ OPTIONS = [
     ("transfer: {mode: in_place}", "transfer.mode"),
     ("transfer: {limit_bytes_per_s: 1MiB}", "transfer.limit_bytes_per_s"),
     ("pause_gc: always", "pause_gc"),
-    ("rbac: true", "rbac"),
 ]
 
 
