@@ -357,14 +357,17 @@ def split(backup: BackupInfo) -> dict[str, Message]:
     collections = backup.collection_backups
     heads = {"id", "state_code", "name", "format", "backup_timestamp", "size", "milvus_version"}
     bare = {
-        collection.collection_id: tuple(p.model_copy(update={"segment_backups": ()}) for p in collection.partition_backups)
+        collection.collection_id: tuple(
+            p.model_copy(update={"segment_backups": ()}) for p in collection.partition_backups
+        )
         for collection in collections
     }
     return {
         BACKUP_META: BackupInfo(**{name: getattr(backup, name) for name in heads}),
         COLLECTION_META: CollectionInfos(
             infos=tuple(
-                c.model_copy(update={"l0_segments": (), "partition_backups": bare[c.collection_id]}) for c in collections
+                c.model_copy(update={"l0_segments": (), "partition_backups": bare[c.collection_id]})
+                for c in collections
             )
         ),
         PARTITION_META: PartitionInfos(infos=tuple(p for c in collections for p in bare[c.collection_id])),
