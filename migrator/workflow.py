@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from migrator.connections import Clients, connect, open_milvus, open_staging
-from migrator.errors import LockHeld, MilvusError, RunError, StalePlan, StoreError
+from migrator.connections import Clients, connect, no_target, open_milvus, open_source, open_staging
+from migrator.errors import Complaint, LockHeld, MilvusError, PlanError, RunError, StalePlan, StoreError
 from migrator.planning.places import mirror_folder
 from migrator.planning.plan import Action
 from migrator.planning.planner import make_plan, mapped_pairs
@@ -181,7 +181,7 @@ def look(run: Run, state: StateDirectory) -> dict[str, Evidence | None]:
             run_id=run.run_id,
             ledger=journal,
             source=clients.source,
-            target=clients.target,
+            target=clients.target or no_target(),
             source_store=clients.source_store,
             staging=clients.staging,
             clock=SystemClock(),
@@ -217,6 +217,10 @@ def verify(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None
     with known_runs(loaded, state) as known:
         records = known.migrated(loaded.name)
     with connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
+        if clients.target is None:
+            hint = "a backup is checked when it is made; migrator backup show tells what it holds"
+            position = loaded.locate("target")
+            raise PlanError([Complaint("the plan has no target to compare with", "target", hint, position=position)])
         pairs = mapped_pairs(loaded, source_names(clients.source), only=only)
         return [compare(clients.source, clients.target, pair, records, SystemClock()) for pair in pairs]
 
@@ -239,8 +243,9 @@ def rollback(
     with ExitStack() as stack:
         journal = stack.enter_context(state.journal(run, read_only=False))
         try:
-            target = open_milvus(run.loaded.target or run.loaded.source, "target")
-            stack.callback(target.close)
+            target = no_target()
+            if run.loaded.target is not None:
+                target = stack.enter_context(closing(open_milvus(run.loaded.target, "target")))
             staging = open_staging(run.loaded, _RUNNING_PATIENCE_S)
             leases = stack.enter_context(_leases(run, state, staging, clock))
             leases.acquire(_lease_targets(run), timeout_s=lock_timeout_s, on_wait=partial(_tell_holder, tell))
@@ -290,8 +295,7 @@ def find_leases(
     if runs:
         loaded, targets = runs[0].loaded, _lease_targets(runs[0])
     else:
-        with closing(open_milvus(loaded.source, "source")) as source:
-            targets = [target for _, target in mapped_pairs(loaded, source_names(source))]
+        targets = _mapped_targets(loaded)
     staging, prefix = open_staging(loaded, _PLANNING_PATIENCE_S), loaded.staging.prefix.lstrip("/")
     held = find_held(staging, LeasePlaces.of(loaded), prefix, targets, clock=SystemClock(), tell=tell)
     return held, partial(break_held, staging, held)
@@ -364,7 +368,15 @@ def _leases(run: Run, state: StateDirectory, staging: ObstoreStore, clock: Syste
 
 
 def _lease_targets(run: Run) -> list[CollectionRef]:
-    return [planned.target for planned in run.plan.collections if planned.action is Action.MIGRATE]
+    planned = [each.target for each in run.plan.collections if each.action is Action.MIGRATE]
+    return [target for target in planned if target is not None]
+
+
+def _mapped_targets(loaded: LoadedPlan) -> list[CollectionRef]:
+    if loaded.target is None:
+        return []
+    with closing(open_source(loaded, _PLANNING_PATIENCE_S)) as source:
+        return [target for _, target in mapped_pairs(loaded, source_names(source))]
 
 
 def _context_maker(
@@ -375,7 +387,7 @@ def _context_maker(
             run_id=run.run_id,
             ledger=journal,
             source=clients.source,
-            target=clients.target,
+            target=clients.target or no_target(),
             source_store=clients.source_store,
             staging=clients.staging,
             clock=clock,

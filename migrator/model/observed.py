@@ -30,6 +30,7 @@ class ObservedCollection:
 
     collection: Collection
     estimate: Estimate
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,8 @@ class MigratedRecord:
     """What an earlier run of this plan brought to its end, verified as asked."""
 
     source: CollectionRef
-    target: CollectionRef
+    target: CollectionRef | None
+    """None where the run made a backup and nothing else."""
     source_collection_id: int
     target_collection_id: int
     raw_rows: int
@@ -84,5 +86,7 @@ class ObservedState:
     same_milvus: bool
     dump_collections: tuple[tuple[int, str], ...]
     """What a finished dump of this plan's earlier runs lists under `backup_name`: collection ids and names."""
+    backed_up_ts: int | None = None
+    """Where the source is a backup: its moment (hybrid), 0 where that is not recorded."""
     migrated: tuple[MigratedRecord, ...] = ()
     findings: tuple[Complaint, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migrator.model.collection import FIRST_USER_FIELD, DataType
-from migrator.planning.compatibility import parse_version
+from migrator.planning.compatibility import parse_version, unsupported_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,8 @@ _STRUCTS: Version = (2, 6)
 
 def irreproducible(collection: Collection, target_version: str) -> list[str]:
     """Why a target of this version cannot hold the collection as it is, reason by reason; empty where it can."""
+    if unsupported_target(target_version):  # which is complained about as such
+        return []
     line = (parse_version(target_version) or (0, 0, 0))[:2]
     schema = collection.schema
     reasons = [reason for field in schema.fields for reason in _of_field(field, line)]

@@ -77,6 +77,8 @@ def _reason(item: PlannedItem, record: MigratedRecord | None) -> str:
 
 
 def _collection_notices(item: PlannedItem, record: MigratedRecord | None) -> tuple[str, ...]:
+    if item.action is Action.MIGRATE:
+        return item.observed.notices
     if item.action is Action.DONE and record and _has_moved(record, item.observed.estimate):
         return (f"the source has changed since run {record.run_id} migrated it",)
     return ()

@@ -60,7 +60,8 @@ def plan_lines(plan: Plan, *, verbose: bool = False) -> Iterator[Line]:
     yield Line(f"Plan {plan.name}" + (f": {clean(plan.description)}" if plan.description else ""), Style.TITLE)
     yield Line()
     yield _side("from", plan.source)
-    yield _side("to", plan.target)
+    if plan.target is not None:
+        yield _side("to", plan.target)
     yield Line(f"  dump  {clean(plan.dump)}/")
     yield Line()
     yield from _exceptions(plan)
@@ -72,6 +73,11 @@ def plan_lines(plan: Plan, *, verbose: bool = False) -> Iterator[Line]:
 
 def _side(label: str, side: Side) -> Line:
     place = "/".join(part for part in (side.bucket, side.root_path) if part)
+    if side.backup:
+        maker = f"made by Milvus v{side.version}" if side.version else "made by a Milvus of unknown version"
+        made = f" on {side.made_at[:10]}" if side.made_at else ""
+        address = f"{side.uri}/{place}" if side.bucket else place
+        return Line(f"  {label:<5} backup {clean(side.backup)} at {clean(address)}/, {clean(maker)}{made}")
     return Line(f"  {label:<5} {clean(side.uri)}  Milvus {clean(side.version)}  {clean(place)}/")
 
 
@@ -95,7 +101,10 @@ def _collections(plan: Plan, *, verbose: bool) -> Iterator[Line]:
     creates = {step.target: step for step in plan.steps if isinstance(step, CreateCollection)}
     loads = {step.target for step in plan.steps if isinstance(step, LoadCollection)}
     for collection in todo if verbose else todo[:_FEW]:
-        yield from _migrated(collection, creates[collection.target], loaded=collection.target in loads)
+        if collection.target is None:
+            yield from _backed_up(collection)
+        else:
+            yield from _migrated(collection, creates[collection.target], loaded=collection.target in loads)
     if not verbose and len(todo) > _FEW:
         yield Line(f"  + … and {len(todo) - _FEW:,} more collections (-v lists them)", Style.FAINT)
     for collection in rest if verbose else rest[:_FEW]:
@@ -107,7 +116,16 @@ def _collections(plan: Plan, *, verbose: bool) -> Iterator[Line]:
 
 
 def _arrow(collection: PlannedCollection) -> str:
+    if collection.target is None:
+        return clean(collection.source.short)
     return f"{clean(collection.source.short)} → {clean(collection.target.short)}"
+
+
+def _backed_up(collection: PlannedCollection) -> Iterator[Line]:
+    estimate = collection.estimate
+    rows = count(estimate.rows if estimate.counted_rows is None else estimate.counted_rows, "row")
+    yield Line(f"  + {_arrow(collection)}", Style.NEW)
+    yield Line(f"      → copy {count(estimate.objects, 'object')}, {size(estimate.size_bytes)}; {rows}")
 
 
 def _migrated(collection: PlannedCollection, create: CreateCollection, *, loaded: bool) -> Iterator[Line]:
@@ -121,6 +139,7 @@ def _migrated(collection: PlannedCollection, create: CreateCollection, *, loaded
     extras = [text for text in collection.carried if text.startswith(("index ", "alias ", "property "))]
     extras += ["load it"] if loaded else []
     yield from (Line(f"      + {clean(text)}") for text in extras)
+    yield from (Line(f"      note: {clean(notice)}", Style.FAINT) for notice in collection.notices)
     if estimate.counted_rows is not None and estimate.counted_rows > estimate.rows:
         yield Line("      note: some rows are not flushed yet; the flush brings them along", Style.FAINT)
 
@@ -131,13 +150,14 @@ def _sums(plan: Plan) -> Iterator[Line]:
         yield Line("Nothing to do.", Style.TITLE)
         return
     objects, size_bytes = sum(e.objects for e in todo), sum(e.size_bytes for e in todo)
-    requests = sum(e.import_requests for e in todo)
+    requests = sum(e.import_requests for e in todo) if plan.target is not None else 0
     rows = sum(e.rows if e.counted_rows is None else e.counted_rows for e in todo)
     same = len(plan.collections) - len(todo)
     rest = f", {same:,} with nothing to do" if same else ""
-    yield Line(f"{count(len(todo), 'collection')} to migrate{rest}.", Style.TITLE)
+    verb, imports = ("migrate", f"{count(requests, 'import request')}; ") if plan.target else ("back up", "")
+    yield Line(f"{count(len(todo), 'collection')} to {verb}{rest}.", Style.TITLE)
     yield Line(
-        f"{count(rows, 'row')}, {count(objects, 'object')}, {size(size_bytes)}; {count(requests, 'import request')}; "
+        f"{count(rows, 'row')}, {count(objects, 'object')}, {size(size_bytes)}; {imports}"
         f"{size(size_bytes)} of space for the dump; {_time_range(objects, size_bytes, rows, requests, len(todo))}."
     )
     for notice in plan.notices:

@@ -72,7 +72,7 @@ class Run:
 
     def steps_of(self, planned: PlannedCollection) -> list[str]:
         """The keys of the steps that belong to one mapped collection."""
-        return [step.key for step in self.plan.steps if step.collection == planned.target.short]
+        return [step.key for step in self.plan.steps if step.collection == planned.label]
 
 
 def _state(journal: Journal, key: str) -> StepState:
@@ -348,7 +348,7 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         return None
     if journal.rollback() is not None:
         return None
-    created = noted_id(journal, planned.target)
+    created = noted_id(journal, planned.target) if planned.target is not None else 0
     dump = frozen_dump(journal, planned.source)
     if created is None:
         return None
@@ -362,6 +362,6 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         held_still=dump.held_still,
         verified=any(key.startswith(f"{VerifyCollection.kind}:") for key in run.steps_of(planned)),
         dump=run.plan.dump,
-        rows=imported_rows(journal, planned.target),
+        rows=imported_rows(journal, planned.target) if planned.target is not None else 0,
         run_id=run.run_id,
     )

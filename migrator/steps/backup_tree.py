@@ -112,14 +112,14 @@ class _Folder:
     deltas: dict[int, Binlog] = field(default_factory=dict)
 
 
-def find_files(store: ObjectReader, prefix: str, info: CollectionBackup) -> BackedUpFiles:
-    """The files of the segments that the meta names, in the store.
+def find_files(store: ObjectReader, root: str, info: CollectionBackup) -> BackedUpFiles:
+    """The files below the backup's `binlogs_root` of the segments that the meta names.
 
     Raises:
         BackupUnreadable: Files do not fit the meta or one another.
         ObjectMissing: The store lacks what the meta names.
     """
-    return _Finder(store, binlogs_root(prefix), info).find()
+    return _Finder(store, root, info).find()
 
 
 class _Finder:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrator.errors import MilvusRefused
-from migrator.ports.backup import BackupReader
+from migrator.ports.backup import as_backup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ def count_partitions(milvus: MilvusReader, collection: Collection) -> dict[str, 
 
     A backup has no server to ask: it counts as unloaded.
     """
-    if not collection.loaded_partitions or isinstance(milvus, BackupReader):
+    if not collection.loaded_partitions or as_backup(milvus) is not None:
         return {}
     if collection.schema.has_partition_key:
         return {WHOLE: milvus.count_rows(collection.ref)}

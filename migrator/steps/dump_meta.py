@@ -10,7 +10,7 @@ from migrator.model.codec import from_plain, to_plain
 from migrator.model.collection import Collection, CollectionRef
 from migrator.model.segment import LogKind, Segment, SegmentState, parse_binlog
 from migrator.model.timestamps import END_OF_TIME
-from migrator.ports.backup import BackupReader
+from migrator.ports.backup import as_backup
 from migrator.ports.milvus import FlushResult
 from migrator.steps.backup_tree import backed_up_ts, find_files
 from migrator.steps.base import Evidence, Outcome, Step
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from migrator.model.segment import Binlog, Compaction
+    from migrator.ports.backup import BackupReader
     from migrator.ports.ledger import JsonValue, LedgerReader
     from migrator.steps.base import ReadContext, StepContext
 
@@ -110,8 +111,8 @@ class DumpMeta(Step):
 
         Done anew as the next generation when a copy finds that a frozen object has vanished.
         """
-        if isinstance(ctx.source, BackupReader):
-            return self._freeze_backup(ctx, ctx.source)
+        if (backup := as_backup(ctx.source)) is not None:
+            return self._freeze_backup(ctx, backup)
         self._describe(ctx)
         cut, segments = self._settled_listing(ctx)
         found = self._describe(ctx)  # once more: a partition may have come with the last flush
@@ -137,7 +138,7 @@ class DumpMeta(Step):
         """What a backup's meta names, and all rows of it: milvus-backup copies some that are newer than its time."""
         found = self._describe(ctx)
         info = backup.get_backup(self.planned.ref)
-        files = find_files(ctx.source_store, self.source_root.rpartition("/")[0], info)
+        files = find_files(ctx.source_store, self.source_root, info)
         ctx.ledger.freeze(found.collection_id, files.segments, files.binlogs)
         frozen = FrozenDump(
             collection=found,

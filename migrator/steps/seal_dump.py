@@ -150,7 +150,7 @@ def _joined(texts: Iterable[str]) -> Iterator[str]:
 
 def _with_list(kind: type[Message], entry: dict[str, Any], name: str, items: Iterable[str]) -> Iterator[str]:
     """The entry as JSON, with a list streamed in where the message has it."""
-    order = list(kind.model_fields)
+    order = [info.alias or key for key, info in kind.model_fields.items()]
     rest = {key: value for key, value in entry.items() if key in order and order.index(key) > order.index(name)}
     yield fmt.encode({key: value for key, value in entry.items() if key not in rest})[:-1]
     yield f',"{name}":['
@@ -214,7 +214,7 @@ class _MetaWriter:
         yield from _collection_infos(self._earlier)
         for item, dump in self._dumps:
             parts = [partition for partition, _ in self._partitions(item, dump)]
-            yield fmt.encode({**self._collection(item, dump), "partition_backups": parts})
+            yield fmt.encode(_in_order({**self._collection(item, dump), "partition_backups": parts}))
 
     def _partition_infos(self) -> Iterator[str]:
         yield from _partition_infos(self._earlier)
@@ -256,6 +256,12 @@ class _MetaWriter:
             yield "".join(_with_list(PartitionBackup, partition, "segment_backups", self._segments(item, segments)))
 
 
+def _in_order(entry: dict[str, Any]) -> dict[str, Any]:
+    """A collection's members as the message has them; unknown ones stay at the end."""
+    known = [info.alias or name for name, info in CollectionBackup.model_fields.items()]
+    return {name: entry[name] for name in known if name in entry} | entry
+
+
 def _infos(items: Iterable[str]) -> Iterator[str]:
     yield '{"infos":['
     yield from _joined(items)
@@ -265,7 +271,7 @@ def _infos(items: Iterable[str]) -> Iterator[str]:
 def _collection_infos(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
     for entry in entries:
         parts = [_without(partition, "segment_backups") for partition in entry.get("partition_backups", [])]
-        yield fmt.encode({**_without(entry, "l0_segments"), "partition_backups": parts})
+        yield fmt.encode(_in_order({**_without(entry, "l0_segments"), "partition_backups": parts}))
 
 
 def _partition_infos(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
