@@ -100,7 +100,8 @@ class _Thrift:
         elif kind in {4, 5, 6}:  # whole numbers
             self._unsigned()
         elif kind == 8:  # bytes
-            self._at += self._unsigned()
+            length = self._unsigned()  # by itself: it moves the position too
+            self._at += length
         elif kind in {9, 10}:  # a list, a set
             self._skip_list()
         elif kind == 12:  # a struct
