@@ -10,12 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from migrator.connections import Clients, connect, no_target, open_milvus, open_source, open_staging
+from migrator.connections import Clients, connect, no_target, open_milvus, open_source, open_source_store, open_staging
 from migrator.errors import Complaint, LockHeld, MilvusError, PlanError, RunError, StalePlan, StoreError
 from migrator.planning.places import mirror_folder
 from migrator.planning.plan import Action
 from migrator.planning.planner import make_plan, mapped_pairs
 from migrator.reports.summary import summarize
+from migrator.running.backup_shelf import BackupShelf
 from migrator.running.cleaning import Cleaning
 from migrator.running.clock import StopSignal, SystemClock
 from migrator.running.comparison import Comparison, compare
@@ -285,6 +286,17 @@ def cleaning(
         places = {repr(each.staging): each for each in [*files, *filter(None, [loaded])]}
         stores = [(open_staging(each, _PLANNING_PATIENCE_S), each) for each in places.values()]
         yield Cleaning(state, plan_name, stores, clock=SystemClock(), tell=tell)
+
+
+def open_shelf(loaded: LoadedPlan) -> BackupShelf:
+    """The backups beside the one that a plan restores, or beside the one that it makes."""
+    clock = SystemClock()
+    if loaded.source_backup is not None:
+        store, storage = open_source_store(loaded, _PLANNING_PATIENCE_S), loaded.source_storage
+        return BackupShelf(store, storage.root_path, is_bucket=storage.bucket is not None, clock=clock)
+    staging = open_staging(loaded, _PLANNING_PATIENCE_S)
+    is_bucket = loaded.staging.storage.bucket is not None
+    return BackupShelf(staging, loaded.staging.root_path, is_bucket=is_bucket, clock=clock)
 
 
 def find_leases(

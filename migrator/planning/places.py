@@ -63,7 +63,12 @@ def _staging_folder(loaded: LoadedPlan) -> str:
 
 
 def _beside(loaded: LoadedPlan, root: str) -> str:
-    if loaded.staging.storage.bucket is not None:
+    return beside(root, is_bucket=loaded.staging.storage.bucket is not None)
+
+
+def beside(root: str, *, is_bucket: bool) -> str:
+    """The tool's own folder for what lies in the folder `root`."""
+    if is_bucket:
         return _OWN
     above, _, _ = root.rpartition("/")
     return f"{above}/{_OWN}" if above else _OWN
