@@ -311,7 +311,9 @@ class Rollback:
             yield Remnant(kind=Kind.DUMP, name=name, verdict=Verdict.REMOVE, reason=reason)
         if share.listed:
             what = f"what it lists of this run stays ({_listed(share.listed)})" if share.unlisted else "it is finished"
-            reason = f"{what}; choose another staging.backup_name for the next run, or remove it with migrator backup delete"
+            reason = (
+                f"{what}; choose another staging.backup_name for the next run, or remove it with migrator backup delete"
+            )
             yield Remnant(kind=Kind.DUMP, name=name, verdict=Verdict.KEEP, reason=reason)
 
     # -- waiting ----------------------------------------------------------------------------------------------------

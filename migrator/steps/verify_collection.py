@@ -110,6 +110,7 @@ def _verdict(
         return f"the source moved while it was counted; {agreed}"
     if all(count.source_rows is None for count in counts):
         why = "was not flushed" if dump.collection.loaded_partitions else "is not loaded"
+        why = why if dump.backed_up_ts is None else "is a backup"
         return f"the source {why}, so its rows at the cut could not be counted; {agreed}"
     at_source = WHOLE in dump.rows_at_cut or len(dump.rows_at_cut) == len(dump.collection.partitions)
     if not at_source or any(None in (count.source_rows, count.target_rows) for count in counts):

@@ -14,7 +14,7 @@ from migrator.running.lock import LeasePlaces, Leases
 from tests.support.builders import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
 META = {
     "id": "7f1c",
@@ -82,11 +82,11 @@ def test_a_backup_is_deleted_with_all_its_files(store: MemoryStore, shelf: Backu
 
 
 class Dying(MemoryStore):
-    """A store at which the first delete but one never comes to an end."""
+    """A store that dies of the first delete of a binlog."""
 
     deletes = 0
 
-    def delete(self, keys: Iterator[str]) -> None:  # type: ignore[override]  # told apart by what is deleted
+    def delete(self, keys: Iterable[str]) -> None:
         """Go on, or die."""
         listed = list(keys)
         if any("/binlogs/" in key for key in listed):
