@@ -5,9 +5,9 @@ The only place that chooses adapters: everything else works on ports.
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from migrator.errors import MilvusRefused, StoreRefused
 from migrator.running.refresh import Readers
@@ -16,8 +16,10 @@ from migrator.spec.secrets import resolve_secret
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from migrator.adapters.backup import BackupMilvus
     from migrator.adapters.milvus import GrpcMilvus
     from migrator.adapters.objects import ObstoreStore
+    from migrator.ports.milvus import MilvusSource, MilvusTarget
     from migrator.ports.rows import DumpReader
     from migrator.spec.document import Cluster, SecretRef, Storage
     from migrator.spec.loaded import LoadedPlan
@@ -27,10 +29,11 @@ if TYPE_CHECKING:
 class Clients:
     """The open connections of a plan."""
 
-    source: GrpcMilvus
-    target: GrpcMilvus
+    source: MilvusSource
+    target: MilvusTarget | None
+    """None where the plan has no target, and so no `target_store`."""
     source_store: ObstoreStore
-    target_store: ObstoreStore
+    target_store: ObstoreStore | None
     staging: ObstoreStore
 
     def readers(self) -> Readers:
@@ -47,18 +50,37 @@ class Clients:
 @contextmanager
 def connect(loaded: LoadedPlan, *, patience_s: float) -> Iterator[Clients]:
     """Open both Milvus and all stores; secrets are resolved here, and only here."""
-    target = loaded.target or loaded.source
     with ExitStack() as stack:
-        milvus = [open_milvus(cluster, side) for cluster, side in ((loaded.source, "source"), (target, "target"))]
-        for client in milvus:
-            stack.callback(client.close)
+        source = stack.enter_context(closing(open_source(loaded, patience_s)))
+        target = loaded.target
         yield Clients(
-            source=milvus[0],
-            target=milvus[1],
-            source_store=_open_store(loaded.source.storage, "source.storage", patience_s),
-            target_store=_open_store(target.storage, "target.storage", patience_s),
+            source=source,
+            target=None if target is None else stack.enter_context(closing(open_milvus(target, "target"))),
+            source_store=open_source_store(loaded, patience_s),
+            target_store=None if target is None else _open_store(target.storage, "target.storage", patience_s),
             staging=open_staging(loaded, patience_s),
         )
+
+
+def open_source(loaded: LoadedPlan, patience_s: float) -> GrpcMilvus | BackupMilvus:
+    """The source's server, or the backup that stands for one."""
+    if loaded.source is not None:
+        return open_milvus(loaded.source, "source")
+    from migrator.adapters.backup import BackupMilvus  # noqa: PLC0415 - as the others: only when used
+
+    return BackupMilvus(open_source_store(loaded, patience_s), loaded.source_prefix)
+
+
+def open_source_store(loaded: LoadedPlan, patience_s: float) -> ObstoreStore:
+    field = "source.storage" if loaded.source_backup is None else "source.backup.storage"
+    return _open_store(loaded.source_storage, field, patience_s)
+
+
+def no_target() -> MilvusTarget:
+    """What stands for the target in a plan that has none."""
+    from migrator.adapters.absent import AbsentMilvus  # noqa: PLC0415 - as the others
+
+    return cast("MilvusTarget", AbsentMilvus())
 
 
 def open_staging(loaded: LoadedPlan, patience_s: float) -> ObstoreStore:

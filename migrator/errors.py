@@ -15,6 +15,7 @@
         StoreUnavailable        nothing answers: worth another try
         StoreRefused            it answered, and said no
         ObjectMissing           the key is not there
+        BackupUnreadable        a backup's meta files are missing, or are not what they should be
       VerificationFailed   50   source and target differ
         SourceMoved        51   the source has moved since the cut, so they cannot be compared
       Interrupted         130   stopped by a person; the state is saved
@@ -212,6 +213,10 @@ class StoreRefused(StoreError):
 
 class ObjectMissing(StoreError):
     """There is no object of that key."""
+
+
+class BackupUnreadable(StoreError):
+    """A backup's meta files are missing, or are not what they should be."""
 
 
 class VerificationFailed(MigratorError):

@@ -10,11 +10,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from migrator.connections import Clients, connect, dump_reader, open_milvus, open_staging
-from migrator.errors import LockHeld, MilvusError, RunError, StalePlan, StoreError
+from migrator.connections import (
+    Clients,
+    connect,
+    dump_reader,
+    no_target,
+    open_milvus,
+    open_source,
+    open_source_store,
+    open_staging,
+)
+from migrator.errors import Complaint, LockHeld, MilvusError, PlanError, RunError, StalePlan, StoreError
 from migrator.planning.places import mirror_folder
 from migrator.planning.planner import make_plan, mapped, mapped_pairs
 from migrator.reports.summary import summarize
+from migrator.running.backup_shelf import BackupShelf
 from migrator.running.cleaning import Cleaning
 from migrator.running.clock import StopSignal, SystemClock
 from migrator.running.comparison import Comparer, Comparison, open_past
@@ -39,6 +49,7 @@ if TYPE_CHECKING:
     from migrator.adapters.milvus import GrpcMilvus
     from migrator.adapters.objects import ObstoreStore
     from migrator.errors import MigratorError
+    from migrator.model.collection import CollectionRef
     from migrator.planning.plan import Plan
     from migrator.reports.summary import RunSummary
     from migrator.running.events import Watcher
@@ -181,7 +192,7 @@ def look(run: Run, state: StateDirectory) -> dict[str, Evidence | None]:
             run_id=run.run_id,
             ledger=journal,
             source=clients.source,
-            target=clients.target,
+            target=clients.target or no_target(),
             source_store=clients.source_store,
             staging=clients.staging,
             clock=SystemClock(),
@@ -226,6 +237,10 @@ def verify(
     """
     wanted = loaded.options.verify
     with known_runs(loaded, state) as known, connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
+        if clients.target is None:
+            hint = "a backup is checked when it is made; migrator backup show tells what it holds"
+            position = loaded.locate("target")
+            raise PlanError([Complaint("the plan has no target to compare with", "target", hint, position=position)])
         comparer = Comparer(
             source=clients.source,
             target=clients.target,
@@ -260,8 +275,9 @@ def rollback(
     with ExitStack() as stack:
         journal = stack.enter_context(state.journal(run, read_only=False))
         try:
-            target = open_milvus(run.loaded.target or run.loaded.source, "target")
-            stack.callback(target.close)
+            target = no_target()
+            if run.loaded.target is not None:
+                target = stack.enter_context(closing(open_milvus(run.loaded.target, "target")))
             staging = open_staging(run.loaded, _RUNNING_PATIENCE_S)
             leases = stack.enter_context(_leases(run, state, staging, clock))
             leases.acquire(run.lease_targets(), timeout_s=lock_timeout_s, on_wait=partial(_tell_holder, tell))
@@ -303,9 +319,22 @@ def cleaning(
         with ExitStack() as stack:
 
             def open_target(file: LoadedPlan) -> GrpcMilvus:
-                return stack.enter_context(closing(open_milvus(file.target or file.source, "target")))
+                if file.target is None:
+                    raise RunError("the plan has no target")
+                return stack.enter_context(closing(open_milvus(file.target, "target")))
 
             yield Cleaning(state, plan_name, stores, open_target=open_target, clock=SystemClock(), tell=tell)
+
+
+def open_shelf(loaded: LoadedPlan) -> BackupShelf:
+    """The backups beside the one that a plan restores, or beside the one that it makes."""
+    clock = SystemClock()
+    if loaded.source_backup is not None:
+        store, storage = open_source_store(loaded, _PLANNING_PATIENCE_S), loaded.source_storage
+        return BackupShelf(store, storage.root_path, is_bucket=storage.bucket is not None, clock=clock)
+    staging = open_staging(loaded, _PLANNING_PATIENCE_S)
+    is_bucket = loaded.staging.storage.bucket is not None
+    return BackupShelf(staging, loaded.staging.root_path, is_bucket=is_bucket, clock=clock)
 
 
 def find_leases(
@@ -316,8 +345,7 @@ def find_leases(
     if runs:
         loaded, targets = runs[0].loaded, runs[0].lease_targets()
     else:
-        with closing(open_milvus(loaded.source, "source")) as source:
-            targets = [target for _, target in mapped_pairs(loaded, source_names(source))]
+        targets = _mapped_targets(loaded)
     staging, prefix = open_staging(loaded, _PLANNING_PATIENCE_S), loaded.staging.prefix.lstrip("/")
     held = find_held(staging, LeasePlaces.of(loaded), prefix, targets, clock=SystemClock(), tell=tell)
     return held, partial(break_held, staging, held)
@@ -389,6 +417,13 @@ def _leases(run: Run, state: StateDirectory, staging: ObstoreStore, clock: Syste
     return Leases(staging, places, prefix, run_id=run.run_id, home=home, clock=clock)
 
 
+def _mapped_targets(loaded: LoadedPlan) -> list[CollectionRef]:
+    if loaded.target is None:
+        return []
+    with closing(open_source(loaded, _PLANNING_PATIENCE_S)) as source:
+        return [target for _, target in mapped_pairs(loaded, source_names(source))]
+
+
 def _context_maker(
     run: Run, journal: Journal, clients: Clients, *, workers: ThreadPoolExecutor, clock: SystemClock, leases: Leases
 ) -> Callable[[ProgressReport], StepContext]:
@@ -397,7 +432,7 @@ def _context_maker(
             run_id=run.run_id,
             ledger=journal,
             source=clients.source,
-            target=clients.target,
+            target=clients.target or no_target(),
             source_store=clients.source_store,
             staging=clients.staging,
             clock=clock,

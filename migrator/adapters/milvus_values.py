@@ -15,11 +15,13 @@ from migrator.model.collection import (
     ConsistencyLevel,
     DataType,
     FieldSchema,
+    FunctionSchema,
     Index,
     IndexProgress,
     KeyValues,
     LoadState,
     Partition,
+    StructArrayField,
 )
 from migrator.model.import_job import ImportJob, ImportState
 from migrator.model.segment import Compaction, Segment, SegmentState
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 Message = Any
 """A protobuf message: pymilvus ships no types."""
 
-_UNSUPPORTED_SCHEMA_PARTS = ("functions", "struct_array_fields", "external_source", "enable_namespace")
+_UNSUPPORTED_SCHEMA_PARTS = ("external_source", "enable_namespace")
 _IMPORT_STATES = {
     "ImportPending": ImportState.PENDING,
     "ImportStarted": ImportState.RUNNING,
@@ -76,6 +78,7 @@ def field_from(message: Message) -> FieldSchema:
         is_partition_key=message.is_partition_key,
         is_clustering_key=message.is_clustering_key,
         is_dynamic=message.is_dynamic,
+        is_function_output=message.is_function_output,
         nullable=message.nullable,
         element_type=_data_type(message.element_type, message.name) if message.element_type else None,
         default_value_base64=base64.b64encode(default).decode(),
@@ -95,6 +98,7 @@ def _field_message(field: FieldSchema) -> Message:
         is_partition_key=field.is_partition_key,
         is_clustering_key=field.is_clustering_key,
         is_dynamic=field.is_dynamic,
+        is_function_output=field.is_function_output,
         nullable=field.nullable,
         element_type=int(field.element_type or 0),
         type_params=pair_messages(field.type_params),
@@ -119,6 +123,29 @@ def schema_from(message: Message) -> CollectionSchema:
         enable_dynamic_field=message.enable_dynamic_field,
         fields=tuple(field_from(field) for field in message.fields),
         properties=pairs(message.properties),
+        functions=tuple(_function_from(function) for function in message.functions),
+        struct_array_fields=tuple(_struct_from(struct) for struct in message.struct_array_fields),
+    )
+
+
+def _function_from(message: Message) -> FunctionSchema:
+    return FunctionSchema(
+        name=message.name,
+        kind=message.type,
+        function_id=message.id,
+        description=message.description,
+        input_names=tuple(message.input_field_names),
+        output_names=tuple(message.output_field_names),
+        params=pairs(message.params),
+    )
+
+
+def _struct_from(message: Message) -> StructArrayField:
+    return StructArrayField(
+        field_id=message.fieldID,
+        name=message.name,
+        description=message.description,
+        fields=tuple(field_from(field) for field in message.fields),
     )
 
 
@@ -131,6 +158,27 @@ def schema_message(schema: CollectionSchema, name: str) -> Message:
         enable_dynamic_field=schema.enable_dynamic_field,
         fields=[_field_message(field) for field in schema.fields],
         properties=pair_messages(schema.properties),
+        functions=[_function_message(function) for function in schema.functions],
+        struct_array_fields=[_struct_message(struct) for struct in schema.struct_array_fields],
+    )
+
+
+def _function_message(function: FunctionSchema) -> Message:
+    return schema_pb2.FunctionSchema(
+        name=function.name,
+        type=function.kind,
+        description=function.description,
+        input_field_names=function.input_names,
+        output_field_names=function.output_names,
+        params=pair_messages(function.params),
+    )
+
+
+def _struct_message(struct: StructArrayField) -> Message:
+    return schema_pb2.StructArrayFieldSchema(
+        name=struct.name,
+        description=struct.description,
+        fields=[_field_message(field) for field in struct.fields],
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from migrator import __version__
-from migrator.cli import apply, clean, demo, lab, plan, rollback, runs, unlock, validate, verify
+from migrator.cli import apply, backup, clean, demo, lab, plan, rollback, runs, unlock, validate, verify
 from migrator.cli.console import print_error
 from migrator.errors import Interrupted, MigratorError
 
@@ -32,6 +32,7 @@ app.command("rollback")(rollback.rollback)
 app.command("clean")(clean.clean)
 app.command("unlock")(unlock.unlock)
 app.command("demo")(demo.demo)
+app.add_typer(backup.app, name="backup")
 app.add_typer(lab.app, name="lab")
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def may_replace(made: "Plan", *, may_ask: bool) -> bool:
     """Whether the collections that the plan replaces may be; asks on a terminal, where there are any."""
-    replaced = [planned.target.short for planned in made.collections if planned.replaces is not None]
+    replaced = [planned.label for planned in made.collections if planned.replaces is not None]
     if not replaced:
         return True
     names = ", ".join(replaced)

@@ -164,7 +164,8 @@ def _remnant_lines(run: "Run", remnants: "Sequence[Remnant]", *, force: bool) ->
 
     if not remnants:
         return [Line(f"Run {run.run_id} has created nothing.", Style.TITLE)]
-    lines = [Line(f"What run {run.run_id} created at {clean(run.plan.target.uri)}:", Style.TITLE), Line()]
+    place = f"under {run.plan.dump}" if run.plan.target is None else f"at {run.plan.target.uri}"
+    lines = [Line(f"What run {run.run_id} created {clean(place)}:", Style.TITLE), Line()]
     for remnant in remnants:
         is_forced = force and remnant.verdict is Verdict.FORCE
         goes = "~" if remnant.kind is Kind.PREDECESSOR else "-"

@@ -76,9 +76,7 @@ def _lines(summary: "RunSummary") -> "list[Line]":
     for collection in summary.collections:
         rows = "" if collection.rows is None else f"  {count(collection.rows, 'row')}"
         verdict = f": {clean(collection.verdict)}" if collection.verdict else ""
-        lines.append(
-            Line(f"  {clean(collection.source)} → {clean(collection.target)}{rows}  {collection.state}{verdict}")
-        )
+        lines.append(Line(f"  {clean(collection.arrow)}{rows}  {collection.state}{verdict}"))
     lines.append(Line())
     for step in summary.steps:
         detail = f"  {clean(step.detail)}" if step.detail else ""

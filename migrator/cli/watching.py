@@ -356,7 +356,7 @@ def ending_lines(run: "Run", state: "StateDirectory", result: "RunResult") -> li
         first = said.setdefault(c.verdict, c.source) if c.state == "failed" else c.source
         verdict = f": {clean(c.verdict)}" if c.verdict else ""
         verdict = verdict if first == c.source else f": the same as {clean(first)}"
-        lines.append(Line(f"{clean(c.source)} → {clean(c.target)}{rows}  {c.state}{verdict}", style))
+        lines.append(Line(f"{clean(c.arrow)}{rows}  {c.state}{verdict}", style))
     if result.is_complete:
         dump = f"{clean(summary.dump)}/" if summary.dump else "deleted (staging.keep: false)"
         lines.append(Line(f"Dump: {dump}", Style.PLAIN))

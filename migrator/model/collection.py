@@ -60,16 +60,23 @@ class DataType(IntEnum):
     VARCHAR = 21
     ARRAY = 22
     JSON = 23
+    GEOMETRY = 24
+    TEXT = 25
+    TIMESTAMPTZ = 26
     BINARY_VECTOR = 100
     FLOAT_VECTOR = 101
     FLOAT16_VECTOR = 102
     BFLOAT16_VECTOR = 103
     SPARSE_FLOAT_VECTOR = 104
+    INT8_VECTOR = 105
+    ARRAY_OF_VECTOR = 106
+    ARRAY_OF_STRUCT = 200
+    STRUCT = 201
 
     @property
     def is_vector(self) -> bool:
         """Whether fields of this type hold vectors."""
-        return self >= DataType.BINARY_VECTOR
+        return DataType.BINARY_VECTOR <= self < DataType.ARRAY_OF_STRUCT
 
 
 class ConsistencyLevel(IntEnum):
@@ -103,6 +110,7 @@ class FieldSchema:
     is_partition_key: bool = False
     is_clustering_key: bool = False
     is_dynamic: bool = False
+    is_function_output: bool = False
     nullable: bool = False
     element_type: DataType | None = None
     default_value_base64: str = ""
@@ -115,6 +123,29 @@ DYNAMIC_FIELD = FieldSchema(field_id=-1, name="$meta", data_type=DataType.JSON, 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSchema:
+    """A function that computes fields from others, such as BM25; `kind` is Milvus's number."""
+
+    name: str
+    kind: int
+    function_id: int = 0
+    description: str = ""
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
+    params: KeyValues = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StructArrayField:
+    """A field that is an array of structs; each of its own fields has an id too."""
+
+    field_id: int
+    name: str
+    description: str = ""
+    fields: tuple[FieldSchema, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionSchema:
     """The fields of a collection, without the hidden ones (RowID, Timestamp, $meta)."""
 
@@ -123,6 +154,8 @@ class CollectionSchema:
     enable_dynamic_field: bool
     fields: tuple[FieldSchema, ...]
     properties: KeyValues = ()
+    functions: tuple[FunctionSchema, ...] = ()
+    struct_array_fields: tuple[StructArrayField, ...] = ()
 
     @property
     def has_partition_key(self) -> bool:

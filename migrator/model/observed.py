@@ -31,6 +31,7 @@ class ObservedCollection:
 
     collection: Collection
     estimate: Estimate
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,8 @@ class MigratedRecord:
     """What an earlier run of this plan brought to its end, verified as asked."""
 
     source: CollectionRef
-    target: CollectionRef
+    target: CollectionRef | None
+    """None where the run made a backup and nothing else."""
     source_collection_id: int
     target_collection_id: int
     raw_rows: int
@@ -102,6 +104,8 @@ class ObservedState:
     """Of aliases at the target that a mapping would move, the collection each points at."""
     resource_groups: tuple[ResourceGroup, ...] = ()
     """Those of the target, where a source has need of them and the target tells."""
+    backed_up_ts: int | None = None
+    """Where the source is a backup: its moment (hybrid), 0 where that is not recorded."""
     migrated: tuple[MigratedRecord, ...] = ()
     findings: tuple[Complaint, ...] = ()
     reads_dumps: bool = True

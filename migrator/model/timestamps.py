@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 _LOGICAL_BITS = 18
+END_OF_TIME = 2**63 - 1
+"""The last hybrid timestamp there is: as a bound it lets everything in."""
 
 
 def physical_ms(hybrid_ts: int) -> int:

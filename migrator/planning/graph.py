@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadState
-from migrator.planning.places import claims_folder, dump_place
+from migrator.planning.places import claims_folder, dump_place, source_root
 from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.copy_segments import CopySegments, TransferMode
 from migrator.steps.create_collection import CreateCollection
@@ -48,7 +48,7 @@ class _Graph:
         self._loaded = loaded
         self._observed = observed
         self._dump_prefix = loaded.staging.prefix.lstrip("/")
-        self._source_root = loaded.source.storage.root_path.strip("/")
+        self._source_root = source_root(loaded)
         place = dump_place(loaded)
         self._earlier_runs = tuple(sorted({r.run_id for r in observed.migrated if r.dump == place}))
 
@@ -56,17 +56,10 @@ class _Graph:
         """The run's own steps around the chains of the collections."""
         if not todo:
             return []
-        steps: list[Step] = [
-            Flush(
-                collections=tuple(sorted(item.source for item in todo)),
-                enabled=self._loaded.options.flush == "auto",
-            )
-        ]
+        steps: list[Step] = self._flush(todo)
         existing = set(self._observed.target_databases)
-        steps += [
-            CreateDatabase(name=name)
-            for name in sorted({item.target.database for item in todo} - existing - {DEFAULT_DATABASE})
-        ]
+        wanted = {item.target.database for item in todo} if self._loaded.target is not None else set()
+        steps += [CreateDatabase(name=name) for name in sorted(wanted - existing - {DEFAULT_DATABASE})]
         created = {step.key for step in steps if isinstance(step, CreateDatabase)}
         copies = []
         for item in todo:
@@ -86,6 +79,13 @@ class _Graph:
             targets=tuple(sorted(item.target for item in todo)),
         )
 
+    def _flush(self, todo: list[PlannedItem]) -> list[Step]:
+        """Of a server: in a backup nothing grows."""
+        if self._loaded.source_backup is not None:
+            return []
+        refs = tuple(sorted(item.source for item in todo))
+        return [Flush(collections=refs, enabled=self._loaded.options.flush == "auto")]
+
     def _seal(self, todo: list[PlannedItem], copies: list[CopySegments]) -> SealDump:
         return SealDump(
             follows=tuple(copy.key for copy in copies),
@@ -102,7 +102,7 @@ class _Graph:
         options, label = self._loaded.options, item.target.short
         dump = DumpMeta(
             collection=label,
-            needs=(FLUSH_KEY,),
+            needs=(FLUSH_KEY,) if self._loaded.source_backup is None else (),
             planned=_without_moving_parts(item.collection),
             source_root=self._source_root,
             may_flush=options.flush == "auto",
@@ -123,6 +123,8 @@ class _Graph:
             part_size=options.transfer.part_size,
             multipart_threshold=options.transfer.multipart_threshold,
         )
+        if self._loaded.target is None:
+            return [dump, copy]
         database = database_key(item.target.database)
         create = self._create(item, needs=(dump.key, *((database,) if database in created else ())))
         bring = ImportSegments(

@@ -25,9 +25,15 @@ def dump_place(loaded: LoadedPlan) -> str:
     return "/".join(part for part in (loaded.staging.storage.bucket or "", prefix) if part)
 
 
+def source_root(loaded: LoadedPlan) -> str:
+    """What the keys of the source's binlogs begin with, before `insert_log`."""
+    return loaded.source_prefix if loaded.source_backup is None else f"{loaded.source_prefix}/binlogs"
+
+
 def targets_folder(loaded: LoadedPlan) -> str:
     """Of the leases of target collections, told apart by the target's root path: two clusters may share a bucket."""
-    root = (loaded.target or loaded.source).storage.root_path.strip("/")
+    storage = loaded.target.storage if loaded.target is not None else loaded.source_storage
+    root = storage.root_path.strip("/")
     return f"{_beside(loaded, root)}/leases/targets/{flat(root) or 'root'}"
 
 
@@ -57,7 +63,12 @@ def _staging_folder(loaded: LoadedPlan) -> str:
 
 
 def _beside(loaded: LoadedPlan, root: str) -> str:
-    if loaded.staging.storage.bucket is not None:
+    return beside(root, is_bucket=loaded.staging.storage.bucket is not None)
+
+
+def beside(root: str, *, is_bucket: bool) -> str:
+    """The tool's own folder for what lies in the folder `root`."""
+    if is_bucket:
         return _OWN
     above, _, _ = root.rpartition("/")
     return f"{above}/{_OWN}" if above else _OWN

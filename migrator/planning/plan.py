@@ -34,12 +34,15 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """A cluster as the plan saw it."""
+    """A cluster as the plan saw it; or a backup, whose name is `backup`, and whose `uri` is where it lies."""
 
     uri: str
     version: str
     bucket: str
     root_path: str
+    backup: str = ""
+    made_at: str = ""
+    """Of a backup: UTC in ISO format, empty where it is not recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,8 @@ class PlannedCollection:
     """One mapped collection, for people: what comes along, what is changed by the plan, what does not come along."""
 
     source: CollectionRef
-    target: CollectionRef
+    target: CollectionRef | None
+    """None where the plan makes a backup and nothing else."""
     action: Action
     estimate: Estimate
     carried: tuple[str, ...] = ()
@@ -59,7 +63,12 @@ class PlannedCollection:
     replaces: Predecessor | None = None
 
     @property
-    def built_as(self) -> CollectionRef:
+    def label(self) -> str:
+        """What its steps are grouped under."""
+        return (self.target or self.source).short
+
+    @property
+    def built_as(self) -> CollectionRef | None:
         """The name that steps act on, and note under, until it is given its own."""
         return self.target if self.replaces is None else self.replaces.temporary
 
@@ -81,7 +90,8 @@ class Plan:
     name: str
     description: str
     source: Side
-    target: Side
+    target: Side | None
+    """None where the plan makes a backup and nothing else."""
     dump: str
     """`<bucket>/<root_path>/<backup_name>`, for people."""
     collections: tuple[PlannedCollection, ...]
@@ -128,7 +138,7 @@ def plan_to_plain(plan: Plan) -> dict[str, Any]:
         "description": plan.description,
         "digest": plan.digest,
         "source": to_plain(plan.source),
-        "target": to_plain(plan.target),
+        "target": None if plan.target is None else to_plain(plan.target),
         "dump": plan.dump,
         "has_changes": plan.has_changes,
         "notices": list(plan.notices),
@@ -150,7 +160,7 @@ def plan_from_plain(plain: Mapping[str, Any]) -> Plan:
         description=plain["description"],
         digest=plain["digest"],
         source=from_plain(Side, plain["source"]),
-        target=from_plain(Side, plain["target"]),
+        target=None if plain["target"] is None else from_plain(Side, plain["target"]),
         dump=plain["dump"],
         notices=tuple(plain["notices"]),
         collections=from_plain(tuple[PlannedCollection, ...], plain["collections"]),

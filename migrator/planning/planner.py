@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from migrator.errors import Complaint, PlanError
 from migrator.model.collection import CollectionRef
+from migrator.model.timestamps import as_utc
 from migrator.planning.access import ONLY_NOTICE, plan_access
 from migrator.planning.aliases import AliasClaims
+from migrator.planning.backup_only import backup_action, backup_notices, tell_backup
 from migrator.planning.compatibility import unsupported_source, unsupported_target
 from migrator.planning.graph import build_steps
 from migrator.planning.indexes import plan_indexes, unindexed_vectors
@@ -19,6 +21,7 @@ from migrator.planning.partitions import partition_faults, with_chosen_partition
 from migrator.planning.places import dump_place
 from migrator.planning.plan import Action, Plan, Side, digest_of, step_to_plain
 from migrator.planning.replacing import predecessor
+from migrator.planning.reproducible import irreproducible
 from migrator.planning.selection import Selected, select
 from migrator.planning.telling import plan_notices, tell, verification_notices
 
@@ -99,13 +102,16 @@ class _Planner:
         if access is not None and access.step is not None:
             steps = (*steps, access.step)
         leaves_access = self._observed.access is not None and not is_whole
+        told = tell if self._loaded.target is not None else tell_backup
         plan = Plan(
             name=self._loaded.name,
             description=self._loaded.description,
-            source=self._side(self._loaded.source, self._observed.source_version),
-            target=self._side(self._target, self._observed.target_version),
+            source=self._source_side(),
+            target=None
+            if self._loaded.target is None
+            else self._side(self._loaded.target, self._observed.target_version),
             dump=dump_place(self._loaded),
-            collections=tuple(tell(item, self._records.get((item.source, item.target))) for item in items),
+            collections=tuple(told(item, self._record_of(item.selected)) for item in items),
             notices=(*(self._notices(todo) if todo else ()), *((ONLY_NOTICE,) if leaves_access else ())),
             steps=steps,
             digest="",
@@ -114,6 +120,11 @@ class _Planner:
         return replace(plan, digest=self._digest(plan))
 
     def _notices(self, todo: list[PlannedItem]) -> tuple[str, ...]:
+        if self._loaded.source_backup is not None:
+            cut: tuple[str, ...] = ("all that the backup holds comes along, rows newer than its time too",)
+            return (*cut, *plan_notices(self._loaded)[1:], *verification_notices(self._loaded, self._observed, todo))
+        if self._loaded.target is None:
+            return (*plan_notices(self._loaded)[:1], *backup_notices(self._loaded))
         return (*plan_notices(self._loaded), *verification_notices(self._loaded, self._observed, todo))
 
     def _kept(self, items: tuple[Selected, ...]) -> tuple[Selected, ...]:
@@ -126,11 +137,21 @@ class _Planner:
             self._complaints.append(Complaint(f"--only {only} matches no mapping", hint=hint))
         return kept
 
-    @property
-    def _target(self) -> Cluster:
-        if self._loaded.target is None:
-            raise PlanError([self._complaint("target", "the plan has no target", "name a cluster as target")])
-        return self._loaded.target
+    def _record_of(self, selected: Selected) -> MigratedRecord | None:
+        return self._records.get((selected.source, None if self._loaded.target is None else selected.target))
+
+    def _source_side(self) -> Side:
+        if self._loaded.source is not None:
+            return self._side(self._loaded.source, self._observed.source_version)
+        storage, moment = self._loaded.source_storage, self._observed.backed_up_ts
+        return Side(
+            uri=storage.endpoint or ("" if storage.bucket is None else "s3:/"),
+            version=self._observed.source_version,
+            bucket=storage.bucket or "",
+            root_path=storage.root_path,
+            backup=self._loaded.source_prefix.rpartition("/")[2],
+            made_at=as_utc(moment).isoformat(timespec="seconds") if moment else "",
+        )
 
     def _side(self, cluster: Cluster, version: str) -> Side:
         storage = cluster.storage
@@ -144,7 +165,7 @@ class _Planner:
         return digest_of(
             {
                 "document": document,
-                "versions": [plan.source.version, plan.target.version],
+                "versions": [plan.source.version, plan.target.version if plan.target is not None else ""],
                 "collections": [[str(c.source), str(c.target), c.action, list(c.changed)] for c in plan.collections],
                 "target_names": [
                     [str(each.ref), each.collection_id, each.created_ts] for each in self._observed.target_names
@@ -159,21 +180,24 @@ class _Planner:
     # -- what is wrong ----------------------------------------------------------------------------------------------
 
     def _check_versions(self) -> None:
-        for side, reason in (
-            ("source", unsupported_source(self._observed.source_version)),
-            ("target", unsupported_target(self._observed.target_version)),
+        for side, is_there, unsupported, version in (
+            ("source", self._loaded.source is not None, unsupported_source, self._observed.source_version),
+            ("target", self._loaded.target is not None, unsupported_target, self._observed.target_version),
         ):
-            if reason:
+            if is_there and (reason := unsupported(version)):
                 hint = "see the versions that the README lists"
                 self._complaints.append(self._complaint(f"{side}.milvus.uri", reason, hint))
 
     def _item(self, selected: Selected, observed: ObservedCollection) -> PlannedItem:
-        record = self._records.get((selected.source, selected.target))
+        record = self._record_of(selected)
+        if self._loaded.target is None:
+            return self._backup_item(selected, observed, record)
         taken = self._taken.get(selected.target)
         action = self._action(selected, observed, record, taken)
         if action is not Action.MIGRATE:
             return PlannedItem(selected=selected, observed=observed, action=action)
         self._check_dump(selected, observed.collection)
+        self._check_reproducible(selected, observed.collection)
         replaces = None
         if taken is not None and selected.mapping.if_exists == "replace":
             replaces = self._predecessor(selected, taken)
@@ -273,6 +297,26 @@ class _Planner:
                     "staging.backup_name",
                     f"the dump {self._dump_prefix} already holds {selected.source.short} as an earlier run left it",
                     "choose another staging.backup_name",
+                )
+            )
+
+    def _backup_item(
+        self, selected: Selected, observed: ObservedCollection, record: MigratedRecord | None
+    ) -> PlannedItem:
+        """A collection that is backed up and nothing else."""
+        action, fault = backup_action(observed.collection, record, self._observed, dump_place(self._loaded))
+        if fault:
+            self._complaints.append(self._complaint("staging.backup_name", fault, "choose another staging.backup_name"))
+        return PlannedItem(selected=selected, observed=observed, action=action)
+
+    def _check_reproducible(self, selected: Selected, collection: Collection) -> None:
+        for reason in irreproducible(collection, self._observed.target_version):
+            self._complaints.append(
+                self._complaint(
+                    f"{selected.mapping.field}.source",
+                    f"{selected.source.short} cannot be made at the target, a Milvus {self._observed.target_version}: "
+                    f"{reason}",
+                    "leave it out with `exclude`",
                 )
             )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selected:
-    """One source collection, the mapping that selects it, and its target."""
+    """One source collection, the mapping that selects it, and its target; the same name where the plan has none."""
 
     mapping: ResolvedMapping
     source: CollectionRef
@@ -78,7 +78,7 @@ def _with_targets(
     faults: list[Complaint] = []
     for ref, mapping in sorted(chosen.items(), key=lambda item: (item[1].index, item[0])):
         try:
-            target = mapping.target_of(ref, loaded.variables)
+            target = ref if loaded.target is None else mapping.target_of(ref, loaded.variables)
         except Fault as fault:
             message = f"the target of {ref.short}: {fault}"
             faults.append(_complain(loaded, f"{mapping.field}.target", message, fault.hint, mapping.target))

@@ -128,7 +128,7 @@ def _reason(item: PlannedItem, record: MigratedRecord | None) -> str:
 def _collection_notices(item: PlannedItem, record: MigratedRecord | None) -> tuple[str, ...]:
     if item.action is Action.MIGRATE:
         replaced = _replacement_notices(item, item.replaces) if item.replaces else ()
-        return (*_ttl_notices(item), *item.loading.notices, *replaced)
+        return (*item.observed.notices, *_ttl_notices(item), *item.loading.notices, *replaced)
     if item.action is not Action.DONE or record is None:
         return ()
     names = tuple(partition.name for partition in item.chosen.partitions)

@@ -31,10 +31,16 @@ class CollectionSummary:
     """One mapped collection; `rows` are those the import jobs brought, None as long as that is not known."""
 
     source: str
-    target: str
+    target: str | None
+    """None where the run makes a backup and nothing else."""
     state: str
     rows: int | None
     verdict: str
+
+    @property
+    def arrow(self) -> str:
+        """`coll → coll_bak`."""
+        return self.source if self.target is None else f"{self.source} → {self.target}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +102,15 @@ def _detail(data: Mapping[str, Any]) -> str:
 def _collection(
     planned: PlannedCollection, steps: tuple[StepSummary, ...], entry_of: Callable[[str], Entry]
 ) -> CollectionSummary:
-    own = [step for step in steps if step.collection == planned.target.short]
+    own = [step for step in steps if step.collection == planned.label]
     failed = next((step for step in own if step.state == "failed"), None)
     verified = next((step for step in own if step.key.startswith("verify_collection:")), None)
     if planned.action is not Action.MIGRATE:
         state, verdict = "nothing to do", ""
     elif failed is not None:
         state, verdict = "failed", failed.detail
+    elif planned.target is None:
+        state, verdict = ("done" if all(step.state == "finished" for step in own) else "unfinished"), ""
     elif all(step.state == "finished" for step in own):
         state = "done"
         verdict = str(entry_of(verified.key)[2].get("detail", "")) if verified else "not verified (verify: none)"
@@ -112,7 +120,7 @@ def _collection(
     rows = data.get("rows")
     return CollectionSummary(
         source=planned.source.short,
-        target=planned.target.short,
+        target=None if planned.target is None else planned.target.short,
         state=state,
         rows=rows if isinstance(rows, int) else None,
         verdict=verdict,

@@ -63,7 +63,8 @@ def plan_lines(plan: Plan, *, verbose: bool = False) -> Iterator[Line]:
     yield Line(f"Plan {plan.name}" + (f": {clean(plan.description)}" if plan.description else ""), Style.TITLE)
     yield Line()
     yield _side("from", plan.source)
-    yield _side("to", plan.target)
+    if plan.target is not None:
+        yield _side("to", plan.target)
     cleaned = any(isinstance(step, CleanStaging) for step in plan.steps)
     yield Line(f"  dump  {clean(plan.dump)}/{' (deleted once everything is verified)' if cleaned else ''}")
     yield Line()
@@ -78,6 +79,11 @@ def plan_lines(plan: Plan, *, verbose: bool = False) -> Iterator[Line]:
 
 def _side(label: str, side: Side) -> Line:
     place = "/".join(part for part in (side.bucket, side.root_path) if part)
+    if side.backup:
+        maker = f"made by Milvus v{side.version}" if side.version else "made by a Milvus of unknown version"
+        made = f" on {side.made_at[:10]}" if side.made_at else ""
+        address = f"{side.uri}/{place}" if side.bucket else place
+        return Line(f"  {label:<5} backup {clean(side.backup)} at {clean(address)}/, {clean(maker)}{made}")
     return Line(f"  {label:<5} {clean(side.uri)}  Milvus {clean(side.version)}  {clean(place)}/")
 
 
@@ -96,7 +102,7 @@ def _exceptions(plan: Plan, *, verbose: bool) -> Iterator[Line]:
             yield Line(f"  {sign.format(clean(remark.collection), clean(remark.text))}", Style.CHANGED)
     for collection, predecessor in ((c, c.replaces) for c in todo if c.replaces is not None):
         told = True
-        yield Line(f"  ~ {clean(collection.target.short)}: {clean(predecessor.in_words())}", Style.CHANGED)
+        yield Line(f"  ~ {clean(collection.label)}: {clean(predecessor.in_words())}", Style.CHANGED)
     if told:
         yield Line()
 
@@ -109,6 +115,9 @@ def _collections(plan: Plan, *, verbose: bool) -> Iterator[Line]:
     for database in (step.name for step in plan.steps if isinstance(step, CreateDatabase)):
         yield Line(f"  + database {clean(database)}", Style.NEW)
     for collection in todo if verbose else todo[:_FEW]:
+        if collection.built_as is None:
+            yield from _backed_up(collection)
+            continue
         create, is_loaded = creates[collection.built_as], collection.built_as in loads
         yield from _migrated(collection, create, loaded=is_loaded, verbose=verbose)
     if not verbose and len(todo) > _FEW:
@@ -122,7 +131,16 @@ def _collections(plan: Plan, *, verbose: bool) -> Iterator[Line]:
 
 
 def _arrow(collection: PlannedCollection) -> str:
+    if collection.target is None:
+        return clean(collection.source.short)
     return f"{clean(collection.source.short)} → {clean(collection.target.short)}"
+
+
+def _backed_up(collection: PlannedCollection) -> Iterator[Line]:
+    estimate = collection.estimate
+    rows = count(estimate.rows if estimate.counted_rows is None else estimate.counted_rows, "row")
+    yield Line(f"  + {_arrow(collection)}", Style.NEW)
+    yield Line(f"      → copy {count(estimate.objects, 'object')}, {size(estimate.size_bytes)}; {rows}")
 
 
 def _migrated(
@@ -143,8 +161,8 @@ def _migrated(
     yield from (Line(f"      + {clean(text)}") for text in extras)
     if collection.replaces is not None:
         yield Line(
-            f"      ~ rename {clean(collection.target.short)} to {clean(collection.replaces.retired.short)}, and "
-            f"{clean(collection.replaces.temporary.short)} to {clean(collection.target.short)}",
+            f"      ~ rename {clean(collection.label)} to {clean(collection.replaces.retired.short)}, and "
+            f"{clean(collection.replaces.temporary.short)} to {clean(collection.label)}",
             Style.CHANGED,
         )
     if estimate.counted_rows is not None and estimate.counted_rows > estimate.rows:
@@ -178,13 +196,14 @@ def _sums(plan: Plan) -> Iterator[Line]:
             yield Line("Nothing to do.", Style.TITLE)
         return
     objects, size_bytes = sum(e.objects for e in todo), sum(e.size_bytes for e in todo)
-    requests = sum(e.import_requests for e in todo)
+    requests = sum(e.import_requests for e in todo) if plan.target is not None else 0
     rows = sum(e.rows if e.counted_rows is None else e.counted_rows for e in todo)
     same = len(plan.collections) - len(todo)
     rest = f", {same:,} with nothing to do" if same else ""
-    yield Line(f"{count(len(todo), 'collection')} to migrate{rest}.", Style.TITLE)
+    verb, imports = ("migrate", f"{count(requests, 'import request')}; ") if plan.target else ("back up", "")
+    yield Line(f"{count(len(todo), 'collection')} to {verb}{rest}.", Style.TITLE)
     yield Line(
-        f"{count(rows, 'row')}, {count(objects, 'object')}, {size(size_bytes)}; {count(requests, 'import request')}; "
+        f"{count(rows, 'row')}, {count(objects, 'object')}, {size(size_bytes)}; {imports}"
         f"{size(size_bytes)} of space for the dump; {_time_range(objects, size_bytes, rows, requests, len(todo))}."
     )
     verified = next((step for step in plan.steps if isinstance(step, VerifyCollection)), None)

@@ -166,7 +166,7 @@ class Cleaning:
                     yield Leftover(kind="collection", name=found.ref.short, reason=found.reason, remove=remove)
             except MilvusError as error:
                 reason = f"what run {run.run_id} replaced could not be looked for: {error.message}"
-                yield Leftover(kind="target", name=run.plan.target.uri, reason=reason)
+                yield Leftover(kind="target", name=run.plan.target.uri if run.plan.target else "", reason=reason)
 
     def _drop(self, run: Run, target: MilvusTarget, drop: Callable[[MilvusTarget, Lease], None]) -> None:
         """Under the leases of the run's targets, which another run may want to replace once more."""

@@ -242,7 +242,7 @@ class Comparer:
 
     def _verification(self, both: _Both, past: Past | None) -> Verification:
         ours, theirs = both.source, both.target
-        why_not = why_not_readable(ours)
+        why_not = why_not_readable(self.source, ours)
         return Verification(
             depth=self.depth,
             shape=past.shape if past else Shape.of(ours),

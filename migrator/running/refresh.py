@@ -5,27 +5,31 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from migrator.errors import Complaint, MilvusRefused, StoreRefused
+from migrator.errors import BackupUnreadable, Complaint, MilvusRefused, ObjectMissing, PlanError, StoreRefused
 from migrator.model.collection import DEFAULT_RESOURCE_GROUP, CollectionRef
 from migrator.model.observed import Estimate, ObservedAccess, ObservedCollection, ObservedState, ObservedTarget
 from migrator.model.segment import LogKind, SegmentState, parse_binlog
 from migrator.planning.partitions import with_chosen_partitions
-from migrator.planning.places import claims_folder, dump_place
+from migrator.planning.places import claims_folder, dump_place, source_root
 from migrator.planning.selection import Selected, Selection, select
+from migrator.ports.backup import as_backup
+from migrator.running.refresh_backup import unrestorable, unrestorable_collection
+from migrator.steps.backup_tree import backed_up_ts, find_files
 from migrator.steps.counting import count_named, count_partitions
 from migrator.steps.dump_claim import read_claims
 from migrator.steps.import_segments import PARTITION_REQUEST_BYTES
 from migrator.steps.seal_dump import full_meta_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from migrator.model.collection import Collection, ResourceGroup
     from migrator.model.observed import MigratedRecord
     from migrator.model.segment import Segment
+    from migrator.ports.backup import BackupReader
     from migrator.ports.milvus import MilvusReader
     from migrator.ports.store import ObjectReader
     from migrator.spec.loaded import LoadedPlan
@@ -36,9 +40,10 @@ class Readers:
     """The clients of a refresh; reader ports, so that it cannot write."""
 
     source: MilvusReader
-    target: MilvusReader
+    target: MilvusReader | None
+    """None where the plan has no target; so the next but one."""
     source_store: ObjectReader
-    target_store: ObjectReader
+    target_store: ObjectReader | None
     staging: ObjectReader
 
 
@@ -48,6 +53,11 @@ class _Inventory:
 
     objects: int = 0
     size_bytes: int = 0
+
+    def add(self, size_bytes: int) -> None:
+        """One object more."""
+        self.objects += 1
+        self.size_bytes += size_bytes
 
 
 def refresh(loaded: LoadedPlan, readers: Readers, migrated: Sequence[MigratedRecord]) -> ObservedState:
@@ -73,7 +83,7 @@ class _Refresh:
         self._loaded = loaded
         self._readers = readers
         self._migrated = tuple(migrated)
-        self._source_root = loaded.source.storage.root_path.strip("/")
+        self._source_root = source_root(loaded)
         self._target_root = loaded.target.storage.root_path.strip("/") if loaded.target else ""
         self._dump_prefix = loaded.staging.prefix.lstrip("/")
         self._findings: list[Complaint] = []
@@ -82,37 +92,47 @@ class _Refresh:
         """Names first, then what the mappings select of them."""
         readers = self._readers
         # A wrong bucket or key is told apart from an empty place; a key may be bound to just these folders.
-        readers.source_store.list_folders(self._source_root)
+        readers.source_store.list_folders(self._loaded.source_prefix)
         readers.staging.list_folders(self._dump_prefix)
-        names = source_names(readers.source)
+        names = self._names()
         selection = select(self._loaded, names)
         collections = tuple(filter(None, map(self._collection, selection.items)))
-        same_milvus = self._is_same_milvus(collections)
-        self._check_roots(collections, same_milvus=same_milvus)
-        databases = readers.target.list_databases()
-        wanted = sorted({item.target.database for item in selection.items} & set(databases))
-        taken = tuple(
-            CollectionRef(database, name) for database in wanted for name in readers.target.list_collections(database)
-        )
-        targets = self._target_names(selection, taken)
-        dumped = self._dumped()
-        aliases = self._target_aliases(wanted)
-        return ObservedState(
+        same_milvus = not self._is_backup and self._is_same_milvus(collections)
+        if not self._is_backup:
+            self._check_roots(collections, same_milvus=same_milvus)
+        dumped, moment = self._dumped(), self._backed_up_ts(names)
+        observed = ObservedState(
             source_version=readers.source.version(),
-            target_version=readers.target.version(),
+            target_version="",
             source_names=names,
             source=collections,
-            target_databases=databases,
-            target_names=targets,
-            target_aliases=aliases,
-            alias_owners=tuple(self._alias_owners(selection, collections, set(aliases))),
-            resource_groups=self._resource_groups(collections),
-            target_taken=taken,
+            target_databases=(),
+            target_names=(),
+            target_aliases=(),
+            target_taken=(),
             same_milvus=same_milvus,
             dump_collections=dumped,
+            backed_up_ts=moment,
             migrated=self._migrated,
             findings=tuple(self._findings),
-            access=self._access(databases) if self._loaded.options.rbac else None,
+        )
+        return observed if readers.target is None else self._with_target(observed, readers.target, selection)
+
+    def _with_target(self, observed: ObservedState, target: MilvusReader, selection: Selection) -> ObservedState:
+        databases = target.list_databases()
+        wanted = sorted({item.target.database for item in selection.items} & set(databases))
+        taken = tuple(CollectionRef(each, name) for each in wanted for name in target.list_collections(each))
+        aliases = _target_aliases(target, wanted)
+        return replace(
+            observed,
+            target_version=target.version(),
+            target_databases=databases,
+            target_names=_target_names(target, selection, taken),
+            target_aliases=aliases,
+            alias_owners=tuple(_alias_owners(target, selection, observed.source, set(aliases))),
+            resource_groups=_resource_groups(target, observed.source),
+            target_taken=taken,
+            access=_access(self._readers.source, target, databases) if self._loaded.options.rbac else None,
         )
 
     def _find(self, field: str, message: str, hint: str, value: str | None = None) -> None:
@@ -121,16 +141,70 @@ class _Refresh:
 
     # -- the source -------------------------------------------------------------------------------------------------
 
-    def _collection(self, item: Selected) -> ObservedCollection | None:
+    @property
+    def _is_backup(self) -> bool:
+        return as_backup(self._readers.source) is not None
+
+    def _names(self) -> tuple[CollectionRef, ...]:
         try:
-            collection = self._readers.source.find_collection(item.source)
+            return source_names(self._readers.source)
+        except BackupUnreadable as error:
+            field = "source.backup.name"
+            position = self._loaded.locate(field)
+            raise PlanError([Complaint(error.message, field=field, hint=error.hint, position=position)]) from error
+
+    def _collection(self, item: Selected) -> ObservedCollection | None:
+        source = self._readers.source
+        try:
+            collection = source.find_collection(item.source)
             if collection is None:
                 return None
+            if (backup := as_backup(source)) is not None:
+                return self._backed_up(item, collection, backup)
             chosen = with_chosen_partitions(item.mapping.partitions, collection)
             return ObservedCollection(collection=collection, estimate=self._estimate(chosen))
         except MilvusRefused as error:
             self._find("source", error.message, error.hint)
+        except (BackupUnreadable, ObjectMissing) as error:
+            self._find(f"{item.mapping.field}.source", error.message, error.hint)
+        return None
+
+    # -- a source that is a backup ----------------------------------------------------------------------------------
+
+    def _backed_up(self, item: Selected, collection: Collection, backup: BackupReader) -> ObservedCollection | None:
+        info = backup.get_backup(item.source)
+        reasons = list(unrestorable_collection(info, self._target_version))
+        for reason in reasons:
+            hint = "restore it into a newer Milvus, or leave it out with `exclude`"
+            self._find(f"{item.mapping.field}.source", f"{item.source.short} cannot be restored: {reason}", hint)
+        if reasons:
             return None
+        files = find_files(self._readers.source_store, self._source_root, info)
+        by_partition: dict[int, _Inventory] = defaultdict(_Inventory)
+        for binlog in files.binlogs:
+            by_partition[binlog.partition_id].add(binlog.source.size_bytes)
+        left_out = f"{files.left_out:,} files that the backup's meta does not name stay out"
+        return ObservedCollection(
+            collection=collection,
+            estimate=self._summed(files.segments, by_partition, {}),
+            notices=(left_out,) if files.left_out else (),
+        )
+
+    @property
+    def _target_version(self) -> str:
+        return "" if self._readers.target is None else self._readers.target.version()
+
+    def _backed_up_ts(self, names: Sequence[CollectionRef]) -> int | None:
+        """The earliest moment of its collections; whatever is wrong with the backup as a whole is a finding."""
+        backup = as_backup(self._readers.source)
+        if backup is None:
+            return None
+        for reason in unrestorable(backup.info, self._target_version):
+            self._find("source.backup.name", reason, "restore it into a Milvus that can read it")
+        moments = [backed_up_ts(backup.get_backup(ref)) for ref in names]
+        return min(filter(None, moments), default=0)
+
+    # -- estimates --------------------------------------------------------------------------------------------------
 
     def _estimate(self, collection: Collection) -> Estimate:
         """Of the partitions that the collection is told to have."""
@@ -140,7 +214,11 @@ class _Refresh:
         by_partition = self._inventory(collection, segments)
         flushed = [s for s in segments if s.state is SegmentState.FLUSHED]
         self._check_source_root(collection, flushed, by_partition)
-        counts = count_partitions(self._readers.source, collection)
+        return self._summed(segments, by_partition, count_partitions(self._readers.source, collection))
+
+    def _summed(
+        self, segments: Sequence[Segment], by_partition: dict[int, _Inventory], counts: Mapping[str, int]
+    ) -> Estimate:
         sizes = [inventory.size_bytes for inventory in by_partition.values()]
         return Estimate(
             segments=len(segments),
@@ -160,8 +238,7 @@ class _Refresh:
             for entry in self._readers.source_store.list_objects(prefix):
                 binlog = parse_binlog(entry, self._source_root)
                 if binlog is not None and binlog.segment_id in live:
-                    found[binlog.partition_id].objects += 1
-                    found[binlog.partition_id].size_bytes += entry.size_bytes
+                    found[binlog.partition_id].add(entry.size_bytes)
         return found
 
     def _requests(self, segments: Iterable[Segment], by_partition: dict[int, _Inventory]) -> int:
@@ -196,12 +273,12 @@ class _Refresh:
             if likely is not None
             else "see minio.rootPath and minio.bucketName in the source's milvus.yaml"
         )
-        self._find("source.storage.root_path", message, hint, self._loaded.source.storage.root_path)
+        self._find("source.storage.root_path", message, hint, self._loaded.source_storage.root_path)
 
     def _likely_root(self, folder: str) -> str | None:
         """A folder of the bucket, up to two levels down, that holds the wanted files; None where we may not look."""
         store = self._readers.source_store
-        if self._loaded.source.storage.provider == "local":
+        if self._loaded.source_storage.provider == "local":
             return None
         with suppress(StoreRefused):
             for top in store.list_folders(""):
@@ -212,14 +289,14 @@ class _Refresh:
 
     def _check_roots(self, collections: Sequence[ObservedCollection], *, same_milvus: bool) -> None:
         """Two instances that share a root path overwrite one another: seen by the source's files under the target's."""
-        storage, staging = self._loaded.source.storage, self._loaded.staging.storage
+        storage, staging = self._loaded.source_storage, self._loaded.staging.storage
         if storage.bucket == staging.bucket and all(observed.estimate.objects == 0 for observed in collections):
             self._refuse_staging_inside()  # nothing is stored yet that could prove that the places differ
         for observed in collections:
             if observed.estimate.objects == 0:
                 continue
             self._check_staging(observed.collection)
-            if same_milvus:
+            if same_milvus or self._readers.target_store is None:
                 return
             folder = f"{self._target_root}/{LogKind.INSERT}/{observed.collection.collection_id}".lstrip("/")
             try:
@@ -255,81 +332,17 @@ class _Refresh:
 
     def _is_same_milvus(self, collections: Sequence[ObservedCollection]) -> bool:
         """Whether both sides are one Milvus: the same collection has the same id and creation time at both."""
-        for observed in collections:
+        target = self._readers.target
+        for observed in collections if target is not None else ():
             ours = observed.collection
-            if ours.ref.database not in self._readers.target.list_databases():
+            if target is None or ours.ref.database not in target.list_databases():
                 return False
-            theirs = self._readers.target.find_collection(ours.ref)
+            theirs = target.find_collection(ours.ref)
             return theirs is not None and (theirs.collection_id, theirs.created_ts) == (
                 ours.collection_id,
                 ours.created_ts,
             )
         return False
-
-    def _target_names(self, selection: Selection, taken: Sequence[CollectionRef]) -> tuple[ObservedTarget, ...]:
-        """Of the names some mapping aims at, those that are taken."""
-        found = []
-        replaced = {item.target for item in selection.items if item.mapping.if_exists == "replace"}
-        for ref in sorted({item.target for item in selection.items} & set(taken)):
-            collection = self._readers.target.find_collection(ref)
-            if collection is not None:
-                counts = count_named(self._readers.target, ref) if ref in replaced else {}
-                found.append(
-                    ObservedTarget(
-                        ref=ref,
-                        collection_id=collection.collection_id,
-                        created_ts=collection.created_ts,
-                        rows=sum(counts.values()) if counts else None,
-                        aliases=collection.aliases,
-                    )
-                )
-        return tuple(found)
-
-    def _alias_owners(
-        self, selection: Selection, collections: Sequence[ObservedCollection], taken: set[CollectionRef]
-    ) -> Iterator[tuple[CollectionRef, str]]:
-        """Of the aliases that some mapping would move, whose they are."""
-        found = {observed.collection.ref: observed.collection for observed in collections}
-        wanted = {
-            CollectionRef(item.target.database, alias)
-            for item in selection.items
-            if item.mapping.aliases == "move" and item.source in found
-            for alias in found[item.source].aliases
-        }
-        for ref in sorted(wanted & taken):
-            owner = self._readers.target.find_alias(ref)
-            if owner is not None:
-                yield ref, owner
-
-    def _resource_groups(self, collections: Sequence[ObservedCollection]) -> tuple[ResourceGroup, ...]:
-        """The target's, where a source has several replicas, or a group of its own; none where they are not told."""
-        usual = {(), (DEFAULT_RESOURCE_GROUP,)}
-        if all(observed.collection.resource_groups in usual for observed in collections):
-            return ()
-        with suppress(MilvusRefused):
-            return self._readers.target.list_resource_groups()
-        return ()
-
-    def _target_aliases(self, databases: Iterable[str]) -> tuple[CollectionRef, ...]:
-        return tuple(
-            sorted(
-                CollectionRef(database, alias)
-                for database in databases
-                for alias in self._readers.target.list_aliases(database)
-            )
-        )
-
-    def _access(self, databases: Iterable[str]) -> ObservedAccess:
-        readers = self._readers
-        return ObservedAccess(
-            source=readers.source.read_rbac(),
-            target=readers.target.read_rbac(),
-            target_names=tuple(
-                CollectionRef(database, name)
-                for database in databases
-                for name in (*readers.target.list_collections(database), *readers.target.list_aliases(database))
-            ),
-        )
 
     # -- the dump ---------------------------------------------------------------------------------------------------
 
@@ -361,3 +374,73 @@ class _Refresh:
             return ()
         listed = json.loads(staging.read(key)).get("collection_backups") or []
         return tuple((entry["collection_id"], entry["collection_name"]) for entry in listed)
+
+
+def _target_names(
+    target: MilvusReader, selection: Selection, taken: Sequence[CollectionRef]
+) -> tuple[ObservedTarget, ...]:
+    """Of the names some mapping aims at, those that are taken."""
+    found = []
+    replaced = {item.target for item in selection.items if item.mapping.if_exists == "replace"}
+    for ref in sorted({item.target for item in selection.items} & set(taken)):
+        collection = target.find_collection(ref)
+        if collection is not None:
+            counts = count_named(target, ref) if ref in replaced else {}
+            found.append(
+                ObservedTarget(
+                    ref=ref,
+                    collection_id=collection.collection_id,
+                    created_ts=collection.created_ts,
+                    rows=sum(counts.values()) if counts else None,
+                    aliases=collection.aliases,
+                )
+            )
+    return tuple(found)
+
+
+def _alias_owners(
+    target: MilvusReader,
+    selection: Selection,
+    collections: Sequence[ObservedCollection],
+    taken: set[CollectionRef],
+) -> Iterator[tuple[CollectionRef, str]]:
+    """Of the aliases that some mapping would move, whose they are."""
+    found = {observed.collection.ref: observed.collection for observed in collections}
+    wanted = {
+        CollectionRef(item.target.database, alias)
+        for item in selection.items
+        if item.mapping.aliases == "move" and item.source in found
+        for alias in found[item.source].aliases
+    }
+    for ref in sorted(wanted & taken):
+        owner = target.find_alias(ref)
+        if owner is not None:
+            yield ref, owner
+
+
+def _resource_groups(target: MilvusReader, collections: Sequence[ObservedCollection]) -> tuple[ResourceGroup, ...]:
+    """The target's, where a source has several replicas, or a group of its own; none where they are not told."""
+    usual = {(), (DEFAULT_RESOURCE_GROUP,)}
+    if all(observed.collection.resource_groups in usual for observed in collections):
+        return ()
+    with suppress(MilvusRefused):
+        return target.list_resource_groups()
+    return ()
+
+
+def _target_aliases(target: MilvusReader, databases: Iterable[str]) -> tuple[CollectionRef, ...]:
+    return tuple(
+        sorted(CollectionRef(database, alias) for database in databases for alias in target.list_aliases(database))
+    )
+
+
+def _access(source: MilvusReader, target: MilvusReader, databases: Iterable[str]) -> ObservedAccess:
+    return ObservedAccess(
+        source=source.read_rbac(),
+        target=target.read_rbac(),
+        target_names=tuple(
+            CollectionRef(database, name)
+            for database in databases
+            for name in (*target.list_collections(database), *target.list_aliases(database))
+        ),
+    )

@@ -362,10 +362,10 @@ class Rollback:
 
     def _databases(self, collections: Sequence[Remnant]) -> Iterator[Remnant]:
         own = {remnant.ref for remnant in collections}
-        existing = set(self._patiently(self._target.list_databases))
-        for step in self._run.plan.steps:
-            if not isinstance(step, CreateDatabase) or not is_own_database(self._journal, step.name):
-                continue
+        steps = [step for step in self._run.plan.steps if isinstance(step, CreateDatabase)]
+        asked = [step for step in steps if is_own_database(self._journal, step.name)]
+        existing = set(self._patiently(self._target.list_databases)) if asked else set()
+        for step in asked:
             name = step.name
             if name not in existing or self._was_removed(Kind.DATABASE, name):
                 reason = "dropped" if self._was_removed(Kind.DATABASE, name) else "not there"
@@ -387,7 +387,9 @@ class Rollback:
             yield Remnant(kind=Kind.DUMP, name=name, verdict=Verdict.REMOVE, reason=reason)
         if share.listed:
             what = f"what it lists of this run stays ({_listed(share.listed)})" if share.unlisted else "it is finished"
-            reason = f"{what}; choose another staging.backup_name for the next run, or remove it by hand"
+            reason = (
+                f"{what}; choose another staging.backup_name for the next run, or remove it with migrator backup delete"
+            )
             yield Remnant(kind=Kind.DUMP, name=name, verdict=Verdict.KEEP, reason=reason)
 
     # -- waiting ----------------------------------------------------------------------------------------------------
@@ -458,6 +460,8 @@ class Rollback:
         return (physical_ms(now_ts) - physical_ms(since_ts)) / 1000
 
     def _all_jobs(self) -> Iterator[ImportJob]:
+        if not self._creations:  # a run that only made a backup has no target
+            return
         databases = set(self._patiently(self._target.list_databases))
         for _, group in groupby(sorted(step.target for step in self._creations), key=lambda ref: ref.database):
             ref = next(group)

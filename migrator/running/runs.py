@@ -75,11 +75,11 @@ class Run:
     def lease_targets(self) -> list[CollectionRef]:
         """The collections at the target that it needs for itself, by every name they have meanwhile."""
         todo = [each for each in self.plan.collections if each.action is Action.MIGRATE]
-        return sorted({ref for each in todo for ref in (each.target, each.built_as)})
+        return sorted({ref for each in todo for ref in (each.target, each.built_as) if ref is not None})
 
     def steps_of(self, planned: PlannedCollection) -> list[str]:
         """The keys of the steps that belong to one mapped collection."""
-        return [step.key for step in self.plan.steps if step.collection == planned.target.short]
+        return [step.key for step in self.plan.steps if step.collection == planned.label]
 
 
 def _state(journal: Journal, key: str) -> StepState:
@@ -355,7 +355,7 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         return None
     if journal.rollback() is not None:
         return None
-    created = noted_id(journal, planned.built_as)
+    created = noted_id(journal, planned.built_as) if planned.built_as is not None else 0
     dump = frozen_dump(journal, planned.source)
     if created is None:
         return None
@@ -369,7 +369,7 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         held_still=dump.held_still,
         verified=any(key.startswith(f"{VerifyCollection.kind}:") for key in run.steps_of(planned)),
         dump="" if _deleted_its_dump(run, journal) else run.plan.dump,
-        rows=imported_rows(journal, planned.built_as),
+        rows=imported_rows(journal, planned.built_as) if planned.built_as is not None else 0,
         run_id=run.run_id,
         partitions=tuple(partition.name for partition in dump.collection.partitions),
     )

@@ -60,14 +60,15 @@ def load_plan(path: Path, *, variables: Mapping[str, str] | None = None, cluster
     mappings = resolve_mappings(parts, report)
     check_supported(parts, staging, report)
     report.raise_if_any()
-    if not isinstance(parts.source, Cluster) or staging is None:
+    if parts.source is None or staging is None:
         raise AssertionError("a plan without source or staging was not complained about")
     return LoadedPlan(
         name=parts.header.name,
         description=parts.header.description,
         variables=parts.variables,
-        source=parts.source,
+        source=parts.source if isinstance(parts.source, Cluster) else None,
         target=parts.target,
+        source_backup=parts.source if isinstance(parts.source, BackupSource) else None,
         staging=staging,
         mappings=mappings,
         options=parts.options,

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from migrator.errors import Complaint, Position, SpecError
-from migrator.spec.document import BackupSource, Cluster, Options
+from migrator.spec.document import BackupSource, Cluster, Options, Storage
 from migrator.spec.rules_mappings import ResolvedMapping
 from migrator.spec.rules_staging import ResolvedStaging
 
@@ -21,13 +21,14 @@ class LoadedPlan:
     """What the planner works from; equal when it would plan the same, wherever things stand in the files.
 
     `file_digests` are the absolute paths of the plan file and, if one was read, of the clusters file, each
-    with the SHA-256 of its bytes. `source_backup` is the dump that stands for a source; not supported yet.
+    with the SHA-256 of its bytes. The source is a cluster, or a backup: one of `source` and `source_backup` is None.
+    Without a `target`, a backup is made and that is all.
     """
 
     name: str
     description: str
     variables: dict[str, str | int | float | bool]
-    source: Cluster
+    source: Cluster | None
     target: Cluster | None
     source_backup: BackupSource | None = None
     staging: ResolvedStaging
@@ -37,6 +38,23 @@ class LoadedPlan:
     clusters_path: Path | None
     file_digests: tuple[tuple[str, str], ...]
     positions: dict[str, Position] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def source_storage(self) -> Storage:
+        """The store that the source's files are read from."""
+        if self.source_backup is not None:
+            return self.source_backup.backup.storage
+        if self.source is None:
+            raise AssertionError("a plan has a source")
+        return self.source.storage
+
+    @property
+    def source_prefix(self) -> str:
+        """What the keys of the source begin with: a Milvus's root path, or a backup's folder."""
+        root = self.source_storage.root_path.strip("/")
+        if self.source_backup is None:
+            return root
+        return "/".join(part for part in (root, self.source_backup.backup.name) if part)
 
     def locate(self, dotted_path: str) -> Position | None:
         """Return where `dotted_path` is written, or the nearest block around it; `None` for a frozen plan.

@@ -34,6 +34,9 @@ def check_clusters(parts: Parts, report: Report) -> None:
         check_storage((side, "storage"), cluster.storage, report)
     if isinstance(parts.source, BackupSource):
         check_storage(("source", "backup", "storage"), parts.source.backup.storage, report)
+        if parts.target is None and report.is_intact(("target",)):
+            message = "a backup as source needs a target: there is nothing to back up"
+            report.add(("target",), message, "add target: and a cluster's name")
     if parts.target is not None and parts.target.protected:
         report.add(("target", "protected"), "the target is protected", "choose another target, or set it to false")
     if isinstance(parts.source, Cluster) and parts.target is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migrator.spec.document import StagingStorage, Storage
+from migrator.spec.document import BackupSource, StagingStorage, Storage
 from migrator.spec.fault import Fault
 from migrator.spec.fields import checked_backup_name, checked_root_path
 from migrator.spec.places import is_elsewhere, is_same_kind, is_same_store, is_within
@@ -66,6 +66,7 @@ def resolve_staging(parts: Parts, report: Report) -> ResolvedStaging | None:
         return None
     resolved = ResolvedStaging(storage=storage, root_path=root_path, backup_name=backup_name, keep=staging.keep)
     _check_outside(resolved, parts, report)
+    _check_beside_backup(resolved, parts, report)
     return resolved
 
 
@@ -135,6 +136,23 @@ def _merged(own: StagingStorage, base: Storage, root_path: str) -> Storage:
         values |= {"credentials": None, "ca_cert": None}
     values |= {key: getattr(own, key) for key in own.model_fields_set if getattr(own, key) is not None}
     return Storage(root_path=root_path, **values)
+
+
+def _check_beside_backup(staging: ResolvedStaging, parts: Parts, report: Report) -> None:
+    """A backup is read, and never written into."""
+    if not isinstance(parts.source, BackupSource):
+        return
+    backup = parts.source.backup
+    folder = "/".join(part for part in (backup.storage.root_path.rstrip("/"), backup.name) if part)
+    if not is_same_store(staging.storage, backup.storage):
+        return
+    if is_within(staging.prefix, folder) or is_within(folder, staging.prefix):
+        report.add(
+            ("staging", "backup_name"),
+            f"the dump's folder {staging.prefix!r} overlaps the backup {folder!r} that is restored",
+            "choose another backup_name",
+            needs=[("source", "backup"), *address_of(_STORAGE), ("staging", "root_path"), ("name",)],
+        )
 
 
 def _check_outside(staging: ResolvedStaging, parts: Parts, report: Report) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from migrator.spec.document import BackupSource, Cluster
 from migrator.spec.places import is_same_store
-from migrator.spec.report import value_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,17 +37,14 @@ def check_supported(parts: Parts, staging: ResolvedStaging | None, report: Repor
 
 
 def _gaps(parts: Parts, staging: ResolvedStaging | None, report: Report) -> Iterator[_Gap]:
-    yield from _cluster_gaps(parts, report)
+    yield from _cluster_gaps(parts)
     yield from _staging_gaps(parts, staging, report)
     yield from _option_gaps(parts)
 
 
-def _cluster_gaps(parts: Parts, report: Report) -> Iterator[_Gap]:
+def _cluster_gaps(parts: Parts) -> Iterator[_Gap]:
     if isinstance(parts.source, BackupSource):
-        yield _Gap(("source", "backup"), "a dump as source", "name a cluster as source")
         yield from _storage_gaps(("source", "backup", "storage"), parts.source.backup.storage)
-    if value_at(report.data, ("target",)) is None:
-        yield _Gap(("target",), "a plan without target", "add target: and a cluster's name")
     for side, cluster in parts.clusters():
         yield from _storage_gaps((side, "storage"), cluster.storage)
         if cluster.milvus.rest_uri is not None:
@@ -65,10 +61,10 @@ def _storage_gaps(path: Path, storage: Storage) -> Iterator[_Gap]:
 
 
 def _staging_gaps(parts: Parts, staging: ResolvedStaging | None, report: Report) -> Iterator[_Gap]:
-    if staging is None or parts.target is None or not report.has(("staging", "storage")):
+    if staging is None or not report.has(("staging", "storage")):
         return
     yield from _storage_gaps(("staging", "storage"), staging.storage)
-    if not is_same_store(staging.storage, parts.target.storage):
+    if parts.target is not None and not is_same_store(staging.storage, parts.target.storage):
         what = "a staging storage other than the target's bucket"
         yield _Gap(("staging", "storage"), what, "remove staging.storage")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrator.errors import MilvusRefused
+from migrator.ports.backup import as_backup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +19,11 @@ WHOLE = "*"
 
 
 def count_partitions(milvus: MilvusReader, collection: Collection) -> dict[str, int]:
-    """`count(*)` of each loaded partition, or of `WHOLE` where Milvus forbids naming partitions; empty if unloaded."""
-    if not collection.loaded_partitions:
+    """`count(*)` of each loaded partition, or of `WHOLE` where Milvus forbids naming partitions; empty if unloaded.
+
+    A backup has no server to ask: it counts as unloaded.
+    """
+    if not collection.loaded_partitions or as_backup(milvus) is not None:
         return {}
     if collection.schema.has_partition_key:
         return {WHOLE: milvus.count_rows(collection.ref)}

@@ -9,7 +9,10 @@ from migrator.errors import MilvusRefused, ObjectMissing, RunError, SchemaDiffer
 from migrator.model.codec import from_plain, to_plain
 from migrator.model.collection import Collection, CollectionRef
 from migrator.model.segment import LogKind, Segment, SegmentState, parse_binlog
+from migrator.model.timestamps import END_OF_TIME
+from migrator.ports.backup import as_backup
 from migrator.ports.milvus import FlushResult
+from migrator.steps.backup_tree import backed_up_ts, find_files
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.counting import count_named, count_partitions
 from migrator.steps.flush import FLUSH_KEY, cut_note, flush_and_wait
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from migrator.model.segment import Binlog, Compaction
+    from migrator.ports.backup import BackupReader
     from migrator.ports.ledger import JsonValue, LedgerReader
     from migrator.steps.base import ReadContext, StepContext
 
@@ -40,6 +44,8 @@ class FrozenDump:
     """Rows of the frozen segments as inserted, deletes not subtracted."""
     left_behind: int = 0
     """Delta logs that the source lost in compactions, and that come along: its own count may be too high."""
+    backed_up_ts: int | None = None
+    """When the source is a backup: its moment (hybrid), 0 where it does not say. Nothing of it is cut off."""
 
 
 def dump_key(source: CollectionRef) -> str:
@@ -113,6 +119,8 @@ class DumpMeta(Step):
 
         Done anew as the next generation when a copy finds that a frozen object has vanished.
         """
+        if (backup := as_backup(ctx.source)) is not None:
+            return self._freeze_backup(ctx, backup)
         self._describe(ctx)
         cut, segments = self._settled_listing(ctx)
         found = self._chosen(self._describe(ctx))  # once more: a partition may have come with the last flush
@@ -140,6 +148,25 @@ class DumpMeta(Step):
     def _of_chosen(self, segments: Iterable[Segment]) -> list[Segment]:
         chosen = {partition.partition_id for partition in self._chosen(self.planned).partitions}
         return [segment for segment in segments if not self.partitions or segment.partition_id in chosen]
+
+    def _freeze_backup(self, ctx: StepContext, backup: BackupReader) -> Outcome:
+        """What a backup's meta names, and all rows of it: milvus-backup copies some that are newer than its time."""
+        found = self._describe(ctx)
+        info = backup.get_backup(self.planned.ref)
+        files = find_files(ctx.source_store, self.source_root, info)
+        ctx.ledger.freeze(found.collection_id, files.segments, files.binlogs)
+        frozen = FrozenDump(
+            collection=found,
+            cut_ts=END_OF_TIME,
+            rows_at_cut={},
+            held_still=True,
+            raw_rows=sum(segment.num_rows for segment in files.segments),
+            backed_up_ts=backed_up_ts(info),
+        )
+        self.note(ctx, cut=cut_note(FlushResult(cut_ts=END_OF_TIME, segment_ids=())), frozen=to_plain(frozen))
+        totals = ctx.ledger.totals(found.collection_id)
+        left_out = f"{files.left_out:,} files that the backup's meta does not name stay out" if files.left_out else ""
+        return Outcome(rows=totals.rows, objects=totals.objects, size_bytes=totals.size_bytes, detail=left_out)
 
     def _describe(self, ctx: StepContext) -> Collection:
         ref = self.planned.ref

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migrator.ports.backup import as_backup
 from migrator.ports.rows import Dump
 from migrator.steps.copy_segments import staged_key
 from migrator.steps.counting import count_partitions
@@ -39,7 +40,7 @@ def why_not_live(source: MilvusReader, now: Collection | None, dump: FrozenDump)
 def _reasons(source: MilvusReader, now: Collection | None, dump: FrozenDump) -> Iterator[str]:
     if now is None:
         yield "the source is gone"
-    elif reason := why_not_readable(now):
+    elif reason := why_not_readable(source, now):
         yield reason
     elif dump.left_behind:
         yield "the source lost deletes in a compaction, which were applied to the target"
@@ -51,8 +52,10 @@ def _reasons(source: MilvusReader, now: Collection | None, dump: FrozenDump) -> 
         yield "the source has moved since the cut"
 
 
-def why_not_readable(now: Collection) -> str:
+def why_not_readable(source: MilvusReader, now: Collection) -> str:
     """Why the source cannot be asked for all its rows; empty where it can."""
+    if as_backup(source) is not None:
+        return "the source is a backup"
     if not now.loaded_partitions:
         return "the source is not loaded"
     return "" if len(now.loaded_partitions) == len(now.partitions) else "the source is loaded in part only"

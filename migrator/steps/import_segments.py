@@ -8,12 +8,14 @@ time in ticks of two seconds, so a whole partition travels as one request where 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
 from migrator.errors import ImportIncomplete, ImportJobFailed, ImportStalled, MilvusBusy, SchemaDiffers, StepInDoubt
+from migrator.model.binlog_rows import NoBinlog, count_rows
 from migrator.model.codec import from_plain, to_plain
 from migrator.model.collection import CollectionRef
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
@@ -21,7 +23,7 @@ from migrator.model.segment import LogKind, SegmentBatch
 from migrator.model.timestamps import physical_ms
 from migrator.ports.milvus import FlushResult
 from migrator.steps.base import GIVE_UP, Evidence, Outcome, Step
-from migrator.steps.copy_segments import require_staged_exactly
+from migrator.steps.copy_segments import require_staged_exactly, staged_key
 from migrator.steps.counting import WHOLE, count_named
 from migrator.steps.create_collection import require_own
 from migrator.steps.dump_meta import dump_key, frozen_dump
@@ -410,7 +412,7 @@ class _Imports:
         """Whether a job brought nothing, and nothing shows that the target sees the files at all.
 
         Deletes can take every row of a batch; then the source counted none at the cut, or another job of this
-        collection has brought rows from the same place.
+        collection has brought rows from the same place. Where none of that can be told, there are enough deletes.
         """
         if job.rows > 0 or batch.rows == 0 or batch.is_late:
             return False
@@ -420,7 +422,19 @@ class _Imports:
         counts = frozen or count_named(self._ctx.source, self._step.source)
         if counts.get(batch.partition_name, counts.get(WHOLE)) == 0:
             return False
-        return imported_rows(self._ctx.ledger, self._step.target) == 0
+        if imported_rows(self._ctx.ledger, self._step.target) > 0:
+            return False
+        return self._deletes(batch) < batch.rows
+
+    def _deletes(self, batch: SegmentBatch) -> int:
+        """How many deletes the dump holds for a batch: with fewer than rows, some row has to be left."""
+        total = 0
+        for segment_id in batch.segment_ids:
+            for binlog in self._ctx.ledger.binlogs(self._step.collection_id, segment_id=segment_id):
+                if binlog.kind is LogKind.DELTA:
+                    with suppress(NoBinlog):
+                        total += count_rows(self._ctx.staging.read(staged_key(self._step.dump_prefix, binlog)))
+        return total
 
     def _require_motion(self, looks: Mapping[int, tuple[ImportState, int]]) -> None:
         """Our patience never resubmits: a stalled import ends the run, and resume goes on waiting."""

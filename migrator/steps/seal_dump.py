@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from migrator.errors import RunError
 from migrator.model import backup_format as fmt
+from migrator.model.backup_meta import FULL_META, LEVEL_FILES, BackupInfo, CollectionBackup, Message, PartitionBackup
 from migrator.model.collection import CollectionRef
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.copy_segments import copy_key, require_staged_exactly
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from migrator.ports.store import ObjectReader, ObjectStore
     from migrator.steps.base import ReadContext, StepContext
 
-FULL_META = "full_meta.json"
-_LEVELS = ("backup_meta.json", "collection_meta.json", "partition_meta.json", "segment_meta.json")
 _PART_BYTES = 8 * 1024**2
 
 
@@ -32,7 +31,7 @@ def full_meta_key(dump_prefix: str) -> str:
 
 def level_keys(dump_prefix: str) -> tuple[str, ...]:
     """The four files that are written before it."""
-    return tuple(f"{dump_prefix}/meta/{name}" for name in _LEVELS)
+    return tuple(f"{dump_prefix}/meta/{name}" for name in LEVEL_FILES)
 
 
 def find_listed(store: ObjectReader, dump_prefix: str) -> frozenset[int] | None:
@@ -171,12 +170,14 @@ def _joined(texts: Iterable[str]) -> Iterator[str]:
         yield f",{text}" if number else text
 
 
-def _with_list(entry: dict[str, Any], name: str, items: Iterable[str]) -> Iterator[str]:
-    """The entry as JSON, with a list streamed in as its last member."""
-    yield fmt.encode(entry)[:-1]
+def _with_list(kind: type[Message], entry: dict[str, Any], name: str, items: Iterable[str]) -> Iterator[str]:
+    """The entry as JSON, with a list streamed in where the message has it."""
+    order = [info.alias or key for key, info in kind.model_fields.items()]
+    rest = {key: value for key, value in entry.items() if key in order and order.index(key) > order.index(name)}
+    yield fmt.encode({key: value for key, value in entry.items() if key not in rest})[:-1]
     yield f',"{name}":['
     yield from _joined(items)
-    yield "]}"
+    yield "]" + (f",{fmt.encode(rest)[1:]}" if rest else "}")
 
 
 class _MetaWriter:
@@ -206,14 +207,13 @@ class _MetaWriter:
             task_id=self._ctx.run_id,
             name=self._step.name,
             size_bytes=own + sum(entry.get("size", 0) for entry in self._earlier),
-            milvus_version=f"v{self._step.source_version}",
+            milvus_version=f"v{self._step.source_version}" if self._step.source_version else "",
         )
 
     def _collection(self, item: DumpedCollection, dump: FrozenDump) -> dict[str, Any]:
         size_bytes = self._ctx.ledger.totals(item.collection_id).size_bytes
-        return fmt.collection_entry(
-            dump.collection, task_id=self._ctx.run_id, cut_ts=dump.cut_ts, size_bytes=size_bytes
-        )
+        moment = dump.cut_ts if dump.backed_up_ts is None else dump.backed_up_ts
+        return fmt.collection_entry(dump.collection, task_id=self._ctx.run_id, cut_ts=moment, size_bytes=size_bytes)
 
     def _partitions(
         self, item: DumpedCollection, dump: FrozenDump
@@ -236,7 +236,7 @@ class _MetaWriter:
         yield from _collection_infos(self._earlier)
         for item, dump in self._dumps:
             parts = [partition for partition, _ in self._partitions(item, dump)]
-            yield fmt.encode({**self._collection(item, dump), "partition_backups": parts})
+            yield fmt.encode(_in_order({**self._collection(item, dump), "partition_backups": parts}))
 
     def _partition_infos(self) -> Iterator[str]:
         yield from _partition_infos(self._earlier)
@@ -259,18 +259,29 @@ class _MetaWriter:
             **self._backup(),
             "database_backups": [fmt.database_entry(name) for name in sorted(databases)],
         }
-        yield from _with_list(head, "collection_backups", self._full_collections())
+        yield from _with_list(BackupInfo, head, "collection_backups", self._full_collections())
 
     def _full_collections(self) -> Iterator[str]:
         yield from map(fmt.encode, self._earlier)
         for item, dump in self._dumps:
             yield "".join(
-                _with_list(self._collection(item, dump), "partition_backups", self._full_partitions(item, dump))
+                _with_list(
+                    CollectionBackup,
+                    self._collection(item, dump),
+                    "partition_backups",
+                    self._full_partitions(item, dump),
+                )
             )
 
     def _full_partitions(self, item: DumpedCollection, dump: FrozenDump) -> Iterator[str]:
         for partition, segments in self._partitions(item, dump):
-            yield "".join(_with_list(partition, "segment_backups", self._segments(item, segments)))
+            yield "".join(_with_list(PartitionBackup, partition, "segment_backups", self._segments(item, segments)))
+
+
+def _in_order(entry: dict[str, Any]) -> dict[str, Any]:
+    """A collection's members as the message has them; unknown ones stay at the end."""
+    known = [info.alias or name for name, info in CollectionBackup.model_fields.items()]
+    return {name: entry[name] for name in known if name in entry} | entry
 
 
 def _infos(items: Iterable[str]) -> Iterator[str]:
@@ -282,7 +293,7 @@ def _infos(items: Iterable[str]) -> Iterator[str]:
 def _collection_infos(entries: Iterable[dict[str, Any]]) -> Iterator[str]:
     for entry in entries:
         parts = [_without(partition, "segment_backups") for partition in entry.get("partition_backups", [])]
-        yield fmt.encode({**_without(entry, "l0_segments"), "partition_backups": parts})
+        yield fmt.encode(_in_order({**_without(entry, "l0_segments"), "partition_backups": parts}))
 
 
 def _partition_infos(entries: Iterable[dict[str, Any]]) -> Iterator[str]:

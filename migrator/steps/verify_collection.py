@@ -11,6 +11,7 @@ from migrator.model.codec import from_plain, to_plain
 from migrator.model.collection import DEFAULT_PARTITION, Collection, CollectionRef, Index, LoadState
 from migrator.model.difference import Difference, DifferenceKind
 from migrator.model.shape import Shape
+from migrator.ports.backup import as_backup
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.comparing import Compared
 from migrator.steps.copy_segments import require_staged_exactly
@@ -235,7 +236,8 @@ class VerifyCollection(Step):
     @contextmanager
     def _loaded_source(self, ctx: StepContext) -> Iterator[bool]:
         """Whether the source was loaded for this, as the plan allows; it is released again."""
-        now = ctx.source.find_collection(self.source) if self.load_source else None
+        is_server = as_backup(ctx.source) is None
+        now = ctx.source.find_collection(self.source) if self.load_source and is_server else None
         is_ours = bool(self.notes(ctx).get("loaded_source"))
         if now is None or not is_indexed(now) or (now.load_state is not LoadState.NOT_LOADED and not is_ours):
             yield False
@@ -296,6 +298,7 @@ def _verdict(
         return f"the source moved while it was counted; {agreed}"
     if all(count.source_rows is None for count in counts):
         why = "was not flushed" if dump.collection.loaded_partitions else "is not loaded"
+        why = why if dump.backed_up_ts is None else "is a backup"
         return f"the source {why}, so its rows at the cut could not be counted; {agreed}"
     at_source = WHOLE in dump.rows_at_cut or len(dump.rows_at_cut) == len(dump.collection.partitions)
     if not at_source or any(None in (count.source_rows, count.target_rows) for count in counts):

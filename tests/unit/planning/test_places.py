@@ -50,7 +50,7 @@ def load(folder: Path, text: str) -> LoadedPlan:
 def test_nothing_of_its_own_lies_in_a_root_path_or_in_the_dump(tmp_path: Path, text: str) -> None:
     loaded = load(tmp_path, text)
     assert loaded.target is not None
-    taken = [loaded.source.storage.root_path, loaded.target.storage.root_path, loaded.staging.prefix]
+    taken = [loaded.source_storage.root_path, loaded.target.storage.root_path, loaded.staging.prefix]
     for folder in (each(loaded) for each in OF_ITS_OWN):
         assert "/.migrator/" in f"/{folder}"
         assert not [other for other in taken if is_within(folder, other)]

@@ -397,7 +397,7 @@ def test_the_digest_changes_with_what_decides(tmp_path: Path, change: dict[str, 
     "collection",
     [
         a_collection(collection_id=5),
-        a_collection(schema=a_key_schema()),
+        a_collection(schema=a_key_schema(), partitions=(Partition(7, "_default_0"),)),
         a_collection(indexes=(an_index(name="other"),)),
         a_collection(partitions=(Partition(8, "_default"),)),
         a_collection(properties=(("mmap.enabled", "true"),)),

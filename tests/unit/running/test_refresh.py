@@ -197,6 +197,7 @@ def test_a_key_bound_to_the_folders_of_the_plan_is_enough(tmp_path: Path, pair: 
 
 def test_a_wrong_root_path_is_named_even_where_nobody_may_look_for_the_right_one(tmp_path: Path, pair: Pair) -> None:
     loaded = a_loaded_plan(tmp_path)
+    assert loaded.source is not None
     storage = loaded.source.storage.model_copy(update={"root_path": "file"})
     wrong = replace(loaded, source=loaded.source.model_copy(update={"storage": storage}))
     finding = only_finding(refresh(wrong, bound(pair), ()))

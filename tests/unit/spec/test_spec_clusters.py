@@ -28,6 +28,7 @@ def test_a_clusters_file_may_be_bare_or_wrapped(tmp_path: Path, text: str) -> No
     path = write(tmp_path, text)
     plan = load_text(tmp_path, by_name())
     assert plan == load_text(tmp_path, by_name())
+    assert plan.source is not None
     assert plan.source.milvus.uri == "http://milvus_A:19530"
     assert plan.clusters_path == path
     assert [name for name, _ in plan.file_digests] == [str(tmp_path / "plan.yaml"), str(path)]
@@ -45,14 +46,14 @@ def test_a_place_in_a_named_cluster_is_found_in_its_file(tmp_path: Path) -> None
 
 def test_clusters_may_stand_in_the_plan_file(tmp_path: Path) -> None:
     plan = load_text(tmp_path, by_name(clusters=f"{{a: {SOURCE}, b: {TARGET}}}"))
-    assert plan.source.storage.root_path == "files_A"
+    assert plan.source_storage.root_path == "files_A"
 
 
 def test_a_file_on_the_command_line_comes_first(tmp_path: Path) -> None:
     write(tmp_path, BARE)
     other = write(tmp_path, BARE.replace("files_A", "files_C"), "other.yaml")
     plan = load_text(tmp_path, by_name(), clusters=other)
-    assert plan.source.storage.root_path == "files_C"
+    assert plan.source_storage.root_path == "files_C"
     assert plan.clusters_path == other
 
 

@@ -36,6 +36,7 @@ def test_everything_the_contract_shows_loads(tmp_path: Path) -> None:
     plan = load_text(tmp_path, EVERYTHING)
     assert plan.options == Options()
     assert plan.staging.prefix == "backup/my_backup"
+    assert plan.source is not None
     assert plan.source.milvus.password == SecretRef(env="MILVUS_A_PASSWORD")
     assert [str(mapping.source) for mapping in plan.mappings] == ["default.coll", "db1.*"]
     assert plan.mappings[1].create == CreateOverrides(
@@ -46,7 +47,7 @@ def test_everything_the_contract_shows_loads(tmp_path: Path) -> None:
 def test_the_worked_example_loads_without_any_option() -> None:
     plan = load_plan(PLANS / "a_to_b.yaml")
     assert plan.target is not None
-    assert (plan.source.storage.root_path, plan.target.storage.root_path) == ("files_A", "files_B")
+    assert (plan.source_storage.root_path, plan.target.storage.root_path) == ("files_A", "files_B")
     target = plan.mappings[0].target_of(CollectionRef.parse("coll"), plan.variables)
     assert target == CollectionRef("default", "coll_bak")
     assert plan.staging.storage.bucket == "bucket_A"
@@ -376,6 +377,7 @@ def test_a_milvus_address_is_host_and_port(tmp_path: Path, uri: str, message: st
 @pytest.mark.parametrize("uri", ["http://[::1]:19530", "https://in01-x.api.example.com", "http://localhost:19530/"])
 def test_good_addresses_pass(tmp_path: Path, uri: str) -> None:
     plan = load_text(tmp_path, plan_text(source=SOURCE.replace("http://milvus_A:19530", f"'{uri}'")))
+    assert plan.source is not None
     assert plan.source.milvus.uri == uri.rstrip("/")
 
 
@@ -385,6 +387,7 @@ def test_a_path_is_relative_to_the_file_it_stands_in(tmp_path: Path) -> None:
     source = f"{{milvus: {{uri: 'https://milvus_A:19530', {tls}}}, storage: {storage('files_A')}}}"
     (tmp_path / "shared/clusters.yaml").write_text(f"a: {source}\n", encoding="utf-8")
     plan = load_text(tmp_path, plan_text(source="a", more="clusters: shared/clusters.yaml\n"))
+    assert plan.source is not None
     assert plan.source.milvus.tls is not None
     assert plan.source.milvus.tls.ca_cert == str(tmp_path / "shared/ca.pem")
     assert plan.source.milvus.tls.client_cert == "/etc/c.pem"

@@ -166,7 +166,7 @@ def test_azure_needs_an_account(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bucket", ["bucket_A", "BUCKET", "a.b-c", "_x"])
 def test_a_bucket_may_be_called_anything_a_server_accepts(tmp_path: Path, bucket: str) -> None:
     source = cluster("http://milvus_A:19530", storage("files_A", bucket=bucket))
-    assert load_text(tmp_path, plan_text(source=source)).source.storage.bucket == bucket
+    assert load_text(tmp_path, plan_text(source=source)).source_storage.bucket == bucket
 
 
 @pytest.mark.parametrize(

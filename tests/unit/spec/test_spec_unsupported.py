@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from migrator.spec.loaded import LoadedPlan
 from tests.support.spec_cases import KEYS, SOURCE, TARGET, complaints_of, load_text, plan_text, storage
 
 if TYPE_CHECKING:
@@ -48,25 +49,43 @@ def test_roles_as_credentials_are_to_come(tmp_path: Path) -> None:
     refused(tmp_path, plan_text(source=source), "source.storage.credentials.type")
 
 
-def test_a_dump_as_source_is_to_come(tmp_path: Path) -> None:
-    refused(tmp_path, plan_text(source=DUMP), "source.backup")
+def test_a_backup_as_source_is_there(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, plan_text(source=DUMP))
+    assert loaded.source is None
+    assert loaded.source_prefix == f"{loaded.source_storage.root_path}/my_backup"
+    assert LoadedPlan.from_frozen(loaded.frozen()) == loaded
 
 
-def test_a_dump_as_source_is_checked_all_the_same(tmp_path: Path) -> None:
+def test_a_backup_as_source_is_checked(tmp_path: Path) -> None:
     found = complaints_of(tmp_path, plan_text(source=DUMP.replace("my_backup", "my-backup")))
     assert "source.backup.name" in found
 
 
 @pytest.mark.parametrize("target", ["target: null\n", ""])
-def test_a_plan_without_target_is_to_come(tmp_path: Path, target: str) -> None:
+def test_a_plan_without_target_is_there(tmp_path: Path, target: str) -> None:
     text = plan_text(more=f"staging: {{storage: {storage('x').replace('root_path: x, ', '')}}}\n")
-    refused(tmp_path, text.replace(f"target: {TARGET}\n", target), "target")
+    loaded = load_text(tmp_path, text.replace(f"target: {TARGET}\n", target))
+    assert loaded.target is None
+    assert loaded.staging.storage.bucket == "bucket_A"
+
+
+def test_a_backup_is_not_backed_up(tmp_path: Path) -> None:
+    text = plan_text(source=DUMP, more=f"staging: {{storage: {storage('x').replace('root_path: x, ', '')}}}\n")
+    found = complaints_of(tmp_path, text.replace(f"target: {TARGET}\n", ""))
+    assert "needs a target" in found["target"].message
+
+
+def test_a_backup_is_not_written_into(tmp_path: Path) -> None:
+    root = load_text(tmp_path, plan_text(source=DUMP)).source_storage.root_path
+    more = f"staging: {{root_path: {root}, backup_name: my_backup}}\n"
+    found = complaints_of(tmp_path, plan_text(source=DUMP, more=more))
+    assert "overlaps the backup" in found["staging.backup_name"].message
 
 
 def test_a_plan_without_target_needs_its_staging_in_full(tmp_path: Path) -> None:
     text = plan_text(more="staging: {keep: false}\n").replace(f"target: {TARGET}\n", "")
     found = complaints_of(tmp_path, text)
-    assert found.keys() == {"target", "staging.storage", "staging.keep"}
+    assert found.keys() == {"staging.storage", "staging.keep"}
     assert "needed in full" in found["staging.storage"].message
 
 
@@ -97,4 +116,4 @@ def test_these_ways_of_copying_are_there(tmp_path: Path, mode: str) -> None:
 @pytest.mark.parametrize("keys", [KEYS, "{type: default}", "{type: none}"])
 def test_these_stores_are_there(tmp_path: Path, provider: str, keys: str) -> None:
     source = SOURCE.replace("provider: minio", f"provider: {provider}").replace(KEYS, keys)
-    assert load_text(tmp_path, plan_text(source=source)).source.storage.provider == provider
+    assert load_text(tmp_path, plan_text(source=source)).source_storage.provider == provider

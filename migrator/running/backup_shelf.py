@@ -1,0 +1,224 @@
+"""What lies under a location of backups: those of runs, those of milvus-backup, and what is neither."""
+
+from __future__ import annotations
+
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from migrator.errors import BackupUnreadable, RunError
+from migrator.model.backup_meta import BACKUP_META, FULL_META, LEVEL_FILES
+from migrator.model.backup_reading import ref_of
+from migrator.model.collection import DataType
+from migrator.model.timestamps import as_utc
+from migrator.planning.places import beside, flat
+from migrator.running.cleaning import plan_of
+from migrator.running.lock import LeasePlaces, Leases
+from migrator.steps.backup_tree import backed_up_ts, meta_key, read_backup
+from migrator.steps.dump_claim import drop_claim, read_claims
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migrator.model.backup_meta import BackupInfo, CollectionBackup
+    from migrator.ports.clock import Clock
+    from migrator.ports.store import ObjectStore
+    from migrator.steps.dump_claim import DumpClaim
+
+_FOLDERS = {"meta", "binlogs", "bundle"}
+_PAGE = 1000
+_DELETERS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShelvedBackup:
+    """One folder of the location; `problem` says why it is no backup that could be restored, if it is none.
+
+    `created_at` is UTC in ISO format, empty where it is not recorded; bytes are those of the meta.
+    """
+
+    name: str
+    created_at: str = ""
+    milvus_version: str = ""
+    collections: int = 0
+    rows: int = 0
+    size_bytes: int = 0
+    format: str = ""
+    whose: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShelvedCollection:
+    """One collection of a backup."""
+
+    name: str
+    fields: tuple[str, ...]
+    partitions: tuple[str, ...]
+    segments: int
+    rows: int
+    size_bytes: int
+    indexes: tuple[str, ...]
+    aliases: tuple[str, ...]
+    load_state: str
+    created_at: str
+
+
+class BackupShelf:
+    """The backups in the folder `root` of a store; what is this tool's own lies beside it, or in the bucket's root."""
+
+    def __init__(self, store: ObjectStore, root: str, *, is_bucket: bool, clock: Clock) -> None:
+        self._store = store
+        self._root = root.strip("/")
+        own = beside(self._root, is_bucket=is_bucket)
+        self._claims = f"{own}/dumps"
+        self._places = LeasePlaces(targets="", dumps=f"{own}/leases/dumps", beats=f"{own}/leases/beats")
+        self._clock = clock
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a person."""
+        return f"{self._store.place}/{self._root}/"
+
+    def prefix(self, name: str) -> str:
+        """The folder of a backup."""
+        return f"{self._root}/{name}" if self._root else name
+
+    def backups(self) -> list[ShelvedBackup]:
+        """Every folder, by name."""
+        names = [name for name in self._store.list_folders(self._root) if not name.startswith(".")]
+        return [self.find(name) for name in names]
+
+    def find(self, name: str) -> ShelvedBackup:
+        """One folder, whatever it is."""
+        claims = self._claims_on(name)
+        try:
+            info = self.read(name)
+        except BackupUnreadable as error:
+            if claims and self._store.find_object(meta_key(self.prefix(name), FULL_META)) is None:
+                return ShelvedBackup(name=name, whose=_whose(claims), problem="unfinished")
+            return ShelvedBackup(name=name, whose=_whose(claims), problem=error.message)
+        moments = [moment for each in info.collection_backups if (moment := backed_up_ts(each))]
+        is_cut = claims and self._store.find_object(meta_key(self.prefix(name), FULL_META)) is None
+        return ShelvedBackup(
+            name=name,
+            created_at=_iso(min(moments, default=0)),
+            milvus_version=info.milvus_version.removeprefix("v"),
+            collections=len(info.collection_backups),
+            rows=sum(segment.num_of_rows for each in info.collection_backups for segment in each.segments),
+            size_bytes=info.size or sum(each.size for each in info.collection_backups),
+            format=info.format or "binlogs",
+            whose=_whose(claims) or (f"run {info.id}" if plan_of(info.id) else "milvus-backup"),
+            problem="unfinished" if is_cut else "",
+        )
+
+    def read(self, name: str) -> BackupInfo:
+        """What the meta files of a backup say; raises `BackupUnreadable`."""
+        return read_backup(self._store, self.prefix(name))
+
+    def collections(self, name: str) -> list[ShelvedCollection]:
+        """What a backup holds, by name; raises `BackupUnreadable`."""
+        return sorted(map(_collection, self.read(name).collection_backups), key=lambda each: each.name)
+
+    def _claims_on(self, name: str) -> list[DumpClaim]:
+        return list(read_claims(self._store, self._claims_folder(name)))
+
+    def _claims_folder(self, name: str) -> str:
+        return f"{self._claims}/{flat(self.prefix(name))}"
+
+    # -- deleting ---------------------------------------------------------------------------------------------------
+
+    def require_deletable(self, name: str) -> ShelvedBackup:
+        """The backup, if it may be deleted.
+
+        Raises:
+            BackupUnreadable: Nothing of that name is there.
+            RunError: It is unfinished: the run that makes it has a say.
+        """
+        if name not in self._store.list_folders(self._root):  # a name, and no path either
+            raise BackupUnreadable(f"there is no backup {name!r} under {self.place}", hint="see migrator backup list")
+        if strange := set(self._store.list_folders(self.prefix(name))) - _FOLDERS:
+            raise RunError(
+                f"{name} holds a folder {min(strange)}, which no backup has: it is left alone",
+                hint="if it is to go all the same, remove it by hand",
+            )
+        found = self.find(name)
+        if found.problem == "unfinished":
+            runs = ", ".join(claim.run_id for claim in self._claims_on(name))
+            raise RunError(
+                f"the backup {name} is unfinished, and belongs to {found.whose}",
+                hint=f"give the run up: migrator rollback {runs}; or see migrator clean",
+            )
+        return found
+
+    def delete(self, name: str) -> int:
+        """Delete all of a backup, and return the number of its objects; what says that it is one goes first.
+
+        Raises:
+            LockHeld: A run is at work on it.
+        """
+        home = f"{socket.gethostname()}/{os.getpid()}"
+        prefix = self.prefix(name)
+        with Leases(self._store, self._places, prefix, run_id="backup-delete", home=home, clock=self._clock) as leases:
+            leases.acquire((), timeout_s=0.0, on_wait=lambda *_: None)
+            self.require_deletable(name)
+            leases.require_dump_held()
+            deleted = self._delete_objects(prefix)
+            for claim in self._claims_on(name):
+                drop_claim(self._store, self._claims_folder(name), claim.run_id)
+        return deleted
+
+    def _delete_objects(self, prefix: str) -> int:
+        marks = [meta_key(prefix, file) for file in (FULL_META, BACKUP_META, *LEVEL_FILES[1:])]
+        deleted = 0
+        for key in marks:
+            if self._store.find_object(key) is not None:
+                self._store.delete([key])
+                deleted += 1
+        with ThreadPoolExecutor(_DELETERS) as pool:
+            while page := [found.key for found in islice(self._store.list_objects(prefix), _PAGE)]:
+                list(pool.map(lambda key: self._store.delete([key]), page))
+                deleted += len(page)
+        self._store.sweep(prefix)
+        return deleted
+
+
+def _iso(moment: int) -> str:
+    return as_utc(moment).isoformat(timespec="seconds") if moment else ""
+
+
+def _whose(claims: list[DumpClaim]) -> str:
+    return ", ".join(f"run {claim.run_id}" for claim in claims)
+
+
+def _collection(info: CollectionBackup) -> ShelvedCollection:
+    return ShelvedCollection(
+        name=ref_of(info).short,
+        fields=tuple(_fields(info)),
+        partitions=tuple(partition.partition_name for partition in info.partition_backups),
+        segments=len(info.segments) + len(info.l0_segments),
+        rows=sum(segment.num_of_rows for segment in info.segments),
+        size_bytes=info.size,
+        indexes=tuple(f"{index.index_type or 'default'} on {index.field_name}" for index in info.index_infos),
+        aliases=info.aliases,
+        load_state=info.load_state,
+        created_at=_iso(backed_up_ts(info)),
+    )
+
+
+def _fields(info: CollectionBackup) -> Iterator[str]:
+    for field in info.schema_.fields:
+        marks = [("primary key", field.is_primary_key), ("partition key", field.is_partition_key)]
+        marks += [("nullable", field.nullable), ("auto id", field.autoID)]
+        said = chain([_type_name(field.data_type)], (word for word, is_so in marks if is_so))
+        yield f"{field.name} ({', '.join(said)})"
+    if info.schema_.enable_dynamic_field:
+        yield "$meta (dynamic)"
+
+
+def _type_name(number: int) -> str:
+    """A type's name in lower case, or its number where nobody knows it."""
+    return DataType(number).name.lower() if number in {int(each) for each in DataType} else f"type {number}"

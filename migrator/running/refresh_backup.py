@@ -1,0 +1,57 @@
+"""What stands against restoring a backup into a target of some version, before any of its files is looked at."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from migrator.model.backup_meta import SNAPSHOT
+from migrator.planning.compatibility import parse_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migrator.model.backup_meta import BackupInfo, CollectionBackup
+
+_LINE = re.compile(r"v?(\d+)\.(\d+)([.-].*)?")
+"""The line in a version: `v2.3.5`, `2.6-20260801-abc`."""
+_L0_SINCE = (2, 4)
+_STORAGE_V2 = 2
+_STORAGE_V2_SINCE = (2, 6)
+
+
+def unrestorable(info: BackupInfo, target_version: str) -> Iterator[str]:
+    """Why the backup as a whole cannot be restored there; a version that is not recorded is none too new."""
+    if info.format == SNAPSHOT:
+        yield "the backup is of snapshots, which only Milvus 3.0 restores, and not of binlogs"
+    elif info.format:
+        yield f"the backup is of the format {info.format!r}, which this version of migrator does not know"
+    target = parse_version(target_version)
+    if not info.milvus_version or target is None:
+        return
+    found = _LINE.fullmatch(info.milvus_version)
+    if found is None:
+        yield f"the backup was made by a Milvus {info.milvus_version!r}, which cannot be read as a version"
+    elif (int(found[1]), int(found[2])) > target[:2]:
+        yield (
+            f"the backup was made by Milvus {info.milvus_version}, and the target is {target_version}: an older line "
+            f"cannot read what a newer one wrote"
+        )
+
+
+def unrestorable_collection(info: CollectionBackup, target_version: str) -> Iterator[str]:
+    """Why one collection of it cannot be restored there."""
+    line = (parse_version(target_version) or (0, 0, 0))[:2]
+    deletes = [*info.l0_segments, *(segment for segment in info.segments if segment.is_l0)]
+    if deletes and line < _L0_SINCE:
+        yield (
+            f"it has {len(deletes)} L0 segments, which hold deletes: they come with Milvus 2.4, and the target, "
+            f"{target_version}, cannot import them"
+        )
+    if any(segment.storage_version >= _STORAGE_V2 for segment in info.segments) and line < _STORAGE_V2_SINCE:
+        yield (
+            f"its files are of storage version {_STORAGE_V2} or newer, which comes with Milvus 2.6, and the target, "
+            f"{target_version}, cannot read them"
+        )
+    if info.snapshot_backup.metadata_path:
+        yield "it is backed up as a snapshot, which only Milvus 3.0 restores"
