@@ -256,7 +256,7 @@ class Comparer:
             expected_rows=both.record.rows if both.record and past else sum(both.at_target.values()),
             live_counts=both.at_source,
             target_counts=both.at_target,
-            check=routing_check(self.target, theirs, self.depth),
+            check=routing_check(self.target, theirs, self.depth, source=self.source, source_is=ours),
             searcher=Searcher(source=self.source, target=self.target, source_is=ours, target_is=theirs),
             clock=self.clock,
             progress=_Telling(ours.ref.short, self.clock, self.tell),

@@ -10,12 +10,13 @@ from migrator.model import filters
 from migrator.model.collection import DataType
 from migrator.model.difference import Difference, DifferenceKind, show_key
 from migrator.model.rows import print_of, show
+from migrator.steps.expectation import why_not_readable
 from migrator.steps.verification import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from migrator.model.collection import Collection, FieldSchema
+    from migrator.model.collection import Collection, CollectionRef, FieldSchema
     from migrator.model.rows import Key, Value
     from migrator.ports.milvus import MilvusReader
     from migrator.ports.rows import RowSource
@@ -28,12 +29,20 @@ _QUERIES = {Level.SAMPLE: 1_000, Level.FULL: 20_000}
 _FEW_KEYS = 100
 
 
-def routing_check(target: MilvusReader, found: Collection, depth: Depth) -> Callable[[RowSource], RowCheck] | None:
-    """Makes the check of a collection with a partition key; None for any other."""
+def routing_check(
+    target: MilvusReader, found: Collection, depth: Depth, *, source: MilvusReader, source_is: Collection | None
+) -> Callable[[RowSource], RowCheck] | None:
+    """Makes the check of a collection with a partition key; None for any other.
+
+    Rows that the source, where it can be asked, does not find by their key either are no difference: Milvus 2.3.5 puts
+    rows of an upsert into other partitions than an insert does.
+    """
     field = next((each for each in found.schema.fields if each.is_partition_key), None)
     if field is None:
         return None
-    return lambda source: _Routing(target, found, source, field, _QUERIES.get(depth.level, 0))
+    is_asked = source_is is not None and not why_not_readable(source, source_is)
+    asked = (source, source_is.ref) if is_asked and source_is is not None else None
+    return lambda rows: _Routing(target, found, rows, field, asked, _QUERIES.get(depth.level, 0))
 
 
 @dataclass(slots=True)
@@ -44,6 +53,8 @@ class _Routing:
     found: Collection
     source: RowSource
     field: FieldSchema
+    asked: tuple[MilvusReader, CollectionRef] | None
+    """The live source."""
     queries_left: int
 
     def __call__(self, prints: Mapping[Key, tuple[bytes, ...]]) -> tuple[int, list[Difference]]:
@@ -89,6 +100,10 @@ class _Routing:
             seen = self.target.query_rows(ref, schema, part, where=where, at_least_ts=at_least_ts)
             unseen += [key for key in part if key not in seen]
         there = self._values(unseen, at_least_ts)
+        if self.asked is not None and unseen:
+            milvus, source_ref = self.asked
+            seen = milvus.query_rows(source_ref, schema, unseen, where=where)
+            unseen = [key for key in unseen if key in seen]
         return [
             Difference(
                 kind=DifferenceKind.ROUTING, key=show_key(key), field=self.field.name, source=show(self.field, value)

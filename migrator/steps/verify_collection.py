@@ -181,7 +181,7 @@ class VerifyCollection(Step):
             expected_rows=imported_rows(ctx.ledger, self.target),
             live_counts=count_partitions(ctx.source, now) if now and not why_not else {},
             target_counts=at_target,
-            check=routing_check(ctx.target, found, self.depth),
+            check=routing_check(ctx.target, found, self.depth, source=ctx.source, source_is=now),
             searcher=Searcher(source=ctx.source, target=ctx.target, source_is=now, target_is=found) if now else None,
             clock=ctx.clock,
             progress=ctx.progress,
