@@ -279,7 +279,7 @@ def test_a_row_that_its_partition_key_does_not_lead_to_is_named() -> None:
             return 1
 
         def query_rows(
-            self, _: CollectionRef, __: object, keys: Sequence[Key], *, where: str = "", at_least_ts: int = 0
+            self, _: CollectionRef, __: object, keys: Sequence[Key], *, where: str = "", **___: object
         ) -> Mapping[Key, tuple[Value, ...]]:
             asked.append(where)
             lost = {2} if where else set()
