@@ -58,7 +58,10 @@ class Made:
     clusters_store: str
 
     def restore(self, bench: Bench, name: str, tree: Tree, collections: str = '["*.*"]') -> str:
-        """Put a backup into the bucket, and write a plan file that restores it."""
+        """Put a backup into the bucket, free its aliases at the target, and write a plan file that restores it."""
+        with connected(bench.b.uri) as client:
+            for taken in {alias for portrait in self.left.values() for alias in portrait.aliases}:
+                client.drop_alias(taken)
         tree.write(bench, f"backups/{name}")
         text = RESTORE.format(
             name=name, clusters=bench.clusters_file, store=self.clusters_store, collections=collections
