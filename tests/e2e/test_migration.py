@@ -352,7 +352,9 @@ def test_source_objects_are_untouched(migrated: Migrated) -> None:
 
 
 def test_dump_has_the_tree_of_milvus_backup(migrated: Migrated) -> None:
-    dump = {key.removeprefix("backup/my_backup/") for key in migrated.after.objects if key.startswith("backup/my_backup/")}
+    dump = {
+        key.removeprefix("backup/my_backup/") for key in migrated.after.objects if key.startswith("backup/my_backup/")
+    }
     binlogs = [key.split("/") for key in sorted(dump) if key.startswith("binlogs/")]
 
     assert {key for key in dump if not key.startswith("binlogs/")} == {f"meta/{name}.json" for name in META}
