@@ -292,6 +292,11 @@ class GrpcMilvus:
         """Three numbers, `2.3.5`."""
         return self._version
 
+    @property
+    def can_count(self) -> bool:
+        """Whether it answers `count(*)`: 2.2 calls the empty condition an error."""
+        return not self._version.startswith("2.2.")
+
     def list_databases(self) -> tuple[str, ...]:
         """All databases the login may see."""
         return tuple(sorted(self._call("ListDatabases", milvus_pb2.ListDatabasesRequest()).db_names))
@@ -432,13 +437,14 @@ class GrpcMilvus:
     def flush(self, refs: Sequence[CollectionRef]) -> Mapping[CollectionRef, FlushResult]:
         """Seal what is growing in collections of one database, by one request."""
         names = {ref.name: ref for ref in refs}
+        began = self.allocate_timestamp()
         request = milvus_pb2.FlushRequest(db_name=refs[0].database, collection_names=list(names))
         reply = self._call("Flush", request, ", ".join(names), SLOW_CALL_TIMEOUT_S)
         results = {}
         for name, ref in names.items():
             sealed, before = reply.coll_segIDs[name].data, reply.flush_coll_segIDs[name].data
             results[ref] = FlushResult(
-                cut_ts=reply.coll_flush_ts[name],
+                cut_ts=reply.coll_flush_ts[name] or began,  # servers before 2.3.2 do not tell it
                 segment_ids=tuple(sorted({*sealed, *before})),
                 sealed_ids=tuple(sorted(sealed)),
             )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-OLDEST_SOURCE = (2, 3, 2)
-"""The first whose flush tells its cut (`coll_flush_ts`)."""
+OLDEST_SOURCE = (2, 2, 9)
+"""The first with databases."""
 OLDEST_TARGET = (2, 3, 0)
 FIRST_UNSUPPORTED = (2, 4, 0)
 """From here on deletes live in L0 segments and imports go over REST; that path is not built yet."""

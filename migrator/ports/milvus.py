@@ -46,6 +46,10 @@ class MilvusReader(Protocol):
     def version(self) -> str:
         """Three numbers, `2.3.5`."""
 
+    @property
+    def can_count(self) -> bool:
+        """Whether it answers `count(*)`: from 2.3.0 on."""
+
     def list_databases(self) -> tuple[str, ...]: ...
 
     def list_collections(self, database: str) -> tuple[str, ...]: ...

@@ -18,8 +18,11 @@ WHOLE = "*"
 
 
 def count_partitions(milvus: MilvusReader, collection: Collection) -> dict[str, int]:
-    """`count(*)` of each loaded partition, or of `WHOLE` where Milvus forbids naming partitions; empty if unloaded."""
-    if not collection.loaded_partitions:
+    """`count(*)` of each loaded partition, or of `WHOLE` where Milvus forbids naming partitions.
+
+    Empty where nothing is loaded, and of a Milvus that cannot count.
+    """
+    if not collection.loaded_partitions or not milvus.can_count:
         return {}
     if collection.schema.has_partition_key:
         return {WHOLE: milvus.count_rows(collection.ref)}
