@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from migrator.adapters.milvus import GrpcMilvus
     from migrator.adapters.objects import ObstoreStore
+    from migrator.ports.rows import DumpReader
     from migrator.spec.document import Cluster, SecretRef, Storage
     from migrator.spec.loaded import LoadedPlan
 
@@ -67,6 +68,12 @@ def open_staging(loaded: LoadedPlan, patience_s: float) -> ObstoreStore:
 def _staging_field(loaded: LoadedPlan) -> str:
     written = loaded.positions and any(path.startswith("staging.storage") for path in loaded.positions)
     return "staging.storage" if written else "target.storage"
+
+
+def dump_reader() -> DumpReader:
+    from migrator.adapters.dump_rows import BinlogDumps  # noqa: PLC0415 - costs little, and is seldom used
+
+    return BinlogDumps()
 
 
 def open_milvus(cluster: Cluster, side: str) -> GrpcMilvus:

@@ -144,6 +144,10 @@ class StagedFilesDiffer(RunError):
     """What lies under the dump's prefix is not the frozen listing."""
 
 
+class BinlogUnreadable(RunError):
+    """A binlog is damaged, or of a format that is not known here."""
+
+
 class SourceBusy(RunError):
     """The source did not hold still long enough to be listed."""
 

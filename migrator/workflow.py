@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from migrator.connections import Clients, connect, open_milvus, open_staging
+from migrator.connections import Clients, connect, dump_reader, open_milvus, open_staging
 from migrator.errors import LockHeld, MilvusError, RunError, StalePlan, StoreError
 from migrator.planning.places import mirror_folder
 from migrator.planning.plan import Action
@@ -18,7 +18,7 @@ from migrator.planning.planner import make_plan, mapped_pairs
 from migrator.reports.summary import summarize
 from migrator.running.cleaning import Cleaning
 from migrator.running.clock import StopSignal, SystemClock
-from migrator.running.comparison import Comparison, compare
+from migrator.running.comparison import Comparer, Comparison, open_past
 from migrator.running.events import StepState
 from migrator.running.executor import Executor, RunResult
 from migrator.running.journal import StepEvent
@@ -32,6 +32,7 @@ from migrator.running.runs import Run, StateDirectory, file_digest
 from migrator.running.unlocking import break_held, find_held
 from migrator.spec.load import LoadedPlan, load_plan
 from migrator.steps.base import ReadContext, StepContext
+from migrator.steps.verification import Depth, Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,7 +72,7 @@ def plan(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None) 
         records = known.migrated(loaded.name)
     with connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
         observed = refresh(loaded, clients.readers(), records)
-    return make_plan(loaded, observed, only=only)
+    return make_plan(loaded, replace(observed, reads_dumps=not dump_reader().missing), only=only)
 
 
 def take_over(loaded: LoadedPlan, state: StateDirectory) -> None:
@@ -212,13 +213,34 @@ def summary(run: Run, state: StateDirectory) -> RunSummary:
     return replace(found, state=_ROLLBACK_WORDS[rollback], collections=collections)
 
 
-def verify(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None) -> list[Comparison]:
-    """Compare source and target once more, mapping by mapping; a target that a run made may be loaded for it."""
-    with known_runs(loaded, state) as known:
-        records = known.migrated(loaded.name)
-    with connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
-        pairs = mapped_pairs(loaded, source_names(clients.source), only=only)
-        return [compare(clients.source, clients.target, pair, records, SystemClock()) for pair in pairs]
+def verify(
+    loaded: LoadedPlan,
+    state: StateDirectory,
+    *,
+    level: str | None = None,
+    only: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Comparison]:
+    """Compare source and target once more, mapping by mapping; a target that a run made may be loaded for it.
+
+    The level is the plan's where none is given; `tell` hears how far a long comparison is.
+    """
+    wanted = loaded.options.verify
+    with known_runs(loaded, state) as known, connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
+        comparer = Comparer(
+            source=clients.source,
+            target=clients.target,
+            staging=clients.staging,
+            dump_reader=dump_reader(),
+            clock=SystemClock(),
+            policy=RetryPolicy(max_elapsed_s=_RESUME_PATIENCE_S, max_backoff_s=5.0),
+            depth=Depth(level=Level(level or wanted.level), sample=wanted.sample, seed=wanted.seed),
+            records=known.migrated(loaded.name),
+            open_past=partial(open_past, known),
+            tell=tell,
+        )
+        for pair in mapped_pairs(loaded, source_names(clients.source), only=only):
+            yield comparer.compare(pair)
 
 
 def rollback(
@@ -381,6 +403,7 @@ def _context_maker(
             clock=clock,
             lease=leases,
             workers=workers,
+            dump_reader=dump_reader(),
             progress=progress,
         )
 

@@ -14,9 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from migrator.adapters.memory_rows import compact_json, exact_bytes, fits, score
 from migrator.errors import MilvusRefused, ObjectMissing
+from migrator.model import filters
 from migrator.model.collection import (
     DEFAULT_DATABASE,
+    DYNAMIC_FIELD,
     FIRST_USER_FIELD,
     ROW_ID_FIELD,
     TIMESTAMP_FIELD,
@@ -24,6 +27,8 @@ from migrator.model.collection import (
     CollectionRef,
     CollectionSchema,
     ConsistencyLevel,
+    DataType,
+    FieldSchema,
     Index,
     IndexProgress,
     KeyValues,
@@ -33,11 +38,12 @@ from migrator.model.collection import (
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
 from migrator.model.segment import Compaction, LogKind, Segment, SegmentState, StoredObject
 from migrator.model.timestamps import at_millisecond, physical_ms
-from migrator.ports.milvus import FlushResult
+from migrator.ports.milvus import FlushResult, Hit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from migrator.model.rows import Key, Value
     from migrator.model.segment import SegmentBatch
     from migrator.ports.clock import Clock
 
@@ -134,6 +140,34 @@ class MemoryStore:
         return StoredObject(key, len(data), f'"{digest}"')
 
 
+class MemoryBinlogs:
+    """Decodes the binlogs of a Milvus in memory, as `adapters.binlogs` does those of a real one."""
+
+    def missing(self) -> str:
+        """Nothing."""
+        return ""
+
+    def read_values(
+        self,
+        content: bytes,
+        data_type: DataType,
+        *,
+        key: str,
+        element_type: DataType | None = None,
+    ) -> list[Value]:
+        """A column as exact bytes."""
+        field = FieldSchema(field_id=-1, name=key, data_type=data_type, element_type=element_type)
+        return [exact_bytes(field, value) for value in json.loads(content)]
+
+    def read_keys(self, content: bytes, data_type: DataType, *, key: str) -> list[Key]:  # noqa: ARG002 - see above
+        """A column as it is."""
+        return list(json.loads(content))
+
+    def read_deletes(self, content: bytes, *, key: str) -> list[tuple[Key, int]]:  # noqa: ARG002 - see above
+        """Keys and timestamps."""
+        return [(pk, ts) for pk, ts in json.loads(content)]
+
+
 @dataclass(slots=True)
 class _Segment:
     """A segment with its rows; a delete takes the rows of its segment that are not newer."""
@@ -167,6 +201,16 @@ class _Held:
     @property
     def pk_field(self) -> int:
         return next(f.field_id for f in self.base.schema.fields if f.is_primary_key)
+
+    @property
+    def dynamic_field(self) -> int:
+        """The id of `$meta`, where there is one."""
+        schema = self.base.schema
+        return max(schema.stored_field_ids - {each.field_id for each in schema.fields})
+
+    def row_by_name(self, row: Row) -> dict[str, Any]:
+        named = {each.name: row.get(each.field_id) for each in self.base.schema.fields}
+        return named | {DYNAMIC_FIELD.name: row.get(self.dynamic_field)}
 
     def persistent(self) -> list[_Segment]:
         return [segment for segment in self.segments if segment.state is not SegmentState.GROWING]
@@ -249,7 +293,7 @@ class MemoryMilvus:
     # -- what a test does to it -------------------------------------------------------------------------------------
 
     def insert(self, ref: CollectionRef, rows: Iterable[Mapping[str, object]], partition: str | None = None) -> None:
-        """Insert rows by field name; they grow until a flush."""
+        """Insert rows by field name, what is in no field into `$meta`; they grow until a flush."""
         held = self._get(ref)
         partition_id = self._partition_id(held, partition or held.partitions[0].name)
         ids = {f.name: f.field_id for f in held.base.schema.fields}
@@ -258,8 +302,11 @@ class MemoryMilvus:
             grows = [_Segment(self.allocate_timestamp(), partition_id)]
             held.segments += grows
         for row in rows:
-            hidden = {ROW_ID_FIELD: self.allocate_timestamp(), TIMESTAMP_FIELD: self.allocate_timestamp()}
-            grows[0].rows.append(hidden | {ids[name]: value for name, value in row.items()})
+            hidden: Row = {ROW_ID_FIELD: self.allocate_timestamp(), TIMESTAMP_FIELD: self.allocate_timestamp()}
+            beyond = {name: value for name, value in row.items() if name not in ids}
+            if held.base.schema.enable_dynamic_field:
+                hidden[held.dynamic_field] = compact_json(beyond)
+            grows[0].rows.append(hidden | {ids[name]: value for name, value in row.items() if name in ids})
 
     def delete(self, ref: CollectionRef, pks: Iterable[object]) -> None:
         """Delete rows by primary key."""
@@ -383,8 +430,8 @@ class MemoryMilvus:
         """Percent."""
         return {LoadState.NOT_LOADED: 0, LoadState.LOADING: 50, LoadState.LOADED: 100}[self.load_state(ref)]
 
-    def count_rows(self, ref: CollectionRef, partition: str | None = None) -> int:
-        """Visible rows of what is loaded, a primary key counted as often as it is there."""
+    def _loaded_rows(self, ref: CollectionRef, partition: str | None, where: str = "") -> list[dict[str, Any]]:
+        """Visible rows of what is loaded by field name, a later one of the same key later."""
         held = self._get(ref)
         if self.load_state(ref) is not LoadState.LOADED:
             raise self._refuse(f"collection not loaded[collection={ref.name}]")
@@ -394,7 +441,70 @@ class MemoryMilvus:
         if not set(names) <= held.loaded:
             raise self._refuse(f"partition not loaded[partition={partition}]")
         wanted = {self._partition_id(held, name) for name in names}
-        return sum(len(s.visible(held.pk_field)) for s in held.segments if s.partition_id in wanted)
+        found = [row for s in held.segments if s.partition_id in wanted for row in s.visible(held.pk_field)]
+        named = [held.row_by_name(row) for row in sorted(found, key=lambda row: row[TIMESTAMP_FIELD])]
+        return [row for row in named if fits(where, row)]
+
+    def count_rows(
+        self,
+        ref: CollectionRef,
+        partition: str | None = None,
+        where: str = "",
+        *,
+        at_least_ts: int = 0,  # noqa: ARG002 - of the port; all is seen at once here
+    ) -> int:
+        """Visible rows of what is loaded, a primary key counted as often as it is there."""
+        return len(self._loaded_rows(ref, partition, where))
+
+    def query_keys(
+        self,
+        ref: CollectionRef,
+        schema: CollectionSchema,
+        *,
+        partition: str | None,
+        after: Key | None,
+        limit: int,
+        at_least_ts: int = 0,  # noqa: ARG002 - see above
+    ) -> Sequence[Key]:
+        """The next primary keys."""
+        name = schema.primary_field.name
+        rows = self._loaded_rows(ref, partition)
+        return sorted({row[name] for row in rows if after is None or row[name] > after})[:limit]
+
+    def query_rows(
+        self,
+        ref: CollectionRef,
+        schema: CollectionSchema,
+        keys: Sequence[Key],
+        *,
+        partition: str | None = None,
+        where: str = "",
+        at_least_ts: int = 0,  # noqa: ARG002 - see above
+    ) -> Mapping[Key, tuple[Value, ...]]:
+        """The newest row of each key; the largest number's is never given out."""
+        if filters.LARGEST_INT64 in keys:
+            raise self._refuse(f"the row {filters.LARGEST_INT64} cannot be read")
+        name = schema.primary_field.name
+        rows = self._loaded_rows(ref, partition, filters.both(filters.one_of(name, keys), where))
+        return {row[name]: tuple(exact_bytes(each, row[each.name]) for each in schema.value_fields) for row in rows}
+
+    def search(
+        self,
+        ref: CollectionRef,
+        field: FieldSchema,
+        vectors: Sequence[bytes],
+        *,
+        metric_type: str,
+        params: Mapping[str, Any],  # noqa: ARG002 - of an index; here all rows are looked at
+        limit: int,
+        at_least_ts: int = 0,  # noqa: ARG002 - see above
+    ) -> Sequence[Sequence[Hit]]:
+        """The nearest rows, exactly."""
+        name = self._get(ref).base.schema.primary_field.name
+        rows = {row[name]: exact_bytes(field, row[field.name]) or b"" for row in self._loaded_rows(ref, None)}
+        sign = 1 if metric_type in {"L2", "HAMMING"} else -1
+        found = [[Hit(key, score(metric_type, vector, each)) for key, each in rows.items()] for vector in vectors]
+        return [sorted(hits, key=lambda hit: sign * hit.score)[:limit] for hits in found]
 
     def allocate_timestamp(self) -> int:
         """The clock as a hybrid timestamp, later than any given before."""

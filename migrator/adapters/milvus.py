@@ -18,8 +18,10 @@ from urllib.parse import urlsplit
 import grpc
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 
+from migrator.adapters import milvus_rows as rows
 from migrator.adapters import milvus_values as values
 from migrator.errors import MilvusBusy, MilvusRefused, MilvusUnavailable
+from migrator.model import filters
 from migrator.model.collection import LoadState
 from migrator.model.timestamps import physical_ms
 from migrator.ports.milvus import FlushResult
@@ -33,13 +35,16 @@ if TYPE_CHECKING:
         CollectionRef,
         CollectionSchema,
         ConsistencyLevel,
+        FieldSchema,
         Index,
         IndexProgress,
         KeyValues,
         Partition,
     )
     from migrator.model.import_job import ImportJob, ImportTag
+    from migrator.model.rows import Key, Value
     from migrator.model.segment import Compaction, Segment, SegmentBatch
+    from migrator.ports.milvus import Hit
 
 CALL_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
@@ -149,6 +154,16 @@ def _is_broken(code: grpc.StatusCode, detail: str) -> bool:
 def _in_short(detail: str) -> str:
     """What gRPC says of a connection, without the names of its layers."""
     return detail.rpartition(": ")[2] if detail.startswith("failed to connect to all addresses") else detail
+
+
+def _consistency(at_least_ts: int) -> dict[str, Any]:
+    """What makes a query see all up to that time, or up to now: which is asked for by Strong, and waited for."""
+    level = common_pb2.ConsistencyLevel
+    return {
+        "guarantee_timestamp": at_least_ts,
+        "consistency_level": level.Customized if at_least_ts else level.Strong,
+        "use_default_consistency": False,
+    }
 
 
 def _credentials(endpoint: MilvusEndpoint) -> grpc.ChannelCredentials:
@@ -389,19 +404,98 @@ class GrpcMilvus:
         reply = self._call_unless(_NOT_LOADED, "GetLoadingProgress", request, ref.short)
         return 0 if reply is None else reply.progress
 
-    def count_rows(self, ref: CollectionRef, partition: str | None = None) -> int:
-        """`count(*)` with Strong consistency."""
+    def _query(
+        self,
+        ref: CollectionRef,
+        outputs: Sequence[str],
+        where: str,
+        partition: str | None,
+        at_least_ts: int,
+        *,
+        limit: int | None = None,
+    ) -> Message:
         request = milvus_pb2.QueryRequest(
             db_name=ref.database,
             collection_name=ref.name,
-            output_fields=["count(*)"],
+            expr=where,
+            output_fields=outputs,
             partition_names=[] if partition is None else [partition],
-            guarantee_timestamp=0,
-            consistency_level=common_pb2.ConsistencyLevel.Strong,
-            use_default_consistency=False,
+            query_params=values.pair_messages([("limit", str(limit))] if limit else []),
+            **_consistency(at_least_ts),
         )
-        reply = self._call("Query", request, ref.short, SLOW_CALL_TIMEOUT_S)
+        return self._call("Query", request, ref.short, SLOW_CALL_TIMEOUT_S)
+
+    def count_rows(
+        self, ref: CollectionRef, partition: str | None = None, where: str = "", *, at_least_ts: int = 0
+    ) -> int:
+        """`count(*)`: a primary key counts as often as it is there."""
+        reply = self._query(ref, ["count(*)"], where, partition, at_least_ts)
         return int(reply.fields_data[0].scalars.long_data.data[0])
+
+    def query_keys(
+        self,
+        ref: CollectionRef,
+        schema: CollectionSchema,
+        *,
+        partition: str | None,
+        after: Key | None,
+        limit: int,
+        at_least_ts: int = 0,
+    ) -> Sequence[Key]:
+        """The next primary keys behind `after`; each page costs a query and a count."""
+        ts = at_least_ts or self.allocate_timestamp()
+        primary = schema.primary_field
+
+        def read(where: str, most: int | None) -> list[Key]:
+            return rows.keys_from(self._query(ref, [primary.name], where, partition, ts, limit=most), schema)
+
+        def count(where: str) -> int:
+            return self.count_rows(ref, partition, where, at_least_ts=ts)
+
+        return rows.next_keys(primary, after, limit, read, count)
+
+    def query_rows(
+        self,
+        ref: CollectionRef,
+        schema: CollectionSchema,
+        keys: Sequence[Key],
+        *,
+        partition: str | None = None,
+        where: str = "",
+        at_least_ts: int = 0,
+    ) -> Mapping[Key, tuple[Value, ...]]:
+        """The `value_fields` of those of `keys` that are there; 2.3 never gives out the row of the largest number."""
+        if filters.LARGEST_INT64 in keys:
+            raise MilvusRefused(
+                f"the row {filters.LARGEST_INT64} of {ref.short} cannot be read from {self.uri}: "
+                "Milvus counts a row of this key, and never gives it out"
+            )
+        names = [schema.primary_field.name, *(field.name for field in schema.value_fields)]
+        condition = filters.both(filters.one_of(schema.primary_field.name, keys), where)
+        return rows.rows_from(self._query(ref, names, condition, partition, at_least_ts), schema)
+
+    def search(
+        self,
+        ref: CollectionRef,
+        field: FieldSchema,
+        vectors: Sequence[bytes],
+        *,
+        metric_type: str,
+        params: Mapping[str, Any],
+        limit: int,
+        at_least_ts: int = 0,
+    ) -> Sequence[Sequence[Hit]]:
+        """The nearest rows of each of `vectors`, best first."""
+        request = milvus_pb2.SearchRequest(
+            db_name=ref.database,
+            collection_name=ref.name,
+            placeholder_group=rows.placeholders(field, vectors),
+            dsl_type=common_pb2.DslType.BoolExprV1,
+            nq=len(vectors),
+            search_params=values.pair_messages(rows.search_params(field, metric_type, params, limit).items()),
+            **_consistency(at_least_ts),
+        )
+        return rows.hits_from(self._call("Search", request, ref.short, SLOW_CALL_TIMEOUT_S))
 
     def allocate_timestamp(self) -> int:
         """The server's clock, as a hybrid timestamp."""

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from migrator.cli.options import (
     state_directory,
 )
 
+if TYPE_CHECKING:
+    from migrator.running.comparison import Comparison
+
 
 class Level(StrEnum):
     """What is compared."""
@@ -33,29 +36,48 @@ class Level(StrEnum):
 
 def verify(
     plan_file: PlanFile,
-    level: Annotated[Level, typer.Option("--level", help="What to compare; only counts is built yet.")] = Level.COUNTS,
+    level: Annotated[
+        Level | None, typer.Option("--level", help="What to compare.", show_default="the plan's, or else sample")
+    ] = None,
     clusters: Clusters = None,
     var: Variables = None,
     only: Only = None,
     output: OutputFormat = Format.TEXT,
     state_dir: StateFolder = DEFAULT_STATE_FOLDER,
 ) -> None:
-    """Compare the rows of source and target, for every collection the plan maps."""
+    """Compare source and target, for every collection the plan maps."""
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
-    from migrator.reports.plain import clean  # noqa: PLC0415 - as above
-    from migrator.reports.to_text import Line, Style  # noqa: PLC0415 - as above
 
-    if level is not Level.COUNTS:
-        raise typer.BadParameter(f"level {level} is not supported yet; use counts", param_hint="--level")
     loaded = workflow.load(plan_file, variables=parse_variables(var), clusters=clusters)
-    results = workflow.verify(loaded, state_directory(state_dir), only=only)
+    results = []
+    for result in workflow.verify(loaded, state_directory(state_dir), level=level, only=only, tell=_tell):
+        results.append(result)
+        if output is Format.TEXT:
+            _print(result)
     if output is Format.JSON:
-        typer.echo(json.dumps([asdict(result) for result in results], indent=2, ensure_ascii=False))
-    else:
-        styles = {0: Style.NEW, 51: Style.CHANGED}
-        print_lines(
-            Line(f"{clean(r.source)} → {clean(r.target)}  {clean(r.verdict)}", styles.get(r.exit_code, Style.CONFLICT))
-            for r in results
-        )
+        typer.echo(json.dumps([_plain(result) for result in results], indent=2, ensure_ascii=False))
     codes = {result.exit_code for result in results}
     raise typer.Exit(next((code for code in (50, 51) if code in codes), 0))
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _print(result: "Comparison") -> None:
+    """A line of verdict, and the differences under it."""
+    from migrator.reports.plain import clean  # noqa: PLC0415 - keeps --help fast
+    from migrator.reports.to_text import Line, Style  # noqa: PLC0415 - as above
+
+    style = {0: Style.NEW, 51: Style.CHANGED}.get(result.exit_code, Style.CONFLICT)
+    lines = [Line(f"{clean(result.source)} → {clean(result.target)}  {clean(result.verdict)}", style)]
+    lines += [Line(f"    {clean(str(each))}") for each in result.differences.shown]
+    if unshown := result.differences.total - len(result.differences.shown):
+        lines.append(Line(f"    … and {unshown:,} more", Style.FAINT))
+    print_lines(lines)
+
+
+def _plain(result: "Comparison") -> dict[str, object]:
+    differences = result.differences
+    shown = [asdict(each) | {"message": str(each)} for each in differences.shown]
+    return asdict(result) | {"differences": shown, "differences_total": differences.total}

@@ -100,6 +100,10 @@ class FieldSchema:
     index_params: KeyValues = ()
 
 
+DYNAMIC_FIELD = FieldSchema(field_id=-1, name="$meta", data_type=DataType.JSON, is_dynamic=True)
+"""The hidden field of values outside the schema, as a query names it; its id is not told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionSchema:
     """The fields of a collection, without the hidden ones (RowID, Timestamp, $meta)."""
@@ -114,6 +118,17 @@ class CollectionSchema:
     def has_partition_key(self) -> bool:
         """Whether Milvus places rows into partitions by itself."""
         return any(field.is_partition_key for field in self.fields)
+
+    @property
+    def primary_field(self) -> FieldSchema:
+        """The primary key."""
+        return next(field for field in self.fields if field.is_primary_key)
+
+    @property
+    def value_fields(self) -> tuple[FieldSchema, ...]:
+        """Every field but the primary key, `$meta` last where values outside the schema are allowed."""
+        visible = tuple(field for field in self.fields if not field.is_primary_key)
+        return (*visible, DYNAMIC_FIELD) if self.enable_dynamic_field else visible
 
     @property
     def stored_field_ids(self) -> frozenset[int]:

@@ -86,3 +86,5 @@ class ObservedState:
     """What a finished dump of this plan's earlier runs lists under `backup_name`: collection ids and names."""
     migrated: tuple[MigratedRecord, ...] = ()
     findings: tuple[Complaint, ...] = ()
+    reads_dumps: bool = True
+    """Whether the rows of a dump can be read here: that takes pyarrow."""

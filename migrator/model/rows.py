@@ -49,6 +49,44 @@ def show(field: FieldSchema, value: Value) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
 
 
+def show_both(field: FieldSchema, ours: Value, theirs: Value) -> tuple[str, str]:
+    """Two unequal values as a person would write them, shortened to where they differ."""
+    if ours is None or theirs is None:
+        return show(field, ours), show(field, theirs)
+    if field.data_type is DataType.FLOAT_VECTOR and len(ours) == len(theirs):
+        at = next(i for i in range(0, len(ours), 4) if ours[i : i + 4] != theirs[i : i + 4])
+        texts = [f"{struct.unpack_from('<f', value, at)[0]:.9g}" for value in (ours, theirs)]
+        return _told_apart([f"{text} (component {at // 4})" for text in texts], ours[at : at + 4], theirs[at : at + 4])
+    if field.data_type.is_vector:
+        at = next(
+            (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(map(len, (ours, theirs)))
+        )
+        a, b = (f"0x{value[at : at + 8].hex()} (from byte {at} of {len(value)})" for value in (ours, theirs))
+        return a, b
+    texts = [_text(field, value) for value in (ours, theirs)]
+    at = _first_unequal(*texts)
+    return _told_apart([_around(text, at) for text in texts], ours, theirs)
+
+
+def _first_unequal(ours: Sequence[object], theirs: Sequence[object]) -> int:
+    pairs = enumerate(zip(ours, theirs, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(ours), len(theirs)))
+
+
+def _around(text: str, at: int) -> str:
+    """At most `_SHOWN_CHARACTERS` of a text, the one at `at` among them."""
+    start = max(0, at - _SHOWN_CHARACTERS // 3) if len(text) > _SHOWN_CHARACTERS else 0
+    end = start + _SHOWN_CHARACTERS
+    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
+
+
+def _told_apart(texts: list[str], ours: bytes, theirs: bytes) -> tuple[str, str]:
+    """The texts; with their bytes where they read the same, as those of two kinds of NaN do."""
+    if texts[0] == texts[1]:
+        texts = [f"{text} (0x{value[:8].hex()})" for text, value in zip(texts, (ours, theirs), strict=True)]
+    return texts[0], texts[1]
+
+
 def _text(field: FieldSchema, value: bytes) -> str:
     if field.data_type is DataType.ARRAY:
         return f"[{', '.join(_scalar_text(field.element_type or DataType.VARCHAR, part) for part in _parts(value))}]"
@@ -104,6 +142,10 @@ class Sample:
     def of(cls, wanted: int, total: int, seed: int) -> Sample:
         """About `wanted` of `total` keys; all of them where there are no more."""
         return cls(seed, 1.0 if total <= wanted else wanted / total)
+
+    def rank(self, key: Key) -> int:
+        """A number by which keys are in an order that has nothing to do with them."""
+        return _draw(key, self.seed)
 
     def takes(self, key: Key) -> bool:
         """Whether the key is drawn."""

@@ -17,7 +17,8 @@ from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.seal_dump import DumpedCollection, SealDump
 from migrator.steps.switch_alias import SwitchAlias
-from migrator.steps.verify_collection import VerifyCollection
+from migrator.steps.verification import Depth, Level
+from migrator.steps.verify_collection import VerifyCollection, shape_asked
 
 if TYPE_CHECKING:
     from migrator.model.collection import Collection
@@ -134,6 +135,7 @@ class _Graph:
         if load := load_step(item, (chain[-1].key,)):
             chain.append(load)
         if options.verify.level != "none":
+            verify = options.verify
             chain.append(
                 VerifyCollection(
                     collection=label,
@@ -142,6 +144,9 @@ class _Graph:
                     target=item.target,
                     collection_id=item.collection.collection_id,
                     dump_prefix=self._dump_prefix,
+                    depth=Depth(level=Level(verify.level), sample=verify.sample, seed=verify.seed),
+                    load_source=verify.load_source,
+                    shape=shape_asked(create, item.collection.indexes),
                 )
             )
         if item.aliases:

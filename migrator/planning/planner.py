@@ -15,7 +15,7 @@ from migrator.planning.item import PlannedItem
 from migrator.planning.places import dump_place
 from migrator.planning.plan import Action, Plan, Side, digest_of, step_to_plain
 from migrator.planning.selection import Selected, select
-from migrator.planning.telling import cut_notices, tell
+from migrator.planning.telling import cut_notices, tell, verification_notices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,11 +87,14 @@ class _Planner:
             target=self._side(self._target, self._observed.target_version),
             dump=dump_place(self._loaded),
             collections=tuple(tell(item, self._records.get((item.source, item.target))) for item in items),
-            notices=cut_notices(self._loaded) if todo else (),
+            notices=self._notices(todo) if todo else (),
             steps=steps,
             digest="",
         )
         return replace(plan, digest=self._digest(plan))
+
+    def _notices(self, todo: list[PlannedItem]) -> tuple[str, ...]:
+        return (*cut_notices(self._loaded), *verification_notices(self._loaded, self._observed, todo))
 
     def _kept(self, items: tuple[Selected, ...]) -> tuple[Selected, ...]:
         only = self._only

@@ -9,7 +9,9 @@ from migrator.planning.graph import CONSISTENCY_LEVELS, load_step, property_text
 from migrator.planning.plan import Action, PlannedCollection
 
 if TYPE_CHECKING:
-    from migrator.model.observed import Estimate, MigratedRecord
+    from collections.abc import Iterable
+
+    from migrator.model.observed import Estimate, MigratedRecord, ObservedState
     from migrator.planning.item import PlannedItem
     from migrator.spec.loaded import LoadedPlan
 
@@ -87,6 +89,19 @@ def cut_notices(loaded: LoadedPlan) -> tuple[str, ...]:
     if loaded.options.flush == "never":
         return ("no flush: rows and deletes that are not flushed do not come along, and rows deleted lately reappear",)
     return ("rows and deletes written after the flush do not come along",)
+
+
+def verification_notices(loaded: LoadedPlan, observed: ObservedState, items: Iterable[PlannedItem]) -> tuple[str, ...]:
+    """What a verification will not be able to compare."""
+    verify = loaded.options.verify
+    if verify.level not in {"sample", "full"} or verify.load_source or observed.reads_dumps:
+        return ()
+    unloaded = [item.source.short for item in items if item.collection.load_state is not LoadState.LOADED]
+    if not unloaded:
+        return ()
+    few = f"{', '.join(unloaded[:3])}{', …' if len(unloaded) > 3 else ''}"
+    hint = "pip install 'migrator[binlogs]'"
+    return (f"not loaded at the source, so that only pyarrow can compare their rows ({hint}): {few}",)
 
 
 def _has_moved(record: MigratedRecord, estimate: Estimate) -> bool:

@@ -6,7 +6,7 @@ Every method may raise `MilvusUnavailable` (worth another try) or `MilvusRefused
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         CollectionRef,
         CollectionSchema,
         ConsistencyLevel,
+        FieldSchema,
         Index,
         IndexProgress,
         KeyValues,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         Partition,
     )
     from migrator.model.import_job import ImportJob, ImportTag
+    from migrator.model.rows import Key, Value
     from migrator.model.segment import Compaction, Segment, SegmentBatch
 
 
@@ -36,8 +38,21 @@ class FlushResult:
     """Those of them that were growing until this flush."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A row that a search found."""
+
+    key: Key
+    score: float
+
+
 class MilvusReader(Protocol):
-    """Looks only."""
+    """Looks only.
+
+    What looks at rows needs the collection loaded, sees all that was written up to `at_least_ts` (hybrid) and may see
+    more; without one it sees all up to the call, and waits for the server's next time tick. `where` is a condition of
+    `model.filters`.
+    """
 
     @property
     def uri(self) -> str:
@@ -75,8 +90,53 @@ class MilvusReader(Protocol):
     def load_progress(self, ref: CollectionRef) -> int:
         """Percent."""
 
-    def count_rows(self, ref: CollectionRef, partition: str | None = None) -> int:
-        """`count(*)` with Strong consistency; the collection has to be loaded."""
+    def count_rows(
+        self, ref: CollectionRef, partition: str | None = None, where: str = "", *, at_least_ts: int = 0
+    ) -> int:
+        """`count(*)`: a primary key counts as often as it is there."""
+
+    def query_keys(
+        self,
+        ref: CollectionRef,
+        schema: CollectionSchema,
+        *,
+        partition: str | None,
+        after: Key | None,
+        limit: int,
+        at_least_ts: int = 0,
+    ) -> Sequence[Key]:
+        """The next primary keys behind `after`, ascending, each once; empty at the end only.
+
+        There may be fewer than `limit`, and a few times as many where keys are there several times.
+        """
+
+    def query_rows(
+        self,
+        ref: CollectionRef,
+        schema: CollectionSchema,
+        keys: Sequence[Key],
+        *,
+        partition: str | None = None,
+        where: str = "",
+        at_least_ts: int = 0,
+    ) -> Mapping[Key, tuple[Value, ...]]:
+        """The `value_fields` of those of `keys` that are there, as exact bytes (`model.rows`).
+
+        Of a key that is there several times, one row.
+        """
+
+    def search(
+        self,
+        ref: CollectionRef,
+        field: FieldSchema,
+        vectors: Sequence[bytes],
+        *,
+        metric_type: str,
+        params: Mapping[str, Any],
+        limit: int,
+        at_least_ts: int = 0,
+    ) -> Sequence[Sequence[Hit]]:
+        """The nearest rows of each of `vectors` (exact bytes), best first, with `params` of the index's own."""
 
     def allocate_timestamp(self) -> int:
         """The server's clock, as a hybrid timestamp."""
@@ -90,10 +150,15 @@ class MilvusReader(Protocol):
 
 
 class MilvusSource(MilvusReader, Protocol):
-    """A source: it may be flushed, and that is all."""
+    """A source: it may be flushed, loaded for a verification where the plan allows that, and that is all."""
 
     def flush(self, refs: Sequence[CollectionRef]) -> Mapping[CollectionRef, FlushResult]:
         """Seal what is growing in collections of one database, by one request."""
+
+    def load(self, ref: CollectionRef, *, partitions: tuple[str, ...], replica_number: int) -> None:
+        """Start loading it; see `MilvusTarget`."""
+
+    def release(self, ref: CollectionRef) -> None: ...
 
 
 class MilvusTarget(MilvusReader, Protocol):

@@ -6,10 +6,15 @@ grows with the number of rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
+from migrator.model.collection import Collection
 from migrator.model.rows import Key, Value
+from migrator.model.segment import Binlog
+from migrator.ports.store import ObjectReader
 
 
 class RowSource(Protocol):
@@ -40,3 +45,48 @@ class RowSource(Protocol):
 
     def copies(self, partition: str, keys: Sequence[Key]) -> Mapping[Key, int]:
         """How often each of a few keys is there: Milvus does not refuse a key that it has already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dump:
+    """The binlogs of one collection, and where they lie.
+
+    Its rows are those up to `end_ts` (hybrid, cut to its millisecond as an import cuts it), less those that a delete up
+    to there took in the same segment.
+    """
+
+    collection: Collection
+    place: str
+    """For a person."""
+    store: ObjectReader
+    binlogs: Iterable[Binlog]
+    key_of: Callable[[Binlog], str]
+    """Where in `store` a binlog lies."""
+    end_ts: int
+
+
+class ReadingReport(Protocol):
+    """How reading a dump says how far it is, in objects; whoever wants it to stop, raises."""
+
+    def __call__(self, done: int, total: int) -> None: ...
+
+
+class DumpReader(Protocol):
+    """Reads the rows of dumps."""
+
+    @property
+    def missing(self) -> str:
+        """What has to be done before it can, for a person; empty where it can."""
+
+    def open(
+        self, dump: Dump, *, wants: Callable[[Key], bool], report: ReadingReport
+    ) -> AbstractContextManager[RowSource]:
+        """Read a dump through, keeping fingerprints of the rows whose key `wants` selects; the others' cost more.
+
+        What it keeps lies on disk and is removed at the end, whichever that is. Where one key is there several times,
+        the row of the highest timestamp is told of.
+
+        Raises:
+            BinlogUnreadable: A binlog is damaged, or of a format that is not known here.
+            RunError: There is no room on the disk.
+        """

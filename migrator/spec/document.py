@@ -430,7 +430,7 @@ class ImportOptions(SpecModel):
 class Verify(SpecModel):
     """What is compared at the end."""
 
-    level: VerifyLevel = Field("counts", description="none, row counts, a sample of rows, or all rows.")
+    level: VerifyLevel = Field("sample", description="none, row counts, a sample of rows, or all rows.")
     sample: int = Field(10_000, ge=1, description="Rows compared per collection at level sample.")
     seed: int = Field(7, ge=0, description="Chooses the sample; the same seed, the same rows.")
     load_source: bool = Field(default=False, description="Whether a source collection may be loaded for it.")

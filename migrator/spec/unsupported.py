@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migrator.spec.document import BackupSource, Cluster, Verify
+from migrator.spec.document import BackupSource, Cluster
 from migrator.spec.parts import setting_path
 from migrator.spec.places import is_same_store
 from migrator.spec.report import value_at
@@ -100,17 +100,7 @@ def _option_gaps(parts: Parts) -> Iterator[_Gap]:
         yield _Gap(("options", "transfer", "limit_bytes_per_s"), "limit_bytes_per_s", "remove it")
     if options.rbac:
         yield _Gap(("options", "rbac"), "rbac: true", "remove rbac")
-    yield from _verify_gaps(options.verify)
     yield from _pause_gaps(parts)
-
-
-def _verify_gaps(verify: Verify) -> Iterator[_Gap]:
-    usual, place = Verify(), ("options", "verify")
-    if verify.level in {"sample", "full"}:
-        yield _Gap((*place, "level"), f"verify level {verify.level}", "use counts or none")
-    for key in ("sample", "seed", "load_source"):
-        if getattr(verify, key) != getattr(usual, key):
-            yield _Gap((*place, key), f"another value of {key}", "remove it")
 
 
 def _pause_gaps(parts: Parts) -> Iterator[_Gap]:

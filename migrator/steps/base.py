@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from migrator.ports.lease import Lease
     from migrator.ports.ledger import JsonValue, Ledger, LedgerReader
     from migrator.ports.milvus import MilvusReader, MilvusSource, MilvusTarget
+    from migrator.ports.rows import DumpReader
     from migrator.ports.store import ObjectReader, ObjectStore
 
 
@@ -82,6 +83,7 @@ class StepContext:
     lease: Lease
     workers: Executor
     """For the many small requests of a step; shared by all steps, so that limits hold for the run."""
+    dump_reader: DumpReader
     progress: ProgressReport
 
     def reading(self) -> ReadContext:

@@ -2,29 +2,74 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from migrator.errors import SourceMoved, VerificationFailed
-from migrator.model.codec import to_plain
-from migrator.model.collection import Collection, CollectionRef, LoadState
+from migrator.model.codec import from_plain, to_plain
+from migrator.model.collection import Collection, CollectionRef, Index, LoadState
+from migrator.model.difference import Difference, DifferenceKind
+from migrator.model.shape import Shape
 from migrator.steps.base import Evidence, Outcome, Step
+from migrator.steps.comparing import Compared
 from migrator.steps.copy_segments import require_staged_exactly
-from migrator.steps.counting import WHOLE, PartitionCount, compare_counts, count_partitions, difference
-from migrator.steps.create_collection import require_own
+from migrator.steps.counting import (
+    WHOLE,
+    PartitionCount,
+    compare_counts,
+    count_named,
+    count_partitions,
+    difference,
+)
+from migrator.steps.create_collection import CreateCollection, require_own
 from migrator.steps.dump_meta import FrozenDump, frozen_dump
+from migrator.steps.expectation import has_moved, open_dump, why_not_live
 from migrator.steps.import_segments import imported_rows
 from migrator.steps.load_collection import load_and_wait
+from migrator.steps.milvus_rows import MilvusRows
+from migrator.steps.routing import routing_check
+from migrator.steps.searching import Searcher
+from migrator.steps.verification import Basis, Depth, Finding, Level, Verification
+from migrator.steps.waiting import Look, wait_until_over
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from migrator.model.rows import Sample
+    from migrator.ports.rows import RowSource
     from migrator.steps.base import ReadContext, StepContext
+
+_TOLD = 5
+"""Differences that a failure names; all that are kept are in the journal, and told by `migrator verify`."""
+
+
+def shape_asked(create: CreateCollection, indexes: tuple[Index, ...]) -> Shape:
+    """What a target is asked to be by the step that creates it, and by its indexes."""
+    return Shape(
+        schema=create.schema,
+        shards_num=create.shards_num,
+        consistency_level=create.consistency_level,
+        properties=create.properties,
+        partitions=create.partitions,
+        num_partitions=create.num_partitions,
+        indexes=indexes,
+    )
+
+
+def is_indexed(collection: Collection) -> bool:
+    """Whether every vector field has an index: what has not cannot be loaded."""
+    indexed = {index.field_name for index in collection.indexes}
+    return all(not field.data_type.is_vector or field.name in indexed for field in collection.schema.fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyCollection(Step):
-    """Compare objects and sizes of the dump, rows the import jobs brought, and `count(*)` at both sides.
+    """Compare objects and sizes of the dump, rows the import jobs brought, counts, and rows as deep as `depth` says.
 
-    The target is loaded for the count where the plan leaves it unloaded, and released again; the source never is.
+    The target is loaded for it where the plan leaves it unloaded, and released again; the source only with
+    `load_source`. `shape` is what the target was asked to be.
     """
 
     kind: ClassVar[str] = "verify_collection"
@@ -32,6 +77,9 @@ class VerifyCollection(Step):
     target: CollectionRef
     collection_id: int
     dump_prefix: str
+    depth: Depth = field(default_factory=lambda: Depth(level=Level.COUNTS))
+    load_source: bool = False
+    shape: Shape | None = None
 
     @property
     def key(self) -> str:
@@ -40,24 +88,32 @@ class VerifyCollection(Step):
 
     def describe(self) -> str:
         """What it does, in a few words."""
-        return f"compare the rows of {self.source.short} and {self.target.short}"
+        return f"compare {self.depth} of {self.source.short} and {self.target.short}"
 
     def probe(self, ctx: ReadContext) -> Evidence:
-        """Reads only, so it is simply done again."""
+        """Reads only, so it is simply done again, from where an interrupted comparison was."""
         return Evidence.ABSENT
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Compare, note what was compared, and raise on a difference."""
         require_staged_exactly(ctx, self.source, self.dump_prefix, self.collection_id)
         found = require_own(ctx, self.target)
-        imported = imported_rows(ctx.ledger, self.target)
-        at_target = self._count_target(ctx, found)
-        dump = frozen_dump(ctx.ledger, self.source)
-        counts = compare_counts(dump.rows_at_cut, at_target)
-        self.note(ctx, imported_rows=imported, counts=to_plain(counts), target_collection_id=found.collection_id)
-        counted = sum(at_target.values()) if at_target else None
-        is_whole = WHOLE in at_target or len(at_target) == len(found.partitions)
-        if counted is not None and is_whole and counted != imported:
+        with self._loaded_source(ctx) as loaded_by_us, self._queryable(ctx, found) as loaded:
+            at_target = count_partitions(ctx.target, loaded) if loaded else {}
+            counts = compare_counts(frozen_dump(ctx.ledger, self.source).rows_at_cut, at_target)
+            imported = imported_rows(ctx.ledger, self.target)
+            self.note(ctx, imported_rows=imported, counts=to_plain(counts), target_collection_id=found.collection_id)
+            if self.depth.level.looks_at_rows:
+                return self._compare(ctx, loaded or found, counts, at_target, loaded_by_us=loaded_by_us)
+            return self._count(ctx, found, counts, at_target)
+
+    def _count(
+        self, ctx: StepContext, found: Collection, counts: tuple[PartitionCount, ...], at_target: Mapping[str, int]
+    ) -> Outcome:
+        """What counts alone say."""
+        dump, imported = frozen_dump(ctx.ledger, self.source), imported_rows(ctx.ledger, self.target)
+        counted = _whole_count(found, at_target)
+        if counted is not None and counted != imported:
             raise VerificationFailed(
                 f"{self.target.short} holds {counted:,} rows, and the import jobs of this run brought {imported:,}",
                 hint=f"somebody else may have written to {self.target.short}; run migrator verify to compare again",
@@ -65,23 +121,8 @@ class VerifyCollection(Step):
         moved = not dump.held_still and bool(difference(counts, self.source, self.target))
         if not moved:
             self._require_equal(ctx, counts)
-        return Outcome(rows=imported, detail=_verdict(dump, counts, counted, moved=moved, imported=imported))
-
-    def _count_target(self, ctx: StepContext, found: Collection) -> dict[str, int]:
-        """Counts by partition; the collection is loaded for it where it is not, if its indexes allow that."""
-        is_ours = bool(self.notes(ctx).get("loaded_for_count"))
-        if found.load_state is LoadState.LOADED and not is_ours:
-            return count_partitions(ctx.target, found)
-        indexed = {index.field_name for index in found.indexes}
-        if any(field.data_type.is_vector and field.name not in indexed for field in found.schema.fields):
-            return {}
-        self.note(ctx, loaded_for_count=True)  # an attempt that dies in between is tidied up by the next
-        try:
-            load_and_wait(ctx, self.target)
-            return count_partitions(ctx.target, require_own(ctx, self.target))
-        finally:
-            ctx.target.release(self.target)
-            self.note(ctx, loaded_for_count=False)
+        told = sum(at_target.values()) if at_target else None
+        return Outcome(rows=imported, detail=_verdict(dump, counts, told, moved=moved, imported=imported))
 
     def _require_equal(self, ctx: StepContext, counts: tuple[PartitionCount, ...]) -> None:
         said = difference(counts, self.source, self.target)
@@ -95,6 +136,144 @@ class VerifyCollection(Step):
                 hint="compare with migrator verify while the source holds still",
             )
         raise VerificationFailed(said, hint="look at the run with migrator status; the target is left as it is")
+
+    # -- deeper -----------------------------------------------------------------------------------------------------
+
+    def _compare(
+        self,
+        ctx: StepContext,
+        found: Collection,
+        counts: tuple[PartitionCount, ...],
+        at_target: Mapping[str, int],
+        *,
+        loaded_by_us: bool,
+    ) -> Outcome:
+        """What rows say beside the counts."""
+        dump, imported = frozen_dump(ctx.ledger, self.source), imported_rows(ctx.ledger, self.target)
+        finding = self._verification(ctx, dump, found, at_target, loaded_by_us=loaded_by_us).run()
+        if finding.basis is not Basis.SOURCE:
+            finding = finding.with_counts(_count_differences(dump, counts))
+        self.note(ctx, compared=None, finding=to_plain(finding))
+        if finding.differences:
+            self._fail(finding)
+        detail = finding.verdict
+        if finding.basis is None:
+            detail = f"{detail}; {self._count(ctx, found, counts, at_target).detail}"
+        return Outcome(rows=imported, detail=detail)
+
+    def _verification(
+        self, ctx: StepContext, dump: FrozenDump, found: Collection, at_target: Mapping[str, int], *, loaded_by_us: bool
+    ) -> Verification:
+        now = ctx.source.find_collection(self.source)
+        why_not = "" if loaded_by_us else why_not_live(ctx.source, now, dump)
+        noted = self.notes(ctx).get("compared")
+        return Verification(
+            depth=self.depth,
+            shape=self.shape or Shape.of(dump.collection),
+            found=found,
+            target=MilvusRows(ctx.target, found) if at_target else None,
+            live=MilvusRows(ctx.source, now) if now and not why_not else None,
+            why_not_live=why_not,
+            open_dump=None if ctx.dump_reader.missing else self._open_dump(ctx, dump),
+            why_no_dump=ctx.dump_reader.missing,
+            has_moved=lambda: has_moved(ctx.source, dump, ctx.ledger),
+            expected_rows=imported_rows(ctx.ledger, self.target),
+            live_rows=sum(count_named(ctx.source, self.source).values()) if not why_not else None,
+            target_rows=_whole_count(found, at_target),
+            check=routing_check(ctx.target, found, self.depth),
+            searcher=Searcher(source=ctx.source, target=ctx.target, source_is=now, target_is=found) if now else None,
+            clock=ctx.clock,
+            progress=ctx.progress,
+            put_down=lambda compared: self.note(ctx, compared=to_plain(compared)),
+            begun=from_plain(Compared, noted) if noted else Compared(),
+        )
+
+    def _open_dump(self, ctx: StepContext, dump: FrozenDump) -> Callable[[Sample], AbstractContextManager[RowSource]]:
+        return lambda sample: open_dump(
+            ctx.dump_reader,
+            dump,
+            self.dump_prefix,
+            sample,
+            ledger=ctx.ledger,
+            staging=ctx.staging,
+            clock=ctx.clock,
+            progress=ctx.progress,
+        )
+
+    def _fail(self, finding: Finding) -> None:
+        said = f"{self.source.short} and {self.target.short} differ: {finding.differences.told(_TOLD)}"
+        if finding.undecided:
+            raise SourceMoved(
+                f"{said}; the source has moved since the cut, and that may be why",
+                hint="what lies in the dump decides: pip install 'migrator[binlogs]', then run migrator apply --resume",
+            )
+        raise VerificationFailed(
+            said,
+            hint="the target is left as it is; migrator verify compares it again, and tells all differences",
+        )
+
+    # -- what is loaded for it --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _queryable(self, ctx: StepContext, found: Collection) -> Iterator[Collection | None]:
+        """The target, loaded while it lasts; None where it lacks the indexes for that."""
+        is_ours = bool(self.notes(ctx).get("loaded_for_count"))
+        if found.load_state is LoadState.LOADED and not is_ours:
+            yield found
+            return
+        if not is_indexed(found):
+            yield None
+            return
+        self.note(ctx, loaded_for_count=True)  # an attempt that dies in between is tidied up by the next
+        try:
+            load_and_wait(ctx, self.target)
+            yield require_own(ctx, self.target)
+        finally:
+            ctx.target.release(self.target)
+            self.note(ctx, loaded_for_count=False)
+
+    @contextmanager
+    def _loaded_source(self, ctx: StepContext) -> Iterator[bool]:
+        """Whether the source was loaded for this, as the plan allows; it is released again."""
+        now = ctx.source.find_collection(self.source) if self.load_source else None
+        is_ours = bool(self.notes(ctx).get("loaded_source"))
+        if now is None or not is_indexed(now) or (now.load_state is not LoadState.NOT_LOADED and not is_ours):
+            yield False
+            return
+        self.note(ctx, loaded_source=True)  # see above
+        try:
+            ctx.source.load(self.source, partitions=(), replica_number=1)
+            wait_until_over(ctx, self._look_at_source(ctx), doing="source loads")
+            yield True
+        finally:
+            ctx.source.release(self.source)
+            self.note(ctx, loaded_source=False)
+
+    def _look_at_source(self, ctx: StepContext) -> Callable[[float], Look]:
+        def look(_: float) -> Look:
+            is_loaded = ctx.source.load_state(self.source) is LoadState.LOADED
+            done = 100 if is_loaded else ctx.source.load_progress(self.source)
+            return Look(is_over=is_loaded, done=done, total=100, unit="%")
+
+        return look
+
+
+def _whole_count(found: Collection, at_target: Mapping[str, int]) -> int | None:
+    """All rows of the target; None where only a part of them, or none, were counted."""
+    is_whole = WHOLE in at_target or len(at_target) == len(found.partitions)
+    return sum(at_target.values()) if at_target and is_whole else None
+
+
+def _count_differences(dump: FrozenDump, counts: tuple[PartitionCount, ...]) -> Iterator[Difference]:
+    """What the counts at the cut say, where they are sure."""
+    for count in counts:
+        if count.differs and dump.held_still:
+            yield Difference(
+                kind=DifferenceKind.COUNT,
+                partition="" if count.partition == WHOLE else count.partition,
+                source=f"{count.source_rows:,} at the source",
+                target=f"{count.target_rows:,} at the target",
+            )
 
 
 def _verdict(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from migrator.adapters.memory import MemoryStore
+from migrator.adapters.dump_rows import BinlogDumps
+from migrator.adapters.memory import MemoryBinlogs, MemoryStore
 from migrator.model.collection import Collection, CollectionRef, LoadState
 from migrator.model.segment import LogKind
 from migrator.planning.planner import make_plan
@@ -114,6 +115,7 @@ class World:
             clock=self.pair.clock,
             lease=HeldLease(),
             workers=workers,
+            dump_reader=BinlogDumps(MemoryBinlogs()),
             progress=silent,
         )
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from migrator.adapters.memory import MemoryMilvus, MemoryStore
+from migrator.adapters.dump_rows import BinlogDumps
+from migrator.adapters.memory import MemoryBinlogs, MemoryMilvus, MemoryStore
 from migrator.model.collection import (
     Collection,
     CollectionRef,
@@ -420,6 +421,7 @@ def a_context(
             clock=pair.clock,
             lease=lease or HeldLease(),
             workers=workers,
+            dump_reader=BinlogDumps(MemoryBinlogs()),
             progress=progress,
         )
 

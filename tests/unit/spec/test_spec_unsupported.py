@@ -15,11 +15,6 @@ DUMP = f"{{backup: {{storage: {storage('backup')}, name: my_backup}}}}"
 OPTIONS = [
     ("transfer: {mode: in_place}", "transfer.mode"),
     ("transfer: {limit_bytes_per_s: 1MiB}", "transfer.limit_bytes_per_s"),
-    ("verify: sample", "verify.level"),
-    ("verify: {level: full}", "verify.level"),
-    ("verify: {sample: 5}", "verify.sample"),
-    ("verify: {seed: 5}", "verify.seed"),
-    ("verify: {load_source: true}", "verify.load_source"),
     ("pause_gc: always", "pause_gc"),
     ("rbac: true", "rbac"),
 ]

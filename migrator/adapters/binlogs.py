@@ -1,0 +1,230 @@
+"""Milvus's binlogs as values: format 1, which Milvus up to 2.5 writes, and 2.6 where its storage v2 is off.
+
+A binlog is an envelope of events, little endian throughout: a magic number; a descriptor (whose rows these are, and of
+which type); then data events, each with a parquet file of one column. The first event of a kind may be any number of
+bytes, so nothing is looked for: every length is told, and what does not fit together is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import TYPE_CHECKING, Any
+
+from migrator.errors import BinlogUnreadable
+from migrator.model.collection import DataType
+from migrator.model.rows import encode_array
+from migrator.model.segment import LogKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migrator.model.rows import Key, Value
+
+_MAGIC = struct.Struct("<i")
+_MAGIC_NUMBER = 0xFFFABC
+_PARQUET = b"PAR1"
+_HEADER = struct.Struct("<Qbii")
+"""Timestamp, type of event, its length with this header, and where the next begins."""
+_DESCRIPTOR = struct.Struct("<4q2Qi8si")
+"""Collection, partition, segment and field; first and last timestamp; type of the payload; lengths of event headers;
+length of the JSON that follows."""
+_SPAN = struct.Struct("<QQ")
+"""First and last timestamp of a data event, before its payload."""
+_DESCRIPTOR_EVENT = 0
+_DATA_EVENT = {LogKind.INSERT: 1, LogKind.DELTA: 2}
+_DELTA_TYPES = {20, 21}
+"""What delta logs say of their column: text."""
+_INTEGERS = {DataType.INT8: "int8", DataType.INT16: "int16", DataType.INT32: "int32", DataType.INT64: "int64"}
+_COLUMNS = {
+    **_INTEGERS,
+    DataType.BOOL: "bool",
+    DataType.FLOAT: "float",
+    DataType.DOUBLE: "double",
+    DataType.VARCHAR: "string",
+    DataType.ARRAY: "binary",
+    DataType.JSON: "binary",
+    DataType.SPARSE_FLOAT_VECTOR: "binary",
+    DataType.FLOAT_VECTOR: "fixed_size_binary",
+    DataType.BINARY_VECTOR: "fixed_size_binary",
+    DataType.FLOAT16_VECTOR: "fixed_size_binary",
+    DataType.BFLOAT16_VECTOR: "fixed_size_binary",
+}
+"""Parquet columns, by arrow's names of their types."""
+
+
+def missing() -> str:
+    """What has to be installed before binlogs can be read; empty if nothing."""
+    try:
+        import pyarrow.parquet  # noqa: F401, PLC0415 - an extra, and slow to import
+    except ImportError:
+        return 'binlogs cannot be read without pyarrow: pip install "migrator[binlogs]"'
+    return ""
+
+
+def read_values(content: bytes, data_type: DataType, *, key: str, element_type: DataType | None = None) -> list[Value]:
+    """The values of an insert log row by row, as exact bytes (`model.rows`); `key` is its name in messages.
+
+    Raises:
+        BinlogUnreadable: It is damaged, of another format, or holds another type.
+    """
+    return [value for column in _insert_columns(content, data_type, key) for value in _bytes(column, element_type, key)]
+
+
+def read_keys(content: bytes, data_type: DataType, *, key: str) -> list[Key]:
+    """The same of integers and text, as Python has them."""
+    return [value for column in _insert_columns(content, data_type, key) for value in column.to_pylist()]
+
+
+def read_deletes(content: bytes, *, key: str) -> Iterator[tuple[Key, int]]:
+    """The deletes of a delta log: primary key and timestamp (hybrid)."""
+    found, payloads = _open(content, LogKind.DELTA, key)
+    if found not in _DELTA_TYPES:
+        raise _unreadable(key, f"it holds values of type number {found}, not deletes")
+    for payload in payloads:
+        column = _column(payload, key)
+        if str(column.type) != "string" or column.null_count:
+            raise _unreadable(key, f"its deletes are of type {column.type}")
+        for text in column.to_pylist():
+            yield _delete(text, key)
+
+
+def _delete(text: str, key: str) -> tuple[Key, int]:
+    """`{"pk": …, "ts": …}`; Milvus before it knew text keys wrote `pk,ts`."""
+    try:
+        if text.startswith("{"):
+            told = json.loads(text)
+            pk, ts = told["pk"], told["ts"]
+        else:
+            pk, ts = map(int, text.split(","))
+    except (ValueError, KeyError):
+        raise _unreadable(key, f"a delete in it reads {text[:60]!r}") from None
+    if not isinstance(pk, int | str) or not isinstance(ts, int):
+        raise _unreadable(key, f"a delete in it reads {text[:60]!r}")
+    return pk, ts
+
+
+def _unreadable(key: str, what: str, hint: str = "") -> BinlogUnreadable:
+    return BinlogUnreadable(
+        f"the binlog {key} cannot be read: {what}", hint=hint or "see whether the source's own file is the same"
+    )
+
+
+# -- the envelope -----------------------------------------------------------------------------------------------------
+
+
+def _open(content: bytes, kind: LogKind, key: str) -> tuple[int, list[memoryview]]:
+    """The number of the payload's type, and the payloads of all events."""
+    view = memoryview(content)
+    if view[:4] == _PARQUET:
+        raise _unreadable(
+            key,
+            "it is plain parquet, Milvus's storage v2",
+            hint="rows of such dumps cannot be compared; load the source instead",
+        )
+    if _take(_MAGIC, view, 0, key)[0] != _MAGIC_NUMBER:
+        raise _unreadable(key, "it does not begin as a binlog does")
+    data_type, at = _descriptor(view, key)
+    payloads = []
+    while at < len(view):
+        _, event, length, _ = _take(_HEADER, view, at, key)
+        if event != _DATA_EVENT[kind]:
+            raise _unreadable(key, f"it holds an event of kind {event}, which no {kind} has")
+        begin, end = at + _HEADER.size + _SPAN.size, at + length
+        if not begin < end <= len(view):
+            raise _cut(key)
+        payloads.append(view[begin:end])
+        at = end
+    if not payloads:
+        raise _cut(key)
+    return data_type, payloads
+
+
+def _descriptor(view: memoryview, key: str) -> tuple[int, int]:
+    """The number of the payload's type, and where the first data event begins."""
+    at = _MAGIC.size
+    _, event, length, _ = _take(_HEADER, view, at, key)
+    told = _take(_DESCRIPTOR, view, at + _HEADER.size, key)
+    if event != _DESCRIPTOR_EVENT or length != _HEADER.size + _DESCRIPTOR.size + told[-1]:
+        raise _unreadable(key, "its description does not fit together")
+    return told[6], at + length
+
+
+def _take(layout: struct.Struct, view: memoryview, at: int, key: str) -> tuple[Any, ...]:
+    try:
+        return layout.unpack_from(view, at)
+    except struct.error:
+        raise _cut(key) from None
+
+
+def _cut(key: str) -> BinlogUnreadable:
+    return _unreadable(key, "it is cut off")
+
+
+# -- the columns ------------------------------------------------------------------------------------------------------
+
+
+def _insert_columns(content: bytes, data_type: DataType, key: str) -> Iterator[Any]:
+    """The arrow arrays of an insert log, each of the type that a field of `data_type` is stored as."""
+    found, payloads = _open(content, LogKind.INSERT, key)
+    if found != data_type:
+        raise _unreadable(key, f"it holds values of type number {found}, and its field is {data_type.name}")
+    for payload in payloads:
+        column = _column(payload, key)
+        if not str(column.type).startswith(_COLUMNS[data_type]):
+            raise _unreadable(key, f"its values of {data_type.name} are stored as {column.type}")
+        yield column
+
+
+def _column(payload: memoryview, key: str) -> Any:  # noqa: ANN401 - pyarrow has no types
+    import pyarrow as pa  # noqa: PLC0415 - an extra, and slow to import
+    from pyarrow import parquet  # noqa: PLC0415 - as above
+
+    try:
+        table = parquet.ParquetFile(pa.BufferReader(payload)).read(use_threads=False)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _unreadable(key, f"its parquet part is damaged ({str(error).splitlines()[0][:80]})") from error
+    if table.num_columns != 1:
+        raise _unreadable(key, f"it holds {table.num_columns} columns, not one")
+    return table.column(0).combine_chunks()
+
+
+def _bytes(column: Any, element_type: DataType | None, key: str) -> list[Value]:  # noqa: ANN401 - as above
+    """A column's values as exact bytes, None for NULL."""
+    import pyarrow as pa  # noqa: PLC0415 - as above
+
+    kind = str(column.type)
+    if kind == "string":
+        return list(column.cast(pa.binary()).to_pylist())
+    if kind == "binary":
+        values: list[Value] = list(column.to_pylist())
+        return values if element_type is None else [_array(value, element_type, key) for value in values]
+    if kind == "bool":
+        column = column.cast(pa.int8())
+    cut = _slices(column.cast(pa.int64()) if pa.types.is_integer(column.type) else column)
+    if column.null_count:
+        return [value if there else None for value, there in zip(cut, column.is_valid().to_pylist(), strict=True)]
+    return cut
+
+
+def _slices(column: Any) -> list[Value]:  # noqa: ANN401 - as above
+    """Values of one width, cut from their buffer: much faster than one by one."""
+    width = column.type.bit_width // 8
+    raw = column.buffers()[1].to_pybytes()
+    first = column.offset * width
+    return [raw[at : at + width] for at in range(first, first + len(column) * width, width)]
+
+
+def _array(value: bytes | None, element_type: DataType, key: str) -> Value:
+    """An ARRAY, which is stored as a protobuf message."""
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - see below
+    from pymilvus.grpc_gen.schema_pb2 import ScalarField  # noqa: PLC0415 - slow to import
+
+    if value is None:
+        return None
+    try:
+        message = ScalarField.FromString(value)
+    except DecodeError:
+        raise _unreadable(key, "an array in it is damaged") from None
+    held = message.WhichOneof("data")
+    return encode_array(element_type, getattr(message, held).data if held else ())

@@ -1,0 +1,90 @@
+"""Which rows a verification may expect: the source's where it is as it was at the cut, else the dump's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from migrator.ports.rows import Dump
+from migrator.steps.copy_segments import staged_key
+from migrator.steps.counting import count_named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from migrator.model.collection import Collection
+    from migrator.model.rows import Sample
+    from migrator.ports.clock import Clock
+    from migrator.ports.ledger import LedgerReader
+    from migrator.ports.milvus import MilvusReader
+    from migrator.ports.rows import DumpReader, RowSource
+    from migrator.ports.store import ObjectReader
+    from migrator.steps.base import ProgressReport
+    from migrator.steps.dump_meta import FrozenDump
+
+
+def why_not_live(source: MilvusReader, now: Collection | None, dump: FrozenDump) -> str:
+    """Why the source's rows are not those of the cut, as far as can be told; empty where they are."""
+    return next(_reasons(source, now, dump), "")
+
+
+def _reasons(source: MilvusReader, now: Collection | None, dump: FrozenDump) -> Iterator[str]:
+    if now is None:
+        yield "the source is gone"
+    elif reason := why_not_readable(now):
+        yield reason
+    elif dump.left_behind:
+        yield "the source lost deletes in a compaction, which were applied to the target"
+    elif not dump.rows_at_cut:
+        yield "the source was not counted at the cut"
+    elif not dump.held_still:
+        yield "the source moved while it was counted"
+    elif count_named(source, now.ref) != dump.rows_at_cut:
+        yield "the source has moved since the cut"
+
+
+def why_not_readable(now: Collection) -> str:
+    """Why the source cannot be asked for all its rows; empty where it can."""
+    if not now.loaded_partitions:
+        return "the source is not loaded"
+    return "" if len(now.loaded_partitions) == len(now.partitions) else "the source is loaded in part only"
+
+
+def has_moved(source: MilvusReader, dump: FrozenDump, ledger: LedgerReader) -> bool:
+    """Whether the source holds other rows or segments than at the cut."""
+    ref = dump.collection.ref
+    now = source.find_collection(ref)
+    if now is None or now.collection_id != dump.collection.collection_id:
+        return True
+    if dump.rows_at_cut and count_named(source, ref) != dump.rows_at_cut:
+        return True
+    frozen = {(each.segment.segment_id, each.segment.num_rows) for each in ledger.segments(now.collection_id)}
+    return {(each.segment_id, each.num_rows) for each in source.list_segments(ref) if each.num_rows} != frozen
+
+
+def open_dump(
+    reader: DumpReader,
+    dump: FrozenDump,
+    dump_prefix: str,
+    sample: Sample,
+    *,
+    ledger: LedgerReader,
+    staging: ObjectReader,
+    clock: Clock,
+    progress: ProgressReport,
+) -> AbstractContextManager[RowSource]:
+    """The rows of a collection up to its cut, as they lie in the dump that was frozen in `ledger`."""
+
+    def report(done: int, total: int) -> None:
+        progress("reading the dump", done=done, total=total, unit="objects")
+        clock.sleep(0)  # where a person's wish to stop is heard
+
+    frozen = Dump(
+        collection=dump.collection,
+        place=f"the dump {dump_prefix}",
+        store=staging,
+        binlogs=ledger.binlogs(dump.collection.collection_id),
+        key_of=lambda binlog: staged_key(dump_prefix, binlog),
+        end_ts=dump.cut_ts,
+    )
+    return reader.open(frozen, wants=sample.takes, report=report)

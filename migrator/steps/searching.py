@@ -1,0 +1,116 @@
+"""Searches that ask both sides for the same neighbours: whether the indexes find what they found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from migrator.model.difference import Difference, DifferenceKind
+from migrator.model.shape import index_params
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from migrator.model.collection import Collection, FieldSchema, Index
+    from migrator.model.rows import Key
+    from migrator.ports.milvus import Hit, MilvusReader
+    from migrator.ports.rows import RowSource
+    from migrator.steps.comparing import Probe
+
+TOP_K = 10
+ENOUGH = 0.8
+"""Of the neighbours, how many have to be the same on average."""
+_SAME_SCORE = 1e-4
+_THOROUGH = 512
+"""Candidates an approximate index looks at: enough for nearly all true neighbours among the first ten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """How much the neighbours found at both sides are the same; `share` is the mean over the searches."""
+
+    field: str
+    searches: int
+    share: float
+
+    def __str__(self) -> str:
+        return f"{self.searches} searches by {self.field} found {self.share:.0%} of the nearest {TOP_K} at both sides"
+
+    def difference(self) -> Difference | None:
+        """None where it is enough."""
+        if self.share >= ENOUGH:
+            return None
+        found = f"{self.share:.0%} of the nearest {TOP_K} are the same, over {self.searches} searches"
+        return Difference(kind=DifferenceKind.SEARCH, field=self.field, source=f"at least {ENOUGH:.0%}", target=found)
+
+
+def search_params(index: Index) -> dict[str, int]:
+    """Parameters with which an index finds nearly all true neighbours, by its type."""
+    kind, params = index.index_type.upper(), index_params(index)
+    if kind.startswith("HNSW"):
+        return {"ef": _THOROUGH}
+    if "IVF" in kind or kind == "SCANN":  # every bucket there is
+        return {"nprobe": int(params.get("nlist", "128"))}
+    if kind == "DISKANN":
+        return {"search_list": _THOROUGH}
+    return {}
+
+
+def overlap(ours: Sequence[Hit], theirs: Sequence[Hit]) -> float:
+    """The share of neighbours that both found; those as far as the other side's last are its equals."""
+    if not ours or not theirs:
+        return 1.0 if not ours and not theirs else 0.0
+    there, last = {hit.key for hit in theirs}, theirs[-1].score
+    same = sum(hit.key in there or _is_close(hit.score, last) for hit in ours)
+    return same / max(len(ours), len(theirs))
+
+
+def _is_close(score: float, other: float) -> bool:
+    return abs(score - other) <= _SAME_SCORE * max(1.0, abs(score), abs(other))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searcher:
+    """Searches both sides, where both are loaded as a whole and indexed alike."""
+
+    source: MilvusReader
+    target: MilvusReader
+    source_is: Collection
+    target_is: Collection
+
+    def overlaps(self, rows: RowSource, probes: Sequence[Probe]) -> Iterator[Overlap]:
+        """One for each vector field that can be searched at both sides, by the vectors of the rows drawn."""
+        sides = (self.source_is, self.target_is)
+        if any(len(side.loaded_partitions) != len(side.partitions) for side in sides) or not probes:
+            return
+        ours, theirs = ({index.field_name: index for index in side.indexes} for side in sides)
+        vectors = _vectors(rows, probes)
+        for field in self.source_is.schema.fields:
+            one, other = ours.get(field.name), theirs.get(field.name)
+            if field.data_type.is_vector and one and other and one.metric_type == other.metric_type:
+                yield self._overlap(field, one, other, vectors[field.name])
+
+    def _overlap(self, field: FieldSchema, one: Index, other: Index, vectors: list[bytes]) -> Overlap:
+        ours = self._search(self.source, self.source_is, field, one, vectors)
+        theirs = self._search(self.target, self.target_is, field, other, vectors)
+        shares = [overlap(a, b) for a, b in zip(ours, theirs, strict=True)]
+        return Overlap(field=field.name, searches=len(shares), share=sum(shares) / max(1, len(shares)))
+
+    def _search(
+        self, milvus: MilvusReader, side: Collection, field: FieldSchema, index: Index, vectors: list[bytes]
+    ) -> Sequence[Sequence[Hit]]:
+        return milvus.search(
+            side.ref, field, vectors, metric_type=index.metric_type, params=search_params(index), limit=TOP_K
+        )
+
+
+def _vectors(rows: RowSource, probes: Sequence[Probe]) -> dict[str, list[bytes]]:
+    """The values of the rows drawn, field by field."""
+    keys: dict[str, list[Key]] = {}
+    for probe in probes:
+        keys.setdefault(probe.partition, []).append(probe.key)
+    found = [values for partition, some in keys.items() for values in rows.values(partition, some).values()]
+    return {
+        name: [values[place] for values in found if values[place] is not None]  # type: ignore[misc]  # None is left out
+        for place, name in enumerate(rows.field_names)
+    }
