@@ -361,6 +361,11 @@ class MemoryMilvus:
         """Always."""
         return True
 
+    @property
+    def writes_deletes_at_flush(self) -> bool:
+        """Always."""
+        return True
+
     def list_databases(self) -> tuple[str, ...]:
         """All databases."""
         return tuple(sorted(self._databases))

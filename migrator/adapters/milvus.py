@@ -312,6 +312,11 @@ class GrpcMilvus:
         """Whether it answers `count(*)`: 2.2 calls the empty condition an error."""
         return not self._version.startswith("2.2.")
 
+    @property
+    def writes_deletes_at_flush(self) -> bool:
+        """Whether a flush writes the deletes of flushed rows too: 2.2 keeps them for its sync period."""
+        return self.can_count
+
     def list_databases(self) -> tuple[str, ...]:
         """All databases the login may see."""
         return tuple(sorted(self._call("ListDatabases", milvus_pb2.ListDatabasesRequest()).db_names))
@@ -450,6 +455,8 @@ class GrpcMilvus:
             return rows.keys_from(self._query(ref, [primary.name], where, partition, ts, limit=most), schema)
 
         def count(where: str) -> int:
+            if not self.can_count:
+                return len(read(where, None))
             return self.count_rows(ref, partition, where, at_least_ts=ts)
 
         return rows.next_keys(primary, after, limit, read, count)
