@@ -72,6 +72,16 @@ class BackupMilvus:
         """Of the Milvus that was backed up; empty where it is not recorded."""
         return self.info.milvus_version.removeprefix("v")
 
+    @property
+    def can_count(self) -> bool:
+        """It has no server to ask."""
+        return False
+
+    @property
+    def writes_deletes_at_flush(self) -> bool:
+        """Nothing is flushed in a backup."""
+        return True
+
     def list_databases(self) -> tuple[str, ...]:
         """Those that are recorded, and those of its collections."""
         recorded = {each.db_name or DEFAULT_DATABASE for each in self.info.database_backups}

@@ -376,6 +376,16 @@ class MemoryMilvus:
         """Three numbers."""
         return "2.3.5"
 
+    @property
+    def can_count(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def writes_deletes_at_flush(self) -> bool:
+        """Always."""
+        return True
+
     def list_databases(self) -> tuple[str, ...]:
         """All databases."""
         return tuple(sorted(self._databases))

@@ -325,6 +325,19 @@ class GrpcMilvus:
         """Three numbers, `2.3.5`."""
         return self._version
 
+    @property
+    def can_count(self) -> bool:
+        """Whether it answers `count(*)`: 2.2 calls the empty condition an error."""
+        return not self._version.startswith("2.2.")
+
+    @property
+    def writes_deletes_at_flush(self) -> bool:
+        """Whether a flush writes the deletes of flushed rows too: 2.2 keeps them for its sync period.
+
+        Whether the first of 2.3 do too is not known; their flush does not tell its cut either.
+        """
+        return self.can_count and self._version not in {"2.3.0", "2.3.1"}
+
     def list_databases(self) -> tuple[str, ...]:
         """All databases the login may see."""
         return tuple(sorted(self._call("ListDatabases", milvus_pb2.ListDatabasesRequest()).db_names))
@@ -480,6 +493,8 @@ class GrpcMilvus:
             return rows.keys_from(self._query(ref, [primary.name], where, partition, ts, limit=most), schema)
 
         def count(where: str) -> int:
+            if not self.can_count:
+                return len(read(where, rows.LARGEST_LIMIT))
             return self.count_rows(ref, partition, where, at_least_ts=ts)
 
         return rows.next_keys(primary, after, limit, read, count)
@@ -572,13 +587,14 @@ class GrpcMilvus:
     def flush(self, refs: Sequence[CollectionRef]) -> Mapping[CollectionRef, FlushResult]:
         """Seal what is growing in collections of one database, by one request."""
         names = {ref.name: ref for ref in refs}
+        began = self.allocate_timestamp()
         request = milvus_pb2.FlushRequest(db_name=refs[0].database, collection_names=list(names))
         reply = self._call("Flush", request, ", ".join(names), SLOW_CALL_TIMEOUT_S)
         results = {}
         for name, ref in names.items():
             sealed, before = reply.coll_segIDs[name].data, reply.flush_coll_segIDs[name].data
             results[ref] = FlushResult(
-                cut_ts=reply.coll_flush_ts[name],
+                cut_ts=reply.coll_flush_ts[name] or began,  # servers before 2.3.2 do not tell it
                 segment_ids=tuple(sorted({*sealed, *before})),
                 sealed_ids=tuple(sorted(sealed)),
             )

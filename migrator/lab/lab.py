@@ -32,7 +32,7 @@ from migrator.lab.milvus_server import (
 from migrator.lab.ports import free_block
 from migrator.lab.process import Process, spawn, stop_all
 from migrator.lab.state import BUCKET, HOST, MILVUS_PORTS, STORE, Instance, LabState, Server, Settings
-from migrator.lab.wheel import cache_folder, require_lab, unpack_binaries
+from migrator.lab.wheel import MILVUS_VERSION, cache_folder, require_lab, unpack_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,6 +84,7 @@ class Lab:
         authorization: bool = False,
         auto_compaction: bool = True,
         storage: StorageType = "minio",
+        source_version: str = MILVUS_VERSION,
     ) -> LabState:
         """Start the lab, or find it running.
 
@@ -92,6 +93,7 @@ class Lab:
             authorization: Clients have to log in, as root with password Milvus.
             auto_compaction: As in production; off, segments stay as they were flushed.
             storage: `minio` puts all into one bucket of an S3 server; `local` gives each its directory.
+            source_version: Of the first server; the others are of the lab's own.
 
         Returns:
             The lab, every server of it serving.
@@ -105,7 +107,11 @@ class Lab:
         if not 1 <= instances <= len(string.ascii_uppercase):
             raise LabError(f"a lab has 1 to {len(string.ascii_uppercase)} Milvus servers, not {instances}")
         wanted = Settings(
-            instances=instances, authorization=authorization, auto_compaction=auto_compaction, storage=storage
+            instances=instances,
+            authorization=authorization,
+            auto_compaction=auto_compaction,
+            storage=storage,
+            source_version=source_version,
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._alone():
@@ -225,10 +231,11 @@ class Lab:
         return state
 
     def _start_all(self) -> None:
-        if not cache_folder().is_dir():
-            self._say(f"unpacking the server into {cache_folder()}, once")
-        unpack_binaries()
         state = self._get_state()
+        for version in sorted({instance.version for instance in state.instances}):
+            if not cache_folder(version).is_dir():
+                self._say(f"unpacking the server into {cache_folder(version)}, once")
+            unpack_binaries(version)
         for server in state.servers[: len(state.servers) - len(state.instances)]:
             self._bring_up(server, state)
         state = self._get_state()
@@ -243,7 +250,8 @@ class Lab:
         name = f"milvus_{letter}"
         local = str(self._folder_of(name) / "data")
         root_path = f"files_{letter}" if settings.storage == "minio" else local
-        return Instance(name=name, first_port=0, cluster=letter.lower(), root_path=root_path)
+        version = settings.source_version if letter == string.ascii_uppercase[0] else MILVUS_VERSION
+        return Instance(name=name, first_port=0, cluster=letter.lower(), root_path=root_path, version=version)
 
     def _bring_up(self, server: Server, lab: LabState) -> Server:
         """Start a server until it serves; a new one gets ports, and others where those were taken."""

@@ -32,7 +32,7 @@ _ROLES = ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoo
 
 def start_milvus(instance: Instance, lab: LabState, folder: Path) -> Process:
     """Start the server on its ports, with all it keeps in `folder`; it does not serve yet."""
-    binaries = unpack_binaries()
+    binaries = unpack_binaries(instance.version)
     _write_configuration(instance, lab, folder)
     environment = {  # from nothing: any variable named like a configuration key would change the server
         "DEPLOY_MODE": "STANDALONE",
@@ -145,7 +145,7 @@ def _write_and_read(uri: str, token: str) -> None:
     with _connected(uri, token) as client:
         if client.has_collection(_PROBE):  # left by an attempt that failed, or by a server that was killed
             client.drop_collection(_PROBE)
-        client.create_collection(_PROBE, dimension=2, consistency_level="Strong")
+        client.create_collection(_PROBE, dimension=2, metric_type="L2", consistency_level="Strong")  # 2.2 knows it
         client.insert(_PROBE, [{"id": 1, "vector": [0.0, 1.0]}], timeout=10)
         client.query(_PROBE, ids=[1], timeout=10)
         client.drop_collection(_PROBE)
@@ -184,7 +184,8 @@ def _write_configuration(instance: Instance, lab: LabState, folder: Path) -> Non
     configs = folder / "configs"
     for part in (configs, folder / "data", folder / "logs"):
         part.mkdir(parents=True, exist_ok=True)
-    shutil.copy(package_data() / "glog.conf", configs)
+    if (package_data(instance.version) / "glog.conf").exists():
+        shutil.copy(package_data(instance.version) / "glog.conf", configs)
     yaml = YAML(typ="safe", pure=True)
     document = yaml.load(_filled_template(instance, folder))
     for key, value in _changes(instance, lab, folder).items():
@@ -204,10 +205,11 @@ def _filled_template(instance: Instance, folder: Path) -> io.StringIO:
         "etcd_log_level": "warn",
         "etcd_log_path": folder / "logs" / "etcd.log",
         "local_storage_dir": folder / "data",
+        "rocketmq_data_dir": folder / "data" / "rocksmq",  # as 2.2 calls it
         "rocksmq_data_dir": folder / "data" / "rocksmq",
         "system_log_path": '""',  # standard output alone, which is the log file
     }
-    template = (package_data() / "config.yaml.template").read_text(encoding="utf-8")
+    template = (package_data(instance.version) / "config.yaml.template").read_text(encoding="utf-8")
     return io.StringIO(_PLACEHOLDER.sub(lambda match: str(values.get(match["name"], match["default"])), template))
 
 
@@ -222,6 +224,8 @@ def _changes(instance: Instance, lab: LabState, folder: Path) -> dict[str, objec
             "minio.bucketName": BUCKET,
             "minio.rootPath": instance.root_path,
         }
+    if instance.version.startswith("2.2."):
+        storage["dataNode.segment.syncPeriod"] = 15  # how long it keeps deletes of flushed rows to itself, in seconds
     return {
         **storage,
         **{f"{role}.ip": HOST for role in _ROLES},  # what it registers, so that servers do not find each other

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from migrator.lab.process import Process
+from migrator.lab.wheel import MILVUS_VERSION
 
 HOST = "127.0.0.1"
 BUCKET = "bucket_A"
@@ -42,6 +43,8 @@ class Settings(_Value):
     authorization: bool = False
     auto_compaction: bool = True
     storage: StorageType = "minio"
+    source_version: str = MILVUS_VERSION
+    """Of the first server; an older one only with local storage, since its binary crashes with remote storage."""
 
 
 class Server(_Value):
@@ -75,6 +78,8 @@ class Instance(Server):
 
     root_path: str
     """Its prefix in the bucket; with local storage, the absolute path of its directory."""
+
+    version: str = MILVUS_VERSION
 
     @property
     def uri(self) -> str:

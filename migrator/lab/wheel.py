@@ -16,6 +16,8 @@ from pathlib import Path
 from migrator.lab.errors import LabUnavailable
 
 MILVUS_VERSION = "2.3.5"
+OLDER_VERSION = "2.2.16"
+"""A source of the line before; its wheel has the same name, so it is installed beside the others, see the Makefile."""
 CACHE_VARIABLE = "MIGRATOR_LAB_CACHE"
 
 _COMPOSE = (
@@ -47,34 +49,46 @@ def require_lab() -> None:
         )
 
 
-def package_data() -> Path:
-    """Return the folder of the wheel that holds `config.yaml.template`, `glog.conf` and `bin/*.lzma`."""
+def package_data(version: str = MILVUS_VERSION) -> Path:
+    """Return the folder of the wheel that holds `config.yaml.template` and `bin/*.lzma`."""
+    if version != MILVUS_VERSION:
+        return _beside(version)
     spec = importlib.util.find_spec("milvus")  # importing the package would make two servers, unstarted
     if spec is None or not spec.submodule_search_locations:
         raise LabUnavailable("the package milvus is not installed", hint="pip install 'migrator[lab]'")
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
-def cache_folder() -> Path:
+def _beside(version: str) -> Path:
+    folder = Path(sys.prefix) / f"milvus-{version}" / "milvus" / "data"
+    if not folder.is_dir():
+        raise LabUnavailable(
+            f"the wheel milvus {version} is not installed beside this Python's packages",
+            hint=f"pip install --no-deps --target {folder.parent.parent} milvus=={version}",
+        )
+    return folder
+
+
+def cache_folder(version: str = MILVUS_VERSION) -> Path:
     """Return the folder of unpacked binaries; `MIGRATOR_LAB_CACHE` moves it."""
     override = os.environ.get(CACHE_VARIABLE)
     xdg = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     parent = Path(override) if override else Path(xdg) / "migrator" / "lab"
-    return parent.absolute() / f"milvus-{MILVUS_VERSION}"
+    return parent.absolute() / f"milvus-{version}"
 
 
-def unpack_binaries() -> Path:
+def unpack_binaries(version: str = MILVUS_VERSION) -> Path:
     """Return the folder with the server and its libraries (about 260 MB), unpacked if it is not there yet.
 
     Several processes may unpack at once: each into its own folder, and the first rename wins.
     """
-    folder = cache_folder()
+    folder = cache_folder(version)
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        archives = sorted((package_data() / "bin").glob("*.lzma"))
+        archives = sorted((package_data(version) / "bin").glob("*.lzma"))
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # lzma lets go of the global lock
             list(pool.map(lambda archive: _unpack(archive, scratch), archives))
         scratch.chmod(0o755)

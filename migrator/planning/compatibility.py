@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-OLDEST_SOURCE = (2, 3, 2)
-"""The first whose flush tells its cut (`coll_flush_ts`)."""
+OLDEST_SOURCE = (2, 2, 9)
+"""The first with databases."""
 OLDEST_TARGET = (2, 3, 0)
 FIRST_UNSUPPORTED = (2, 4, 0)
 """From here on deletes live in L0 segments and imports go over REST; that path is not built yet."""
@@ -34,7 +34,5 @@ def _unsupported(side: str, version: str, oldest: tuple[int, int, int]) -> str:
     if parsed < oldest:
         return f"the {side} Milvus is {version}; {'.'.join(map(str, oldest))} is the oldest supported"
     if parsed >= FIRST_UNSUPPORTED:
-        return (
-            f"the {side} Milvus is {version}, which is not supported yet: this version moves between Milvus 2.3 servers"
-        )
+        return f"the {side} Milvus is {version}, which is not supported yet: from 2.2 or 2.3 to 2.3 is what is built"
     return ""

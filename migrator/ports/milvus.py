@@ -63,6 +63,14 @@ class MilvusReader(Protocol):
     def version(self) -> str:
         """Three numbers, `2.3.5`."""
 
+    @property
+    def can_count(self) -> bool:
+        """Whether it answers `count(*)`: from 2.3.0 on."""
+
+    @property
+    def writes_deletes_at_flush(self) -> bool:
+        """Whether a flush surely writes the deletes of flushed rows too: from 2.3.2 on."""
+
     def list_databases(self) -> tuple[str, ...]: ...
 
     def list_collections(self, database: str) -> tuple[str, ...]: ...

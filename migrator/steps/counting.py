@@ -19,11 +19,11 @@ WHOLE = "*"
 
 
 def count_partitions(milvus: MilvusReader, collection: Collection) -> dict[str, int]:
-    """`count(*)` of each loaded partition, or of `WHOLE` where Milvus forbids naming partitions; empty if unloaded.
+    """`count(*)` of each loaded partition, or of `WHOLE` where Milvus forbids naming partitions.
 
-    A backup has no server to ask: it counts as unloaded.
+    Empty where nothing is loaded, of a Milvus that cannot count, and of a backup, which has no server to ask.
     """
-    if not collection.loaded_partitions or as_backup(milvus) is not None:
+    if not collection.loaded_partitions or as_backup(milvus) is not None or not milvus.can_count:
         return {}
     if collection.schema.has_partition_key:
         return {WHOLE: milvus.count_rows(collection.ref)}

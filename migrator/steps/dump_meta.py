@@ -16,6 +16,7 @@ from migrator.steps.backup_tree import backed_up_ts, find_files
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.counting import count_named, count_partitions
 from migrator.steps.flush import FLUSH_KEY, cut_note, flush_and_wait
+from migrator.steps.late_deletes import wait_for_late_deletes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -42,6 +43,8 @@ class FrozenDump:
     """Whether the source's count is surely that of the cut: the same before the flush, and no deletes left behind."""
     raw_rows: int
     """Rows of the frozen segments as inserted, deletes not subtracted."""
+    late_deletes: int = 0
+    """Rows that the source does not show and its files have, after all deletes up to the cut were waited for."""
     left_behind: int = 0
     """Delta logs that the source lost in compactions, and that come along: its own count may be too high."""
     backed_up_ts: int | None = None
@@ -122,7 +125,7 @@ class DumpMeta(Step):
         if (backup := as_backup(ctx.source)) is not None:
             return self._freeze_backup(ctx, backup)
         self._describe(ctx)
-        cut, segments = self._settled_listing(ctx)
+        cut, segments, late = self._settled_with_deletes(ctx)
         found = self._chosen(self._describe(ctx))  # once more: a partition may have come with the last flush
         rows_at_cut = count_partitions(ctx.source, found) if self.may_flush else {}
         live = [segment for segment in self._of_chosen(segments) if segment.num_rows > 0]
@@ -136,11 +139,13 @@ class DumpMeta(Step):
             rows_at_cut=rows_at_cut,
             held_still=rows_at_cut == self._counts_before(ctx) and not left_behind,
             raw_rows=sum(segment.num_rows for segment in live),
+            late_deletes=late,
             left_behind=left_behind if isinstance(left_behind, int) else 0,
         )
         self.note(ctx, frozen=to_plain(frozen))
         totals = ctx.ledger.totals(found.collection_id)
-        return Outcome(rows=totals.rows, objects=totals.objects, size_bytes=totals.size_bytes)
+        said = f"{late:,} rows are deleted at the source and still in its files" if late else ""
+        return Outcome(rows=totals.rows, objects=totals.objects, size_bytes=totals.size_bytes, detail=said)
 
     def _chosen(self, found: Collection) -> Collection:
         return found.only(self.partitions) if self.partitions else found
@@ -206,6 +211,18 @@ class DumpMeta(Step):
             f"segments that moved last: {', '.join(map(str, strangers[:5]))}",
             hint="pause compaction or heavy writes at the source, then run migrator apply --resume",
         )
+
+    def _settled_with_deletes(self, ctx: StepContext) -> tuple[FlushResult, tuple[Segment, ...], int]:
+        """The same, with all deletes up to the cut; and how many rows the source does not show for all that."""
+        cut, segments = self._settled_listing(ctx)
+        if ctx.source.writes_deletes_at_flush or not self.may_flush:
+            return cut, segments, 0
+        while True:
+            late = wait_for_late_deletes(ctx, self.planned, source_root=self.source_root, cut_ts=cut.cut_ts)
+            waited_for = cut.cut_ts
+            cut, segments = self._settled_listing(ctx)  # much may happen in so long a time
+            if cut.cut_ts == waited_for:
+                return cut, segments, late
 
     def _counts_before(self, ctx: StepContext) -> JsonValue:
         """What was counted just before the flush whose cut this is."""
