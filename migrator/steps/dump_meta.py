@@ -43,6 +43,8 @@ class FrozenDump:
     """Whether the source's count is surely that of the cut: the same before the flush, and no deletes left behind."""
     raw_rows: int
     """Rows of the frozen segments as inserted, deletes not subtracted."""
+    can_count: bool = True
+    """Whether the source's version can count at all."""
     late_deletes: int = 0
     """Rows that the source does not show and its files have, after all deletes up to the cut were waited for."""
     left_behind: int = 0
@@ -139,6 +141,7 @@ class DumpMeta(Step):
             rows_at_cut=rows_at_cut,
             held_still=rows_at_cut == self._counts_before(ctx) and not left_behind,
             raw_rows=sum(segment.num_rows for segment in live),
+            can_count=ctx.source.can_count,
             late_deletes=late,
             left_behind=left_behind if isinstance(left_behind, int) else 0,
         )

@@ -44,6 +44,10 @@ def _reasons(source: MilvusReader, now: Collection | None, dump: FrozenDump) -> 
         yield reason
     elif dump.left_behind:
         yield "the source lost deletes in a compaction, which were applied to the target"
+    elif dump.late_deletes:
+        yield f"the source shows {dump.late_deletes:,} rows less than its files had at the cut"
+    elif not dump.can_count:
+        yield "the source's version cannot count"
     elif not dump.rows_at_cut:
         yield "the source was not counted at the cut"
     elif not dump.held_still:

@@ -297,13 +297,19 @@ def _verdict(
     if moved:
         return f"the source moved while it was counted; {agreed}"
     if all(count.source_rows is None for count in counts):
-        why = "was not flushed" if dump.collection.loaded_partitions else "is not loaded"
-        why = why if dump.backed_up_ts is None else "is a backup"
-        return f"the source {why}, so its rows at the cut could not be counted; {agreed}"
+        return f"the source {_why_uncounted(dump)}, so its rows at the cut could not be counted; {agreed}"
     at_source = WHOLE in dump.rows_at_cut or len(dump.rows_at_cut) == len(dump.collection.partitions)
     if not at_source or any(None in (count.source_rows, count.target_rows) for count in counts):
         return f"equal where both sides are loaded; elsewhere {agreed}"
     return "source and target are equal"
+
+
+def _why_uncounted(dump: FrozenDump) -> str:
+    if dump.backed_up_ts is not None:
+        return "is a backup"
+    if not dump.can_count:
+        return "is of a version that cannot count"
+    return "was not flushed" if dump.collection.loaded_partitions else "is not loaded"
 
 
 def _agreement(target_counted: bool, imported: int, raw_rows: int) -> str:  # noqa: FBT001 - one of three facts

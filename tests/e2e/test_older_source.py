@@ -137,9 +137,7 @@ def look(uri: str, feature: Feature) -> tuple[dict[Any, dict[str, Any]], dict[st
             "fields": described["fields"],
             "shards": described["num_shards"],
             "partitions": set(client.list_partitions(feature.name)),
-            "indexes": {
-                name: _index(client.describe_index(feature.name, name)) for name in client.list_indexes(feature.name)
-            },
+            "indexes": {name: _index(client.describe_index(feature.name, name)) for name in indexes},
             "aliases": set(described["aliases"]),
             "loaded": client.get_load_state(feature.name)["state"].name,
         }
