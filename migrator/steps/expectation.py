@@ -47,7 +47,7 @@ def _reasons(source: MilvusReader, now: Collection | None, dump: FrozenDump) -> 
     elif dump.late_deletes:
         yield f"the source shows {dump.late_deletes:,} rows less than its files had at the cut"
     elif not dump.can_count:
-        yield "the source's version cannot count"
+        yield "the source cannot count its rows"
     elif not dump.rows_at_cut:
         yield "the source was not counted at the cut"
     elif not dump.held_still:

@@ -54,9 +54,9 @@ class _LateDeletes:
         """Look, and look again when there are new delta logs, until nothing is late or the time is over."""
         late = self._look()
         while late != 0 and (left_s := self._left_s()) > 0:
-            what = "deletes" if late is None else f"the deletes of {late:,} rows"
+            what = "all that may be left" if late is None else f"those of {late:,} {'row' if late == 1 else 'rows'}"
             self.ctx.progress(
-                f"{self.collection.ref.short}: Milvus 2.2 writes deletes late; waiting for {what}, at most "
+                f"{self.collection.ref.short}: Milvus 2.2 writes deletes late, waiting for {what}: at most "
                 f"{left_s / 60:.0f} min"
             )
             self.ctx.clock.sleep(min(_LOOK_S, left_s))

@@ -112,7 +112,9 @@ class MilvusRows:
         return {key: count for key, count in counts.items() if count}
 
     def count(self, partition: str, keys: Sequence[Key]) -> int:
-        """How many rows have one of `keys`, by a count for some hundreds of them."""
+        """How many rows have one of `keys`, by a count for some hundreds of them; see `copies`."""
+        if not self._milvus.can_count:
+            return sum(map(len, self._pages(partition, keys)))
         name, size = self._schema.primary_field.name, min(_COUNTED_KEYS, self._key_pages.size)
         parts = (keys[start : start + size] for start in range(0, len(keys), size))
         return sum(self._count(partition, filters.one_of(name, part)) for part in parts)

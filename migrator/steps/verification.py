@@ -100,7 +100,7 @@ class Finding:
             return "no rows were compared"
         rows, valued = self.compared.source_keys, self.compared.rows_valued + self.compared.repeated
         keys = "" if valued == rows else f"{rows:,} keys, and "
-        return f"{self._sides} are equal: {keys}every value of {valued:,} rows"
+        return f"{self._sides} are equal: {keys}every value of {valued:,} {'row' if valued == 1 else 'rows'}"
 
     @property
     def _sides(self) -> str:
@@ -222,7 +222,7 @@ class Verification:
         """Rows in the partitions that are compared; None where they were not counted apart."""
         wanted = self._partitions
         if basis is Basis.SOURCE:
-            return sum(self.live_counts.get(partition, 0) for partition in wanted)
+            return sum(self.live_counts.get(partition, 0) for partition in wanted) if self.live_counts else None
         return self.expected_rows if wanted == (WHOLE,) or set(self.shape.partitions) == set(wanted) else None
 
     def _strangers(self) -> Iterator[Difference]:

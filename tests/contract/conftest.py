@@ -1,8 +1,7 @@
-"""Fixtures of tests on real servers."""
+"""Fixtures of the ports' contracts."""
 
 from __future__ import annotations
 
-from tests.support.bench import bench
 from tests.support.subject import subject
 
-__all__ = ["bench", "subject"]
+__all__ = ["subject"]

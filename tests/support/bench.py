@@ -1,12 +1,10 @@
-"""Real servers for tests: fixture `bench`, two Milvus servers and one S3 server, once per session.
-
-Take the fixture into a folder's `conftest.py` by `from tests.support.bench import bench`.
-"""
+"""Real servers for tests: fixture `bench`, two Milvus servers and one S3 server, empty at each module's beginning."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,13 +12,14 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from migrator.lab import Lab, LabUnavailable
+from migrator.lab import Lab, LabUnavailable, Settings
+from tests.support.portraits import connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from migrator.lab import Instance, LabState, Settings
+    from migrator.lab import Instance, LabState
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +77,20 @@ class Bench:
         """Remove an object, as somebody does who should not."""
         obstore.delete(self._store(), key)
 
+    def sweep(self) -> None:
+        """Drop every collection and database, and remove all that is not the servers' own from the bucket."""
+        for instance in self.state.instances:
+            with connected(instance.uri) as client:
+                databases = client.list_databases()
+            for database in databases:
+                _drop_all(instance.uri, database)
+        strangers = [key for key in self.bucket_keys() if not key.startswith(tuple(self._roots))]
+        obstore.delete(self._store(), strangers)
+
+    @property
+    def _roots(self) -> list[str]:
+        return [f"{instance.root_path}/" for instance in self.state.instances]
+
     def _store(self) -> S3Store:
         return S3Store(
             self.state.bucket,
@@ -87,6 +100,16 @@ class Bench:
             region="us-east-1",
             client_options={"allow_http": True},
         )
+
+
+def _drop_all(uri: str, database: str) -> None:
+    with connected(uri, database) as client:
+        for name in client.list_collections():
+            for alias in client.describe_collection(name)["aliases"]:
+                client.drop_alias(alias)
+            client.drop_collection(name)
+        if database != "default":
+            client.drop_database(database)
 
 
 def skip_unless_possible(error: LabUnavailable) -> None:
@@ -101,17 +124,35 @@ def skip_unless_possible(error: LabUnavailable) -> None:
 
 
 @pytest.fixture(scope="session")
-def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """Two Milvus servers and an S3 server, stopped at the end whatever happens.
+def running_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """The one that most modules share, one after the other: each pair of servers costs a good part of a core."""
+    with _started(tmp_path_factory, Settings(auto_compaction=False)) as started:
+        yield started
 
-    Auto compaction is off, so that segments stay as a test made them. For other settings, on other servers:
+
+@pytest.fixture(scope="module")
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Two Milvus servers and an S3 server, with nothing in them when a module begins.
+
+    Auto compaction is off, so that segments stay as a test made them. For other settings, on servers of its own:
     `@pytest.mark.parametrize("bench", [Settings(auto_compaction=True)], indirect=True)`.
     """
     settings: Settings | None = getattr(request, "param", None)
-    wanted = {"auto_compaction": False} if settings is None else settings.model_dump()
+    if settings is not None:
+        with _started(tmp_path_factory, settings) as started:
+            yield started
+        return
+    running: Bench = request.getfixturevalue("running_bench")
+    running.sweep()
+    yield running
+
+
+@contextmanager
+def _started(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Iterator[Bench]:
+    """Servers that are stopped at the end whatever happens."""
     lab = Lab(tmp_path_factory.mktemp("lab"))
     try:
-        state = lab.up(**wanted)
+        state = lab.up(**settings.model_dump())
     except LabUnavailable as error:
         skip_unless_possible(error)
         raise

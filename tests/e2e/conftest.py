@@ -1,7 +1,0 @@
-"""Fixtures of tests on real servers."""
-
-from __future__ import annotations
-
-from tests.support.bench import bench
-
-__all__ = ["bench"]
