@@ -79,7 +79,9 @@ def test_the_first_host_comes_back(moves: tuple[Move, Move]) -> None:
     running.send(signal.SIGKILL)
     other = two.start("--resume")
     other.wait_for_event("step_started", "import_segments")
+    other.process.send_signal(signal.SIGSTOP)  # or it may be done before the first one has asked
     assert "is held by run" in one.shell.run("apply", "--resume", "--lock-timeout", "1s", code=21).err
+    other.process.send_signal(signal.SIGCONT)
     assert other.finish().code == 0
     assert "Nothing to do" in one.shell.run("apply", "plan.yaml", "--resume").out
     two.assert_all_arrived(NAMES)

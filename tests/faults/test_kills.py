@@ -293,7 +293,7 @@ def test_stopped_again_and_again(move: Move) -> None:
     finally:
         move.bench.lab.start("milvus_B")
     assert parked.code == parked.events[-1]["exit_code"] == 130
-    assert took_s < 5
+    assert took_s < 20
 
     running = move.start()
     running.wait_for_event("step_started", "import_segments")
@@ -305,7 +305,7 @@ def test_stopped_again_and_again(move: Move) -> None:
         stopped, took_s = send_and_time(running, signal.SIGTERM)
     assert stopped.code == 130
     assert "press again to stop at once" in stopped.err
-    assert took_s < 5
+    assert took_s < 20
 
     assert move.start().finish().code == 0
     move.assert_done()
@@ -332,7 +332,7 @@ def test_stopped_while_it_plans(move: Move) -> None:
         assert running.process.poll() is None
         answer, took_s = send_and_time(running, signal.SIGTERM)
     assert answer.code == 130
-    assert took_s < 5
+    assert took_s < 20
     assert not answer.out
     assert not list((move.shell.folder / ".migrator").glob("runs/*"))
     assert not move.bench.bucket_keys(f"backup/{move.name}")
@@ -352,7 +352,7 @@ def test_stopped_while_it_waits_for_a_lease(move: Move) -> None:
     finally:
         first.process.send_signal(signal.SIGCONT)
     assert answer.code == 130
-    assert took_s < 5
+    assert took_s < 20
     assert not list((move.shell.folder / ".migrator").glob(f"runs/{name.replace('_', '-')}*"))
     assert first.finish().code == 0
     move.assert_done()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SECRET = "no-eyes-for-this-4711"  # noqa: S105 - the lab's S3 server accepts any, so that this one can be told apart
 REPOSITORY = Path(__file__).parents[2]
-_WITHIN_S = 240.0
+_WITHIN_S = 420.0
 
 
 @dataclass(frozen=True, slots=True)
