@@ -253,8 +253,11 @@ def verify(
             open_past=partial(open_past, known),
             tell=tell,
         )
-        for item in mapped(loaded, source_names(clients.source), only=only):
-            yield comparer.compare((item.source, item.target), partitions=item.mapping.partitions)
+        names = source_names(clients.source)
+        gone = {record.source: record.target for record in comparer.records if record.source not in names}
+        for item in mapped(loaded, (*names, *gone), only=only):
+            if gone.get(item.source, item.target) == item.target:
+                yield comparer.compare((item.source, item.target), partitions=item.mapping.partitions)
 
 
 def rollback(

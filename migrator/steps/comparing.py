@@ -77,8 +77,9 @@ class RowCheck(Protocol):
 class RowComparison:
     """`source`, what is expected, against `target`, what is there, in each of `partitions`.
 
-    All keys are compared, and the values of those that `sample` takes. `put_down` is told every few seconds how far it
-    is, and on every error, so that an interrupted comparison goes on where it was.
+    All keys are compared, and of those that `sample` takes the values of the fields of `schema`.
+    `put_down` is told every few seconds how far it is, and on every error, so that an interrupted comparison goes on
+    where it was.
     """
 
     source: RowSource
@@ -121,8 +122,9 @@ class _Walk:
         self._all = comparison
         self._noted_at = comparison.clock.monotonic()
         ours, theirs = comparison.source.field_names, comparison.target.field_names
-        self._fields = [_Place(name, ours.index(name), theirs.index(name)) for name in ours if name in theirs]
         self._schemas = {each.name: each for each in (*comparison.schema.fields, DYNAMIC_FIELD)}
+        common = [name for name in ours if name in theirs and name in self._schemas]
+        self._fields = [_Place(name, ours.index(name), theirs.index(name)) for name in common]
 
     def compare(self, partition: str) -> None:
         """One partition, from behind the last key that is done."""

@@ -59,6 +59,8 @@ class _Routing:
 
     def __call__(self, prints: Mapping[Key, tuple[bytes, ...]]) -> tuple[int, list[Difference]]:
         """How many rows were asked for, and those that were not found."""
+        if self.field.name not in self.source.field_names:  # a difference of the schema
+            return 0, []
         groups = dict(islice(self._by_value(prints).items(), self.queries_left))
         self.queries_left -= len(groups)
         at_least_ts = self.target.allocate_timestamp() if groups else 0
