@@ -23,6 +23,7 @@ from migrator.steps.dump_meta import FrozenDump, frozen_dump
 from migrator.steps.expectation import has_moved, open_dump, why_not_readable
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.milvus_rows import MilvusRows
+from migrator.steps.queryable import rest_of, with_rest_loaded
 from migrator.steps.routing import routing_check
 from migrator.steps.searching import Searcher
 from migrator.steps.switch_alias import SwitchAlias
@@ -308,26 +309,19 @@ class Comparer:
 
     @contextmanager
     def _queryable(self, found: Collection, *, may_load: bool) -> Iterator[Collection | None]:
-        """The target, loaded while it lasts; None where it may not or cannot be loaded."""
-        if found.load_state is LoadState.LOADED:
-            yield found
-            return
+        """The target, loaded while it lasts; as far as it is where it may not be loaded, or None."""
         if not may_load or not is_indexed(found):
-            yield None
+            yield found if found.load_state is LoadState.LOADED else None
             return
-        is_ours = found.load_state is LoadState.NOT_LOADED
-        try:
-            if is_ours:
-                self.target.load(found.ref, partitions=(), replica_number=1)
-            deadline = self.clock.monotonic() + _LOAD_PATIENCE_S
-            while self.target.load_state(found.ref) is not LoadState.LOADED:
-                if self.clock.monotonic() > deadline:
-                    raise RunError(f"{found.ref.short} did not load within {_LOAD_PATIENCE_S / 60:.0f} minutes")
-                self.clock.sleep(_POLL_S)
-            yield self.target.find_collection(found.ref)
-        finally:
-            if is_ours:
-                self.target.release(found.ref)
+        with with_rest_loaded(self.target, found, rest_of(found), wait=partial(self._wait, found.ref)) as loaded:
+            yield loaded
+
+    def _wait(self, ref: CollectionRef, is_over: Callable[[], bool]) -> None:
+        deadline = self.clock.monotonic() + _LOAD_PATIENCE_S
+        while not is_over():
+            if self.clock.monotonic() > deadline:
+                raise RunError(f"{ref.short} did not load within {_LOAD_PATIENCE_S / 60:.0f} minutes")
+            self.clock.sleep(_POLL_S)
 
 
 def _unlike_import(both: _Both) -> str:
