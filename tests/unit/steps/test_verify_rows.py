@@ -11,7 +11,7 @@ import pytest
 from migrator.adapters.dump_rows import BinlogDumps
 from migrator.errors import Interrupted, MilvusRefused, SourceMoved, VerificationFailed
 from migrator.model.codec import from_plain
-from migrator.model.collection import CollectionRef, LoadState, Partition
+from migrator.model.collection import CollectionRef, DataType, LoadState, Partition
 from migrator.model.difference import DifferenceKind
 from migrator.ports.milvus import Hit
 from migrator.steps.base import Evidence
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from migrator.adapters.memory import MemoryMilvus
     from migrator.model.rows import Key, Value
 
 FULL = "options: {transfer: {concurrency: 1}, verify: full}\n"
@@ -144,6 +145,101 @@ def test_partitions_and_properties_are_compared(stage: Stage) -> None:
     said = failure(stage, shape=replace(wanted, properties=(("mmap.enabled", "true"),)))
     assert "partition 'new' is missing at the source, there at the target" in said
     assert "property mmap.enabled: true at the source, none at the target" in said
+
+
+def test_as_many_copies_of_another_key_are_named(tmp_path: Path) -> None:
+    pair = Pair()
+    fill(pair, rows=5)
+    pair.source.insert(BOOKS, some_rows(1, start=2))
+    with migrated(tmp_path, pair) as stage:
+        assert "every value of 5 rows" in verify(stage)
+        upsert(pair.target, some_rows(1, start=2)[0])
+        pair.target.insert(BOOKS, some_rows(1, start=3))
+        said = failure(stage)
+    assert "row 2 in partition '_default' is there 2 times at the source, once at the target" in said
+    assert "row 3 in partition '_default' is there once at the source, 2 times at the target" in said
+
+
+def test_a_target_of_other_keys_is_told(stage: Stage) -> None:
+    wanted = stage.step(VerifyCollection).shape
+    assert wanted is not None
+    key, *others = wanted.schema.fields
+    text = replace(key, data_type=DataType.VARCHAR)
+    said = failure(stage, shape=replace(wanted, schema=replace(wanted.schema, fields=(text, *others))))
+    assert "schema field 'id', data_type: VARCHAR at the source, INT64 at the target" in said
+
+
+def test_a_field_of_another_type_is_told_once_and_the_others_are_compared(stage: Stage) -> None:
+    wanted = stage.step(VerifyCollection).shape
+    assert wanted is not None
+    key, title, vector = wanted.schema.fields
+    number = replace(title, data_type=DataType.DOUBLE)
+    upsert(stage.pair.target, {**some_rows(1)[0], "title": "no number", "vec": [0.0, 0.5]})
+    said = failure(stage, shape=replace(wanted, schema=replace(wanted.schema, fields=(key, number, vector))))
+    assert "schema field 'title', data_type: DOUBLE at the source, VARCHAR at the target" in said
+    assert "row 0 in partition '_default': vec is" in said
+    assert "title is" not in said
+
+
+# -- what is loaded ---------------------------------------------------------------------------------------------------
+
+
+def a_partly_loaded_pair() -> Pair:
+    pair = Pair()
+    create(pair.source)
+    pair.source.create_partition(BOOKS, "old")
+    pair.source.insert(BOOKS, some_rows(2))
+    pair.source.insert(BOOKS, some_rows(3, start=10), "old")
+    flush(pair.source)
+    pair.source.create_index(BOOKS, an_index())
+    load(pair.source, pair.clock, BOOKS, "old")
+    return pair
+
+
+def loaded_partitions(milvus: MemoryMilvus) -> tuple[str, ...]:
+    found = milvus.find_collection(BOOKS)
+    assert found is not None
+    return found.loaded_partitions
+
+
+def test_partitions_that_the_target_does_not_hold_are_loaded_and_released(tmp_path: Path) -> None:
+    pair = a_partly_loaded_pair()
+    with migrated(tmp_path, pair) as stage:
+        said = verify(stage)
+        assert said == "dump and target are equal: every value of 5 rows; the source is loaded in part only"
+        assert loaded_partitions(pair.target) == loaded_partitions(pair.source) == ("old",)
+        pair.target.delete(BOOKS, [1])
+        assert "row 1 in partition '_default' is missing at the target" in failure(stage)
+        assert loaded_partitions(pair.target) == ("old",)
+
+
+def test_partitions_that_were_loaded_by_an_attempt_that_died_are_released(tmp_path: Path) -> None:
+    pair = a_partly_loaded_pair()
+    with migrated(tmp_path, pair) as stage:
+        stage.ctx.ledger.note(stage.step(VerifyCollection).key, {"loaded_for_count": ["_default"]})
+        pair.target.load(BOOKS, partitions=("_default",), replica_number=1)
+        verify(stage)
+        assert loaded_partitions(pair.target) == ("old",)
+
+
+def test_partitions_that_cannot_be_loaded_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MilvusRefused("there is no room")
+
+    pair = a_partly_loaded_pair()
+    with migrated(tmp_path, pair) as stage:
+        monkeypatch.setattr(pair.target, "load", refuse)
+        said = verify(stage)
+    assert said.startswith("dump and target are equal: every value of 3 rows; ")
+    assert "not compared, as the target does not hold them loaded: partitions _default" in said
+
+
+def test_a_target_that_comes_up_again_stays_loaded(stage: Stage) -> None:
+    stage.pair.target.release(BOOKS)
+    stage.pair.target.load(BOOKS, partitions=(), replica_number=1)
+    assert stage.pair.target.load_state(BOOKS) is LoadState.LOADING
+    verify(stage)
+    assert stage.pair.target.load_state(BOOKS) is LoadState.LOADED
 
 
 # -- which side gives the expected rows -------------------------------------------------------------------------------
