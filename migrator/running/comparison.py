@@ -116,6 +116,8 @@ class _Both:
     target: Collection
     stood: Collection
     """The target as it was before it was loaded for the comparison."""
+    why_no_source: str
+    """Where it is None."""
     at_source: dict[str, int]
     at_target: dict[str, int]
     record: MigratedRecord | None
@@ -130,7 +132,8 @@ class _Both:
 class Comparer:
     """Compares mappings; only a target that a run of the plan made is loaded for it, and released."""
 
-    source: MilvusReader
+    source: MilvusReader | None
+    """None where it cannot be reached, and the dumps of earlier runs have to do."""
     target: MilvusTarget
     staging: ObjectReader
     dump_reader: DumpReader
@@ -145,12 +148,13 @@ class Comparer:
     def compare(self, pair: tuple[CollectionRef, CollectionRef], *, partitions: Sequence[str] = ALL) -> Comparison:
         """One mapping, as deep as asked; of the source the `partitions` that the mapping chooses."""
         record = next((r for r in self.records if (r.source, r.target) == pair), None)
-        ours, theirs = self.source.find_collection(pair[0]), self.target.find_collection(pair[1])
+        ours = self.source.find_collection(pair[0]) if self.source else None
+        theirs = self.target.find_collection(pair[1])
         if self.depth.level is Level.NONE:
             return self._compared(pair, (), "nothing was compared", 0)
         if theirs is None:
             return self._compared(pair, (), f"{pair[1].short} is not at the target", VerificationFailed.exit_code)
-        if ours is None and record is None:
+        if ours is None and record is None:  # it went meanwhile
             return self._compared(pair, (), f"{pair[0].short} is gone from the source", VerificationFailed.exit_code)
         own = record is not None and record.target_collection_id == theirs.collection_id
         with self._queryable(theirs, may_load=own) as loaded:
@@ -177,7 +181,8 @@ class Comparer:
             source=chosen,
             target=loaded or stood,
             stood=stood,
-            at_source=count_partitions(self.source, chosen) if chosen else {},
+            at_source=count_partitions(self.source, chosen) if self.source and chosen else {},
+            why_no_source="the source is gone" if self.source else "the source cannot be reached",
             at_target=at_target,
             record=record,
         )
@@ -268,24 +273,25 @@ class Comparer:
         ours, theirs = both.source, both.target
         shape = past.shape if past else None if ours is None else Shape.of(ours)
         assert shape is not None  # noqa: S101 - for the types: one of them is known
-        why_not = why_not_readable(self.source, ours) if ours else "the source is gone"
+        source = self.source if ours else None
+        why_not = why_not_readable(source, ours) if source and ours else both.why_no_source
         return Verification(
             depth=self.depth,
             shape=shape,
             found=theirs,
             target=MilvusRows(self.target, theirs) if both.at_target else None,
             why_no_target=_why_unread(both),
-            live=MilvusRows(self.source, ours) if ours and not why_not else None,
+            live=MilvusRows(source, ours) if source and ours and not why_not else None,
             why_not_live=why_not,
             open_dump=None if past is None or self.dump_reader.missing else partial(self._open_dump, past),
             why_no_dump=self.dump_reader.missing if past else _NO_DUMP,
-            has_moved=lambda: past is not None and has_moved(self.source, past.dump, past.ledger),
+            has_moved=lambda: past is not None and (source is None or has_moved(source, past.dump, past.ledger)),
             expected_rows=both.record.rows if both.record and past else sum(both.at_target.values()),
             live_counts=both.at_source,
             target_counts=both.at_target,
-            check=routing_check(self.target, theirs, self.depth, source=self.source, source_is=ours),
-            searcher=Searcher(source=self.source, target=self.target, source_is=ours, target_is=theirs)
-            if ours
+            check=routing_check(self.target, theirs, self.depth, source=source, source_is=ours),
+            searcher=Searcher(source=source, target=self.target, source_is=ours, target_is=theirs)
+            if source and ours
             else None,
             clock=self.clock,
             progress=_Telling(theirs.ref.short, self.clock, self.tell),
@@ -336,7 +342,7 @@ def _said_of_target(both: _Both, rows: int) -> tuple[str, int]:
     """A verdict where only the target was counted, and its exit code."""
     if both.record is None:
         return "the source is not loaded, so its rows could not be counted", SourceMoved.exit_code
-    why = "the source is not loaded" if both.source else "the source is gone"
+    why = "the source is not loaded" if both.source else both.why_no_source
     if not both.is_whole:
         return f"{rows:,} rows in the partitions that the target holds loaded; {why}", SourceMoved.exit_code
     if other := _unlike_import(both):

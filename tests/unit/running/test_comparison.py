@@ -220,6 +220,15 @@ def test_a_source_that_is_gone_is_replaced_by_the_dump(scene: Scene) -> None:
     assert scene.compare(records=()).verdict == "books is gone from the source"
 
 
+def test_a_source_that_cannot_be_reached_is_replaced_by_the_dump(scene: Scene) -> None:
+    found = scene.compare(source=None)
+    assert (found.exit_code, found.compared_with) == (0, "dump")
+    assert found.verdict.endswith("every value of 4 rows; the source cannot be reached")
+    scene.pair.target.insert(BOOKS, some_rows(1, start=70))
+    assert messages(scene.compare(source=None)) == ["row 70 in partition '_default' is only at the target"]
+    assert scene.compare(source=None, dump_reader=Nothing()).exit_code == 50, "one row more than was imported"
+
+
 def test_counts_tell_a_target_that_was_changed_from_a_source_that_moved(scene: Scene) -> None:
     scene.pair.source.insert(BOOKS, some_rows(1, start=70))
     assert scene.compare(depth=Depth(level=Level.COUNTS)).exit_code == 51
