@@ -147,6 +147,6 @@ def _plural(kind: DifferenceKind, count: int) -> str:
 
 
 def show_key(key: Key) -> str:
-    """A primary key for a person: text in quotes, shortened."""
+    """A primary key for a person: text in quotes, and a long one without its middle."""
     text = repr(key)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+    return text if len(text) <= 2 * _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…{text[-_SHOWN_CHARACTERS:]}"
