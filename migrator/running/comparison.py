@@ -240,7 +240,7 @@ class Comparer:
             finding = self._run(self._verification(both, past))
             if past is not None:
                 finding = finding.with_counts(past.standing.differences(both.stood, self.target))
-        if finding.basis is None:
+        if finding.basis is None or finding.undecided:
             finding = finding.with_counts(_count_difference(both))
         if finding.differences:
             code = SourceMoved.exit_code if finding.undecided else VerificationFailed.exit_code

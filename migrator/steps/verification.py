@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from migrator.steps.searching import Overlap, Searcher
 
 
+_TTL = "collection.ttl.seconds"
+_OF_EXPIRY = (DifferenceKind.MISSING, DifferenceKind.EXTRA, DifferenceKind.COUNT)
+
+
 class Level(StrEnum):
     """How far the ladder is climbed."""
 
@@ -144,7 +148,13 @@ class Verification:
         shape = Differences().plus(self.shape.differences(self.found))
         rows = self._rows()
         undecided = rows.undecided and not shape
-        return replace(rows, differences=shape.and_those_of(rows.differences), undecided=undecided)
+        remarks = (*rows.remarks, *self._said_of_expiry(rows))
+        return replace(rows, differences=shape.and_those_of(rows.differences), undecided=undecided, remarks=remarks)
+
+    def _said_of_expiry(self, rows: Finding) -> Iterator[str]:
+        seconds = dict(self.found.properties).get(_TTL, "0")
+        if seconds != "0" and any(rows.differences.count(kind) for kind in _OF_EXPIRY):
+            yield f"rows of the target expire {seconds} s after they were imported, which may be why"
 
     # -- rows -------------------------------------------------------------------------------------------------------
 

@@ -149,6 +149,22 @@ def test_a_source_that_moved_cannot_be_told_without_its_dump(scene: Scene) -> No
     ]
 
 
+def test_a_target_that_lost_a_row_is_a_difference_though_the_source_moved_too(scene: Scene) -> None:
+    scene.pair.source.insert(BOOKS, some_rows(1, start=70))
+    scene.pair.target.delete(BOOKS, [1])
+    found = scene.compare(dump_reader=Nothing())
+    assert (found.exit_code, "rows: 4 were imported, 3 are at the target" in messages(found)) == (50, True)
+
+
+def test_rows_that_may_have_expired_are_told(scene: Scene) -> None:
+    held = scene.pair.target._get(BOOKS)
+    held.base = replace(held.base, properties=(("collection.ttl.seconds", "60"),))
+    assert "expire" not in scene.compare().verdict
+    scene.pair.target.delete(BOOKS, [1])
+    said = "rows of the target expire 60 s after they were imported, which may be why"
+    assert said in scene.compare().verdict
+
+
 def test_a_source_that_held_still_decides_without_the_dump(scene: Scene) -> None:
     scene.pair.target.delete(BOOKS, [1])
     flush(scene.pair.target)
