@@ -247,7 +247,7 @@ def verify(
     """
     wanted = loaded.options.verify
     with known_runs(loaded, state) as known, ExitStack() as stack:
-        records = known.migrated(loaded.name)
+        records = known.brought(loaded.name)
         clients, names = _connect_to_verify(loaded, records, stack, tell)
         if clients.target is None:
             hint = "a backup is checked when it is made; migrator backup show tells what it holds"

@@ -103,7 +103,7 @@ def open_past(runs: StateDirectory, record: MigratedRecord) -> Iterator[Past]:
             dump=frozen_dump(journal, record.source),
             dump_prefix=copy.dump_prefix,
             shape=shape_asked(create, index.indexes if index else ()),
-            standing=Standing(aliases=switch.aliases if switch else (), loads=load),
+            standing=Standing(aliases=switch.aliases if switch and journal.is_finished(switch.key) else (), loads=load),
         )
 
 
