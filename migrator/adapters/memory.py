@@ -705,10 +705,6 @@ class MemoryMilvus:
         """Let go of it."""
         self._get(ref).loaded.clear()
 
-    def release_partitions(self, ref: CollectionRef, partitions: Sequence[str]) -> None:
-        """Let go of some partitions."""
-        self._get(ref).loaded -= set(partitions)
-
     def create_alias(self, ref: CollectionRef, alias: str) -> None:
         """Create it; refused where the name is taken, by an alias or a collection."""
         held = self._get(ref)

@@ -667,13 +667,6 @@ class GrpcMilvus:
         request = milvus_pb2.ReleaseCollectionRequest(db_name=ref.database, collection_name=ref.name)
         self._call("ReleaseCollection", request, ref.short, SLOW_CALL_TIMEOUT_S)
 
-    def release_partitions(self, ref: CollectionRef, partitions: Sequence[str]) -> None:
-        """Let the query nodes go of some partitions."""
-        request = milvus_pb2.ReleasePartitionsRequest(
-            db_name=ref.database, collection_name=ref.name, partition_names=partitions
-        )
-        self._call("ReleasePartitions", request, ref.short, SLOW_CALL_TIMEOUT_S)
-
     def create_alias(self, ref: CollectionRef, alias: str) -> None:
         """Create it; refused where it exists."""
         request = milvus_pb2.CreateAliasRequest(db_name=ref.database, collection_name=ref.name, alias=alias)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from migrator.model.rows import Key
 
-KEPT = 20
+KEPT = 100
 """Differences of one kind that are kept; the others are counted."""
 _SHOWN_CHARACTERS = 60
 

@@ -212,9 +212,6 @@ class MilvusTarget(MilvusReader, Protocol):
 
     def release(self, ref: CollectionRef) -> None: ...
 
-    def release_partitions(self, ref: CollectionRef, partitions: Sequence[str]) -> None:
-        """Release some partitions; the others stay loaded."""
-
     def create_alias(self, ref: CollectionRef, alias: str) -> None: ...
 
     def alter_alias(self, ref: CollectionRef, alias: str) -> None:

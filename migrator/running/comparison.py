@@ -23,7 +23,7 @@ from migrator.steps.dump_meta import FrozenDump, frozen_dump
 from migrator.steps.expectation import has_moved, open_dump, why_not_readable
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.milvus_rows import MilvusRows
-from migrator.steps.queryable import rest_of, with_rest_loaded
+from migrator.steps.queryable import loaded_meanwhile
 from migrator.steps.routing import routing_check
 from migrator.steps.searching import Searcher
 from migrator.steps.switch_alias import SwitchAlias
@@ -319,7 +319,8 @@ class Comparer:
         if not may_load or not is_indexed(found):
             yield found if found.load_state is LoadState.LOADED else None
             return
-        with with_rest_loaded(self.target, found, rest_of(found), wait=partial(self._wait, found.ref)) as loaded:
+        by_us = found.load_state is LoadState.NOT_LOADED
+        with loaded_meanwhile(self.target, found, by_us=by_us, wait=partial(self._wait, found.ref)) as loaded:
             yield loaded
 
     def _wait(self, ref: CollectionRef, is_over: Callable[[], bool]) -> None:

@@ -311,8 +311,9 @@ class Verification:
         if unread and not self.found.schema.has_partition_key:
             yield f"not compared, as the target does not hold them loaded: partitions {', '.join(sorted(unread))}"
         if compared.repeated:
-            twice = f"{compared.repeated:,} keys are there more than once at both sides"
-            yield f"{twice}, so their values were not compared"
+            is_one = compared.repeated == 1
+            twice = f"{compared.repeated:,} key{' is' if is_one else 's are'} there more than once at both sides"
+            yield f"{twice}, so {'its' if is_one else 'their'} values were not compared"
         if compared.unreadable:
             yield "a row of the largest number as its key was not compared, as Milvus 2.3 never gives it out"
         if compared.rows_routed:

@@ -28,7 +28,7 @@ from migrator.steps.dump_meta import FrozenDump, frozen_dump
 from migrator.steps.expectation import find_chosen, has_moved, open_dump, why_not_live
 from migrator.steps.import_segments import imported_rows
 from migrator.steps.milvus_rows import MilvusRows
-from migrator.steps.queryable import rest_of, with_rest_loaded
+from migrator.steps.queryable import loaded_meanwhile
 from migrator.steps.routing import routing_check
 from migrator.steps.searching import Searcher
 from migrator.steps.verification import Basis, Depth, Finding, Level, Verification
@@ -222,11 +222,10 @@ class VerifyCollection(Step):
         if not is_indexed(found):
             yield None
             return
-        noted = self.notes(ctx).get("loaded_for_count")
-        rest = tuple(map(str, noted)) if isinstance(noted, list) else rest_of(found)
-        self.note(ctx, loaded_for_count=list(rest))  # an attempt that dies in between is tidied up by the next
-        tidy = partial(self.note, ctx, loaded_for_count=None)
-        with with_rest_loaded(ctx.target, found, rest, wait=partial(self._wait, ctx), released=tidy):
+        by_us = bool(self.notes(ctx).get("loaded_for_count")) or found.load_state is LoadState.NOT_LOADED
+        self.note(ctx, loaded_for_count=by_us)  # an attempt that dies in between is tidied up by the next
+        tidy = partial(self.note, ctx, loaded_for_count=False)
+        with loaded_meanwhile(ctx.target, found, by_us=by_us, wait=partial(self._wait, ctx), released=tidy):
             yield require_own(ctx, self.target)
 
     def _wait(self, ctx: StepContext, is_over: Callable[[], bool]) -> None:

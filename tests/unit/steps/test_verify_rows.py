@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from migrator.adapters.memory import MemoryMilvus
     from migrator.model.rows import Key, Value
 
 FULL = "options: {transfer: {concurrency: 1}, verify: full}\n"
@@ -182,56 +181,6 @@ def test_a_field_of_another_type_is_told_once_and_the_others_are_compared(stage:
 
 
 # -- what is loaded ---------------------------------------------------------------------------------------------------
-
-
-def a_partly_loaded_pair() -> Pair:
-    pair = Pair()
-    create(pair.source)
-    pair.source.create_partition(BOOKS, "old")
-    pair.source.insert(BOOKS, some_rows(2))
-    pair.source.insert(BOOKS, some_rows(3, start=10), "old")
-    flush(pair.source)
-    pair.source.create_index(BOOKS, an_index())
-    load(pair.source, pair.clock, BOOKS, "old")
-    return pair
-
-
-def loaded_partitions(milvus: MemoryMilvus) -> tuple[str, ...]:
-    found = milvus.find_collection(BOOKS)
-    assert found is not None
-    return found.loaded_partitions
-
-
-def test_partitions_that_the_target_does_not_hold_are_loaded_and_released(tmp_path: Path) -> None:
-    pair = a_partly_loaded_pair()
-    with migrated(tmp_path, pair) as stage:
-        said = verify(stage)
-        assert said == "dump and target are equal: every value of 5 rows; the source is loaded in part only"
-        assert loaded_partitions(pair.target) == loaded_partitions(pair.source) == ("old",)
-        pair.target.delete(BOOKS, [1])
-        assert "row 1 in partition '_default' is missing at the target" in failure(stage)
-        assert loaded_partitions(pair.target) == ("old",)
-
-
-def test_partitions_that_were_loaded_by_an_attempt_that_died_are_released(tmp_path: Path) -> None:
-    pair = a_partly_loaded_pair()
-    with migrated(tmp_path, pair) as stage:
-        stage.ctx.ledger.note(stage.step(VerifyCollection).key, {"loaded_for_count": ["_default"]})
-        pair.target.load(BOOKS, partitions=("_default",), replica_number=1)
-        verify(stage)
-        assert loaded_partitions(pair.target) == ("old",)
-
-
-def test_partitions_that_cannot_be_loaded_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise MilvusRefused("there is no room")
-
-    pair = a_partly_loaded_pair()
-    with migrated(tmp_path, pair) as stage:
-        monkeypatch.setattr(pair.target, "load", refuse)
-        said = verify(stage)
-    assert said.startswith("dump and target are equal: every value of 3 rows; ")
-    assert "not compared, as the target does not hold them loaded: partitions _default" in said
 
 
 def test_a_target_that_comes_up_again_stays_loaded(stage: Stage) -> None:
