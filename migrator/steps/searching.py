@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,8 @@ def overlap(ours: Sequence[Hit], theirs: Sequence[Hit]) -> float:
 
 
 def _is_close(score: float, other: float) -> bool:
+    if math.isnan(score) or math.isnan(other):  # what COSINE makes of vectors of nothing but zeros
+        return math.isnan(score) and math.isnan(other)
     return abs(score - other) <= _SAME_SCORE * max(1.0, abs(score), abs(other))
 
 

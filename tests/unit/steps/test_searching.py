@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -30,6 +31,7 @@ def test_the_share_of_common_neighbours() -> None:
 def test_neighbours_as_far_away_as_the_last_are_the_same() -> None:
     """Which of many equally far ones comes is chance."""
     assert overlap(hits((1, 0.5), (2, 0.5)), hits((3, 0.5), (4, 0.5))) == 1
+    assert overlap(hits((1, math.nan), (2, math.nan)), hits((3, math.nan), (4, math.nan))) == 1
 
 
 @pytest.mark.parametrize(
