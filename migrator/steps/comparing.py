@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 BATCH_KEYS = 1000
 """Rows whose values are asked for at a time."""
-MOST_COPIES_COUNTED = 2_000
 PROBES = 20
 """Rows that are kept for searches by their vectors."""
+MOST_COPIES_COUNTED = 2_000
+"""Counts that are spent on keys that are there equally often as a whole, to find some that are not."""
 _FEW_KEYS = 50
 _NOTE_EVERY_S = 5.0
 

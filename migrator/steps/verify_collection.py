@@ -219,10 +219,14 @@ class VerifyCollection(Step):
     @contextmanager
     def _queryable(self, ctx: StepContext, found: Collection) -> Iterator[Collection | None]:
         """The target, loaded while it lasts; None where it lacks the indexes for that."""
+        is_ours = bool(self.notes(ctx).get("loaded_for_count"))
+        if found.load_state is LoadState.LOADED and not is_ours:
+            yield found
+            return
         if not is_indexed(found):
             yield None
             return
-        by_us = bool(self.notes(ctx).get("loaded_for_count")) or found.load_state is LoadState.NOT_LOADED
+        by_us = is_ours or found.load_state is LoadState.NOT_LOADED
         self.note(ctx, loaded_for_count=by_us)  # an attempt that dies in between is tidied up by the next
         tidy = partial(self.note, ctx, loaded_for_count=False)
         with loaded_meanwhile(ctx.target, found, by_us=by_us, wait=partial(self._wait, ctx), released=tidy):
