@@ -16,6 +16,7 @@ from migrator.spec.secrets import resolve_secret
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from migrator.adapters.absent import AbsentMilvus
     from migrator.adapters.backup import BackupMilvus
     from migrator.adapters.milvus import GrpcMilvus
     from migrator.adapters.objects import ObstoreStore
@@ -48,13 +49,13 @@ class Clients:
 
 
 @contextmanager
-def connect(loaded: LoadedPlan, *, patience_s: float) -> Iterator[Clients]:
+def connect(loaded: LoadedPlan, *, patience_s: float, without_source: bool = False) -> Iterator[Clients]:
     """Open both Milvus and all stores; secrets are resolved here, and only here."""
     with ExitStack() as stack:
-        source = stack.enter_context(closing(open_source(loaded, patience_s)))
+        source = None if without_source else stack.enter_context(closing(open_source(loaded, patience_s)))
         target = loaded.target
         yield Clients(
-            source=source,
+            source=source or cast("MilvusSource", _absent()),
             target=None if target is None else stack.enter_context(closing(open_milvus(target, "target"))),
             source_store=open_source_store(loaded, patience_s),
             target_store=None if target is None else _open_store(target.storage, "target.storage", patience_s),
@@ -78,9 +79,13 @@ def open_source_store(loaded: LoadedPlan, patience_s: float) -> ObstoreStore:
 
 def no_target() -> MilvusTarget:
     """What stands for the target in a plan that has none."""
+    return cast("MilvusTarget", _absent())
+
+
+def _absent() -> AbsentMilvus:
     from migrator.adapters.absent import AbsentMilvus  # noqa: PLC0415 - as the others
 
-    return cast("MilvusTarget", AbsentMilvus())
+    return AbsentMilvus()
 
 
 def open_staging(loaded: LoadedPlan, patience_s: float) -> ObstoreStore:

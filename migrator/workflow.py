@@ -20,7 +20,16 @@ from migrator.connections import (
     open_source_store,
     open_staging,
 )
-from migrator.errors import Complaint, LockHeld, MilvusError, PlanError, RunError, StalePlan, StoreError
+from migrator.errors import (
+    Complaint,
+    LockHeld,
+    MilvusError,
+    MilvusUnavailable,
+    PlanError,
+    RunError,
+    StalePlan,
+    StoreError,
+)
 from migrator.planning.places import mirror_folder
 from migrator.planning.planner import make_plan, mapped, mapped_pairs
 from migrator.reports.summary import summarize
@@ -50,6 +59,7 @@ if TYPE_CHECKING:
     from migrator.adapters.objects import ObstoreStore
     from migrator.errors import MigratorError
     from migrator.model.collection import CollectionRef
+    from migrator.model.observed import MigratedRecord
     from migrator.planning.plan import Plan
     from migrator.reports.summary import RunSummary
     from migrator.running.events import Watcher
@@ -236,25 +246,48 @@ def verify(
     The level is the plan's where none is given; `tell` hears how far a long comparison is.
     """
     wanted = loaded.options.verify
-    with known_runs(loaded, state) as known, connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
+    with known_runs(loaded, state) as known, ExitStack() as stack:
+        records = known.brought(loaded.name)
+        clients, names = _connect_to_verify(loaded, records, stack, tell)
         if clients.target is None:
             hint = "a backup is checked when it is made; migrator backup show tells what it holds"
             position = loaded.locate("target")
             raise PlanError([Complaint("the plan has no target to compare with", "target", hint, position=position)])
         comparer = Comparer(
-            source=clients.source,
+            source=None if names is None else clients.source,
             target=clients.target,
             staging=clients.staging,
             dump_reader=dump_reader(),
             clock=SystemClock(),
             policy=RetryPolicy(max_elapsed_s=_RESUME_PATIENCE_S, max_backoff_s=5.0),
             depth=Depth(level=Level(level or wanted.level), sample=wanted.sample, seed=wanted.seed),
-            records=known.migrated(loaded.name),
+            records=records,
             open_past=partial(open_past, known),
             tell=tell,
         )
-        for item in mapped(loaded, source_names(clients.source), only=only):
-            yield comparer.compare((item.source, item.target), partitions=item.mapping.partitions)
+        there = names or ()
+        gone = {record.source: record.target for record in records if record.source not in there}
+        for item in mapped(loaded, (*there, *gone), only=only):
+            if gone.get(item.source, item.target) == item.target:
+                yield comparer.compare((item.source, item.target), partitions=item.mapping.partitions)
+
+
+def _connect_to_verify(
+    loaded: LoadedPlan, records: Sequence[MigratedRecord], stack: ExitStack, tell: Callable[[str], None]
+) -> tuple[Clients, tuple[CollectionRef, ...] | None]:
+    """Connect, and name the source's collections; None where it does not answer, and earlier runs have its rows."""
+    try:
+        with ExitStack() as attempt:
+            clients = attempt.enter_context(connect(loaded, patience_s=_PLANNING_PATIENCE_S))
+            names = source_names(clients.source)
+            stack.push(attempt.pop_all())
+    except MilvusUnavailable as error:
+        if not records:
+            raise
+        clients = stack.enter_context(connect(loaded, patience_s=_PLANNING_PATIENCE_S, without_source=True))
+        tell(f"{error.message}: the dumps of earlier runs are compared instead")
+        return clients, None
+    return clients, names
 
 
 def rollback(

@@ -1,4 +1,4 @@
-"""What stands for the target in a plan that has none."""
+"""What stands for a Milvus that is not there: the target of a plan that has none, or a source that is not needed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import NoReturn
 
 
 class AbsentMilvus:
-    """Nobody asks it anything: a plan without target has no step that would."""
+    """Nobody asks it anything."""
 
     def __getattr__(self, name: str) -> NoReturn:
         """Tell a bug from a server that does not answer."""
-        raise AssertionError(f"{name} was asked of a target, and the plan has none")
+        raise AssertionError(f"{name} was asked of a Milvus that is not there")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from migrator.model.rows import Key
 
-KEPT = 20
+KEPT = 100
 """Differences of one kind that are kept; the others are counted."""
 _SHOWN_CHARACTERS = 60
 
@@ -23,6 +23,8 @@ class DifferenceKind(StrEnum):
     SETTING = "setting"
     PARTITION = "partition"
     INDEX = "index"
+    ALIAS = "alias"
+    LOAD = "load state"
     COUNT = "count"
     MISSING = "missing row"
     EXTRA = "extra row"
@@ -73,6 +75,8 @@ _WORDS = {
     "lies in another partition than the key says",
     DifferenceKind.COUNT: "rows{place}: {d.source}, {d.target}",
     DifferenceKind.PARTITION: "partition {d.partition!r} is {d.source} at the source, {d.target} at the target",
+    DifferenceKind.ALIAS: "alias {d.field!r} points at {d.target} at the target, and not at {d.source}",
+    DifferenceKind.LOAD: "{d.field}{place}: {d.source} by the run, {d.target} now",
     DifferenceKind.SEARCH: "searches by {d.field}: {d.target}",
 }
 
@@ -134,6 +138,7 @@ def _plural(kind: DifferenceKind, count: int) -> str:
         return kind
     return {
         DifferenceKind.INDEX: "indexes",
+        DifferenceKind.ALIAS: "aliases",
         DifferenceKind.SCHEMA: "parts of the schema",
         DifferenceKind.COPIES: "rows with other numbers of copies",
         DifferenceKind.ROUTING: "rows in a wrong partition",
@@ -142,6 +147,6 @@ def _plural(kind: DifferenceKind, count: int) -> str:
 
 
 def show_key(key: Key) -> str:
-    """A primary key for a person: text in quotes, shortened."""
+    """A primary key for a person: text in quotes, and a long one without its middle."""
     text = repr(key)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+    return text if len(text) <= 2 * _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…{text[-_SHOWN_CHARACTERS:]}"

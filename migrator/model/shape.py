@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from migrator.model.collection import (
+    AUTOINDEX,
     DEFAULT_PARTITION,
     CollectionSchema,
     ConsistencyLevel,
@@ -70,12 +71,17 @@ def _schema_differences(wanted: CollectionSchema, found: CollectionSchema) -> It
         yield _schema("dynamic field", _on(wanted.enable_dynamic_field), _on(found.enable_dynamic_field))
     if wanted.auto_id != found.auto_id:
         yield _schema("auto_id", _on(wanted.auto_id), _on(found.auto_id))
+    if wanted.description != found.description:
+        yield _schema("description", repr(wanted.description), repr(found.description))
+    for name in ("functions", "struct_array_fields", "properties"):
+        if getattr(wanted, name) != getattr(found, name):
+            yield _schema(name, "as asked for", "others")
 
 
 def _field_differences(wanted: FieldSchema, found: FieldSchema) -> Iterator[Difference]:
     for member in fields(FieldSchema):
         a, b = getattr(wanted, member.name), getattr(found, member.name)
-        if a != b and member.name != "description":
+        if a != b:
             yield _schema(f"field {wanted.name!r}, {member.name}", _text(a), _text(b))
 
 
@@ -103,14 +109,30 @@ def _setting_differences(wanted: Shape, found: Collection) -> Iterator[Differenc
 
 
 def _index_differences(wanted: tuple[Index, ...], found: tuple[Index, ...]) -> Iterator[Difference]:
-    ours, theirs = ({index.field_name: index for index in indexes} for indexes in (wanted, found))
-    for name in (*ours, *(theirs.keys() - ours.keys())):
-        a, b = ours.get(name), theirs.get(name)
-        if a is None or b is None:
-            yield _index(f"on {name!r}", str(a or _NONE), str(b or _NONE))
-        else:
-            for parameter, one, other in _unequal(index_params(a), index_params(b)):
-                yield _index(f"on {name!r}, {parameter}", one, other)
+    left = list(found)
+    for index in sorted(wanted, key=lambda each: each.name not in {one.name for one in found}):
+        other = _counterpart(index, left)
+        if other is None:
+            yield _index(f"on {index.field_name!r}", str(index), _NONE)
+            continue
+        left.remove(other)
+        ours, theirs = ({} if _is_made_of(index, other) else index_params(each) for each in (index, other))
+        for parameter, one, another in _unequal({"name": index.name} | ours, {"name": other.name} | theirs):
+            yield _index(f"on {index.field_name!r}, {parameter}", one, another)
+    for index in left:
+        yield _index(f"on {index.field_name!r}", _NONE, str(index))
+
+
+def _is_made_of(index: Index, found: Index) -> bool:
+    """Whether a server made `found` of `index`; an index of another type is not what AUTOINDEX stands for."""
+    is_auto = AUTOINDEX in (index.index_type, found.index_type)
+    return index.is_like(found) and (not is_auto or index.index_type == found.index_type)
+
+
+def _counterpart(index: Index, found: list[Index]) -> Index | None:
+    """The index of the same field: that of the same name, or else any."""
+    same = [each for each in found if each.field_name == index.field_name]
+    return next((each for each in same if each.name == index.name), same[0] if same else None)
 
 
 def index_params(index: Index) -> dict[str, str]:

@@ -12,6 +12,7 @@ import socket
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,12 +205,21 @@ class StateDirectory:
 
     def migrated(self, plan_name: str) -> tuple[MigratedRecord, ...]:
         """What earlier runs of the plan brought to its end, the latest record of each mapping."""
+        return self._records(plan_name, _is_finished)
+
+    def brought(self, plan_name: str) -> tuple[MigratedRecord, ...]:
+        """The same, and what they brought to where it can be compared: a verification may have failed."""
+        return self._records(plan_name, _is_brought)
+
+    def _records(
+        self, plan_name: str, is_done: Callable[[Run, PlannedCollection, Journal], bool]
+    ) -> tuple[MigratedRecord, ...]:
         records: dict[tuple[str, str], MigratedRecord] = {}
         for run in self.runs():
             if run.plan.name == plan_name:
                 with self.journal(run) as journal:
                     for planned in run.plan.collections:
-                        record = _record(run, planned, journal)
+                        record = _record(run, planned, journal) if is_done(run, planned, journal) else None
                         if record is not None:
                             records[(str(planned.source), str(planned.target))] = record
         return tuple(records.values())
@@ -349,10 +359,20 @@ def _write_durably(path: Path, text: str) -> None:
         os.close(folder)
 
 
+def _is_finished(run: Run, planned: PlannedCollection, journal: Journal) -> bool:
+    """Whether every step of a mapping is."""
+    return planned.action is Action.MIGRATE and all(map(journal.is_finished, run.steps_of(planned)))
+
+
+def _is_brought(run: Run, planned: PlannedCollection, journal: Journal) -> bool:
+    """Whether every step up to its verification is, and the target has its name already."""
+    steps = takewhile(lambda key: not key.startswith(f"{VerifyCollection.kind}:"), run.steps_of(planned))
+    is_named = planned.action is Action.MIGRATE and planned.built_as == planned.target
+    return _is_finished(run, planned, journal) or (is_named and all(map(journal.is_finished, steps)))
+
+
 def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedRecord | None:
-    """What is known of a mapping whose every step is finished in this run."""
-    if planned.action is not Action.MIGRATE or not all(map(journal.is_finished, run.steps_of(planned))):
-        return None
+    """What is known of a mapping that this run migrated."""
     if journal.rollback() is not None:
         return None
     created = noted_id(journal, planned.built_as) if planned.built_as is not None else 0
@@ -367,7 +387,9 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         raw_rows=dump.raw_rows,
         rows_at_cut=tuple(sorted(dump.rows_at_cut.items())),
         held_still=dump.held_still,
-        verified=any(key.startswith(f"{VerifyCollection.kind}:") for key in run.steps_of(planned)),
+        verified=any(
+            key.startswith(f"{VerifyCollection.kind}:") and journal.is_finished(key) for key in run.steps_of(planned)
+        ),
         dump="" if _deleted_its_dump(run, journal) else run.plan.dump,
         rows=imported_rows(journal, planned.built_as) if planned.built_as is not None else 0,
         run_id=run.run_id,

@@ -26,6 +26,8 @@ BATCH_KEYS = 1000
 """Rows whose values are asked for at a time."""
 PROBES = 20
 """Rows that are kept for searches by their vectors."""
+MOST_COPIES_COUNTED = 2_000
+"""Counts that are spent on keys that are there equally often as a whole, to find some that are not."""
 _FEW_KEYS = 50
 _NOTE_EVERY_S = 5.0
 
@@ -77,8 +79,9 @@ class RowCheck(Protocol):
 class RowComparison:
     """`source`, what is expected, against `target`, what is there, in each of `partitions`.
 
-    All keys are compared, and the values of those that `sample` takes. `put_down` is told every few seconds how far it
-    is, and on every error, so that an interrupted comparison goes on where it was.
+    All keys are compared, and of those that `sample` takes the values of the fields of `schema`.
+    `put_down` is told every few seconds how far it is, and on every error, so that an interrupted comparison goes on
+    where it was.
     """
 
     source: RowSource
@@ -121,8 +124,9 @@ class _Walk:
         self._all = comparison
         self._noted_at = comparison.clock.monotonic()
         ours, theirs = comparison.source.field_names, comparison.target.field_names
-        self._fields = [_Place(name, ours.index(name), theirs.index(name)) for name in ours if name in theirs]
         self._schemas = {each.name: each for each in (*comparison.schema.fields, DYNAMIC_FIELD)}
+        common = [name for name in ours if name in theirs and name in self._schemas]
+        self._fields = [_Place(name, ours.index(name), theirs.index(name)) for name in common]
 
     def compare(self, partition: str) -> None:
         """One partition, from behind the last key that is done."""
@@ -267,32 +271,48 @@ class _Walk:
 def unequal_copies(
     source: RowSource, target: RowSource, partitions: Iterable[str], *, clock: Clock, progress: ProgressReport
 ) -> Iterator[Difference]:
-    """Keys of both sides that are there unequally often, found by counting batches of them, and halves of those."""
+    """Keys of both sides that are there unequally often, found by counting batches of them, and halves of those.
+
+    Where a batch has as many rows at both sides, and more than it has keys, its halves are counted too, as long as that
+    takes no more than `MOST_COPIES_COUNTED` counts: in a collection of nothing but copies it would never end.
+    """
+    counts = _Counts(source, target, MOST_COPIES_COUNTED)
     done = 0
     for partition in partitions:
         for _, ours, theirs in merge_keys(source.keys(partition), target.keys(partition)):
             for keys in _parts(_common(ours, theirs), BATCH_KEYS):
-                yield from _unequal_among(source, target, partition, keys)
+                yield from counts.unequal_among(partition, keys)
                 done += len(keys)
                 progress("counting the copies of keys", done=done, unit="rows")
                 clock.sleep(0)  # see above
 
 
-def _unequal_among(source: RowSource, target: RowSource, partition: str, keys: list[Key]) -> Iterator[Difference]:
-    ours, theirs = (side.count(partition, keys) for side in (source, target))
-    if ours == theirs:
-        return
-    if len(keys) == 1:
-        yield Difference(
-            kind=DifferenceKind.COPIES,
-            partition=_named(partition),
-            key=show_key(keys[0]),
-            source=_times(ours),
-            target=_times(theirs),
-        )
-        return
-    for half in _parts(keys, (len(keys) + 1) // 2):
-        yield from _unequal_among(source, target, partition, half)
+@dataclass(slots=True)
+class _Counts:
+    """Rows of some keys, counted at both sides."""
+
+    source: RowSource
+    target: RowSource
+    left: int
+    """How many counts are left for batches that differ in nothing yet."""
+
+    def unequal_among(self, partition: str, keys: list[Key]) -> Iterator[Difference]:
+        ours, theirs = (side.count(partition, keys) for side in (self.source, self.target))
+        if ours == theirs:
+            if ours <= len(keys) or len(keys) == 1 or self.left <= 0:
+                return
+            self.left -= 2
+        if len(keys) == 1:
+            yield Difference(
+                kind=DifferenceKind.COPIES,
+                partition=_named(partition),
+                key=show_key(keys[0]),
+                source=_times(ours),
+                target=_times(theirs),
+            )
+            return
+        for half in _parts(keys, (len(keys) + 1) // 2):
+            yield from self.unequal_among(partition, half)
 
 
 def merge_keys(

@@ -30,7 +30,7 @@ _FEW_KEYS = 100
 
 
 def routing_check(
-    target: MilvusReader, found: Collection, depth: Depth, *, source: MilvusReader, source_is: Collection | None
+    target: MilvusReader, found: Collection, depth: Depth, *, source: MilvusReader | None, source_is: Collection | None
 ) -> Callable[[RowSource], RowCheck] | None:
     """Makes the check of a collection with a partition key; None for any other.
 
@@ -40,8 +40,9 @@ def routing_check(
     field = next((each for each in found.schema.fields if each.is_partition_key), None)
     if field is None:
         return None
-    is_asked = source_is is not None and not why_not_readable(source, source_is)
-    asked = (source, source_is.ref) if is_asked and source_is is not None else None
+    asked = None
+    if source is not None and source_is is not None and not why_not_readable(source, source_is):
+        asked = (source, source_is.ref)
     return lambda rows: _Routing(target, found, rows, field, asked, _QUERIES.get(depth.level, 0))
 
 
@@ -59,6 +60,8 @@ class _Routing:
 
     def __call__(self, prints: Mapping[Key, tuple[bytes, ...]]) -> tuple[int, list[Difference]]:
         """How many rows were asked for, and those that were not found."""
+        if self.field.name not in self.source.field_names:  # a difference of the schema
+            return 0, []
         groups = dict(islice(self._by_value(prints).items(), self.queries_left))
         self.queries_left -= len(groups)
         at_least_ts = self.target.allocate_timestamp() if groups else 0

@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from migrator.model.collection import Collection
+    from migrator.model.collection import Collection, CollectionSchema, FieldSchema
     from migrator.model.shape import Shape
     from migrator.ports.clock import Clock
     from migrator.ports.rows import RowSource
     from migrator.steps.base import ProgressReport
     from migrator.steps.comparing import RowCheck
     from migrator.steps.searching import Overlap, Searcher
+
+
+_TTL = "collection.ttl.seconds"
+_OF_EXPIRY = (DifferenceKind.MISSING, DifferenceKind.EXTRA, DifferenceKind.COUNT)
 
 
 class Level(StrEnum):
@@ -120,6 +124,7 @@ class Verification:
     shape: Shape
     found: Collection
     target: RowSource | None
+    why_no_target: str = "the target has no vector index, so its rows could not be queried"
     live: RowSource | None
     why_not_live: str = ""
     open_dump: Callable[[Sample], AbstractContextManager[RowSource]] | None
@@ -143,14 +148,20 @@ class Verification:
         shape = Differences().plus(self.shape.differences(self.found))
         rows = self._rows()
         undecided = rows.undecided and not shape
-        return replace(rows, differences=shape.and_those_of(rows.differences), undecided=undecided)
+        remarks = (*rows.remarks, *self._said_of_expiry(rows))
+        return replace(rows, differences=shape.and_those_of(rows.differences), undecided=undecided, remarks=remarks)
+
+    def _said_of_expiry(self, rows: Finding) -> Iterator[str]:
+        seconds = dict(self.found.properties).get(_TTL, "0")
+        if seconds != "0" and any(rows.differences.count(kind) for kind in _OF_EXPIRY):
+            yield f"rows of the target expire {seconds} s after they were imported, which may be why"
 
     # -- rows -------------------------------------------------------------------------------------------------------
 
     def _rows(self) -> Finding:
         """The live source first; where it differs, the dump decides."""
-        if self.target is None:
-            why = "the target has no vector index, so its rows could not be queried"
+        if self.target is None or self._is_other:
+            why = "the target has another primary key" if self._is_other else self.why_no_target
             return Finding(differences=Differences(), remarks=(why,))
         if self.live is None or self.begun.basis == self._basis(Basis.DUMP):
             return self._against_dump()
@@ -161,6 +172,13 @@ class Verification:
         if by_dump.basis is not None:
             return by_dump
         return replace(finding, undecided=self.has_moved(), remarks=(*finding.remarks, *by_dump.remarks))
+
+    @property
+    def _is_other(self) -> bool:
+        """Whether the target's keys and partitions are of another kind, so that no row of it is the like of one."""
+        wanted, found = self.shape.schema, self.found.schema
+        types = {schema.primary_field.data_type for schema in (wanted, found)}
+        return len(types) > 1 or wanted.has_partition_key != found.has_partition_key
 
     def _against_dump(self) -> Finding:
         if self.open_dump is None:
@@ -196,7 +214,7 @@ class Verification:
         compared = RowComparison(
             source=source,
             target=self.target,
-            schema=self.shape.schema,
+            schema=self._common_schema,
             partitions=wanted,
             sample=self._sample,
             clock=self.clock,
@@ -218,6 +236,14 @@ class Verification:
         remarks = (*self._remarks(compared), *said)
         return Finding(differences=found, basis=basis, compared=compared, remarks=remarks)
 
+    @property
+    def _common_schema(self) -> CollectionSchema:
+        """The fields that are of one type at both sides; the others are differences of the schema."""
+        there = {field.name: field for field in self.found.schema.fields}
+        wanted = self.shape.schema
+        alike = (field for field in wanted.fields if field.name in there and _is_alike(field, there[field.name]))
+        return replace(wanted, fields=tuple(alike))
+
     def _expected(self, basis: Basis) -> int | None:
         """Rows in the partitions that are compared; None where they were not counted apart."""
         wanted = self._partitions
@@ -235,13 +261,16 @@ class Verification:
     def _unexplained(self, source: RowSource, compared: Compared, rows: int | None) -> Iterator[Difference]:
         """Counts that differ by something else than the keys do: some are there more than once, at one side."""
         there = sum(self.target_counts.get(partition, 0) for partition in self._partitions)
-        if rows is None or self.target is None or there - rows == compared.target_keys - compared.source_keys:
+        if rows is None or self.target is None:
             return
+        explained = there - rows == compared.target_keys - compared.source_keys
+        if explained and (self.depth.level is not Level.FULL or there == compared.target_keys):
+            return  # else as many rows may be copies of other keys
         known = {(each.partition, each.key) for each in compared.differences.shown}
         copies = unequal_copies(source, self.target, self._partitions, clock=self.clock, progress=self.progress)
         found = list(islice((each for each in copies if (each.partition, each.key) not in known), KEPT))
         yield from found
-        if not found and not compared.differences.count(DifferenceKind.COPIES):
+        if not found and not explained and not compared.differences.count(DifferenceKind.COPIES):
             yield Difference(
                 kind=DifferenceKind.COUNT,
                 source=f"{rows:,} of {compared.source_keys:,} keys at the source",
@@ -282,9 +311,14 @@ class Verification:
         if unread and not self.found.schema.has_partition_key:
             yield f"not compared, as the target does not hold them loaded: partitions {', '.join(sorted(unread))}"
         if compared.repeated:
-            twice = f"{compared.repeated:,} keys are there more than once at both sides"
-            yield f"{twice}, so their values were not compared"
+            is_one = compared.repeated == 1
+            twice = f"{compared.repeated:,} key{' is' if is_one else 's are'} there more than once at both sides"
+            yield f"{twice}, so {'its' if is_one else 'their'} values were not compared"
         if compared.unreadable:
             yield "a row of the largest number as its key was not compared, as Milvus 2.3 never gives it out"
         if compared.rows_routed:
             yield f"{compared.rows_routed:,} rows were found by their partition key"
+
+
+def _is_alike(field: FieldSchema, other: FieldSchema) -> bool:
+    return (field.data_type, field.element_type) == (other.data_type, other.element_type)

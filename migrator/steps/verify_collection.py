@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from migrator.errors import SourceMoved, VerificationFailed
@@ -26,8 +27,8 @@ from migrator.steps.create_collection import CreateCollection, require_own
 from migrator.steps.dump_meta import FrozenDump, frozen_dump
 from migrator.steps.expectation import find_chosen, has_moved, open_dump, why_not_live
 from migrator.steps.import_segments import imported_rows
-from migrator.steps.load_collection import load_and_wait
 from migrator.steps.milvus_rows import MilvusRows
+from migrator.steps.queryable import loaded_meanwhile
 from migrator.steps.routing import routing_check
 from migrator.steps.searching import Searcher
 from migrator.steps.verification import Basis, Depth, Finding, Level, Verification
@@ -225,13 +226,19 @@ class VerifyCollection(Step):
         if not is_indexed(found):
             yield None
             return
-        self.note(ctx, loaded_for_count=True)  # an attempt that dies in between is tidied up by the next
-        try:
-            load_and_wait(ctx, self.target)
+        by_us = is_ours or found.load_state is LoadState.NOT_LOADED
+        self.note(ctx, loaded_for_count=by_us)  # an attempt that dies in between is tidied up by the next
+        tidy = partial(self.note, ctx, loaded_for_count=False)
+        with loaded_meanwhile(ctx.target, found, by_us=by_us, wait=partial(self._wait, ctx), released=tidy):
             yield require_own(ctx, self.target)
-        finally:
-            ctx.target.release(self.target)
-            self.note(ctx, loaded_for_count=False)
+
+    def _wait(self, ctx: StepContext, is_over: Callable[[], bool]) -> None:
+        def look(_: float) -> Look:
+            done = is_over()
+            percent = 100 if done else ctx.target.load_progress(self.target)
+            return Look(is_over=done, done=percent, total=100, unit="%")
+
+        wait_until_over(ctx, look, doing="target loads")
 
     @contextmanager
     def _loaded_source(self, ctx: StepContext) -> Iterator[bool]:

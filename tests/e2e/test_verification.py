@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.support.bench import Bench
 
-NAMES = ("stirred", "kinds", "tenants", "tuned", "equal", "moved", "gone", "unloaded")
+NAMES = ("stirred", "kinds", "tenants", "tuned", "equal", "moved", "gone", "unloaded", "lost", "left")
 LATEST_TS = 2**63
 
 
@@ -64,6 +64,8 @@ def fill(bench: Bench) -> None:
         partial(sources.fill_small, rows=200),
         partial(sources.fill_small, rows=100),
         partial(sources.fill_unloaded, indexed=True),
+        partial(sources.fill_small, rows=40),
+        partial(sources.fill_small, rows=40),
     ]
     with ThreadPoolExecutor(4) as pool:
         for job in [pool.submit(call, uri, source(name)) for name, call in zip(NAMES, calls, strict=True)]:
@@ -72,6 +74,7 @@ def fill(bench: Bench) -> None:
         for name in NAMES:
             client.flush(source(name))
             wait_until_indexed(client, source(name))
+        client.create_alias(source("lost"), "ver_lost_live")
 
 
 def read(client: Any, name: str, key: str) -> dict[str, Any]:  # noqa: ANN401 - pymilvus has no types
@@ -130,6 +133,15 @@ def plant_index(uri: str) -> None:
         client.load_collection(name)
 
 
+def plant_losses(uri: str) -> None:
+    """`lost` loses its index and its alias, and so is not loaded."""
+    name = target("lost")
+    with connected(uri) as client:
+        client.release_collection(name)
+        client.drop_index(name, "vector")
+        client.drop_alias("ver_lost_live")
+
+
 def plant_misrouted(bench: Bench) -> set[int]:
     """In `tenants`: the rows of one partition are taken out, and imported into another; their keys."""
     here, there = CollectionRef("default", source("tenants")), CollectionRef("default", target("tenants"))
@@ -171,11 +183,13 @@ def plant(bench: Bench) -> set[int]:
     plant_rows(bench.b.uri)
     plant_values(bench.b.uri)
     plant_index(bench.b.uri)
+    plant_losses(bench.b.uri)
     misrouted = plant_misrouted(bench)
     with connected(bench.a.uri) as client:  # at the source, after the cut
         for name in ("moved", "gone"):
             client.upsert(source(name), sources.plain_rows(0, 60)[50:60])
             client.delete(source(name), ids=[20])
+        client.drop_collection(source("left"))
     for key in [key for key in bench.bucket_keys("backup/ver/binlogs/insert_log") if is_of_gone(bench, key)]:
         bench.delete_object(key)
     return misrouted
@@ -264,6 +278,19 @@ def test_an_index_parameter_and_a_property_are_named(story: Story) -> None:
         "setting property collection.ttl.seconds: 864000 at the source, 86400 at the target",
     }
     assert "equal: 120 rows at both sides" in story.answers["counts"].out
+
+
+def test_what_a_target_lost_besides_rows_is_named(story: Story) -> None:
+    assert story.messages("lost") == {
+        "index on 'vector': HNSW COSINE on vector at the source, none at the target",
+        "alias 'ver_lost_live' points at no collection at the target, and not at ver_lost_bak",
+        "load state: loaded by the run, not loaded now",
+    }
+
+
+def test_a_collection_that_is_gone_from_the_source_is_compared_by_its_dump(story: Story) -> None:
+    assert (story.found["left"]["exit_code"], story.found["left"]["compared_with"]) == (0, "dump")
+    assert story.found["left"]["verdict"].endswith("every value of 33 rows; the source is gone")
 
 
 def test_rows_in_a_partition_that_their_key_does_not_lead_to_are_named(story: Story) -> None:

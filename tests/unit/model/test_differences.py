@@ -56,19 +56,21 @@ def test_values_that_read_the_same_are_told_apart_by_their_bytes() -> None:
 
 
 def test_the_first_of_each_kind_are_kept_and_all_are_counted() -> None:
-    rows = [Difference(kind=DifferenceKind.MISSING, key=str(n)) for n in range(50)]
+    rows = [Difference(kind=DifferenceKind.MISSING, key=str(n)) for n in range(KEPT + 30)]
     found = Differences().plus(rows).plus([Difference(kind=DifferenceKind.INDEX, field="on 'v'")])
-    assert (found.total, len(found.shown)) == (51, KEPT + 1)
-    assert found.summary() == "50 missing rows, 1 index"
+    assert (found.total, len(found.shown)) == (KEPT + 31, KEPT + 1)
+    assert found.summary() == "130 missing rows, 1 index"
     assert found.told(2) == (
-        "row 0 is missing at the target; index on 'v':  at the source,  at the target; and 49 more differences"
+        "row 0 is missing at the target; index on 'v':  at the source,  at the target; and 129 more differences"
     )
     both = found.and_those_of(found)
-    assert (both.total, len(both.shown)) == (102, KEPT + 2)
+    assert (both.total, len(both.shown)) == (2 * KEPT + 62, KEPT + 2)
     assert from_plain(Differences, to_plain(found)) == found
 
 
 def test_keys_are_shortened() -> None:
     assert show_key(5) == "5"
     assert show_key("a") == "'a'"
-    assert len(show_key("k" * 999)) == 60
+    long = show_key("k" * 999 + "end")
+    assert len(long) == 121
+    assert long.endswith("kkend'"), "keys may begin alike"

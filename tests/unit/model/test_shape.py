@@ -56,6 +56,18 @@ def test_its_like_has_no_difference() -> None:
             replace(BOOKS, indexes=(an_index(params=(*an_index().params[:2], ("params", '{"M":8}'))),)),
             "index on 'vec', M: 16 at the source, 8 at the target",
         ),
+        (
+            replace(BOOKS, indexes=(an_index(name="other"),)),
+            f"index on 'vec', name: {an_index().name} at the source, other at the target",
+        ),
+        (
+            replace(BOOKS, indexes=(an_index(), an_index("title", name="t", params=(("index_type", "Trie"),)))),
+            "index on 'title': none at the source, Trie on title at the target",
+        ),
+        (
+            replace(BOOKS, schema=a_schema(description="others'")),
+            "schema description: 'demo' at the source, \"others'\" at the target",
+        ),
     ],
 )
 def test_each_departure_is_named(found: Collection, message: str) -> None:
@@ -67,3 +79,19 @@ def test_partitions_of_a_partition_key_are_counted() -> None:
     more = replace(by_key, partitions=(*BOOKS.partitions, Partition(8, "_default_1")))
     assert said(more, by_key) == ["setting number of partitions: 1 at the source, 2 at the target"]
     assert Shape.of(by_key).partitions == ()
+
+
+def test_an_index_under_another_of_the_names_a_server_knows_it_by_is_none() -> None:
+    by_title = replace(BOOKS, indexes=(an_index("title", params=(("index_type", "marisa-trie"),)),))
+    told = replace(BOOKS, indexes=(an_index("title", params=(("index_type", "Trie"),)),))
+    assert said(told, by_title) == []
+
+
+def test_an_index_of_another_type_is_not_what_autoindex_stands_for() -> None:
+    auto = replace(BOOKS, indexes=(an_index(params=(("index_type", "AUTOINDEX"), ("metric_type", "L2"))),))
+    resolved = (("index_type", "AUTOINDEX"), ("metric_type", "L2"), ("level", "1"))
+    flat = (("index_type", "FLAT"), ("metric_type", "L2"))
+    assert said(replace(BOOKS, indexes=(an_index(params=resolved),)), auto) == []
+    assert said(replace(BOOKS, indexes=(an_index(params=flat),)), auto) == [
+        "index on 'vec', index_type: AUTOINDEX at the source, FLAT at the target"
+    ]

@@ -10,16 +10,18 @@ import pytest
 
 from migrator.adapters.dump_rows import BinlogDumps
 from migrator.adapters.memory import MemoryBinlogs
-from migrator.model.collection import LoadState
+from migrator.model.collection import CollectionRef, LoadState
 from migrator.model.observed import MigratedRecord
 from migrator.running.comparison import Comparer, Comparison, Past
 from migrator.running.retry import RetryPolicy
+from migrator.running.standing import Standing
 from migrator.steps.create_collection import noted_id
 from migrator.steps.dump_meta import frozen_dump
 from migrator.steps.import_segments import imported_rows
+from migrator.steps.load_collection import LoadCollection
 from migrator.steps.verification import Depth, Level
 from migrator.steps.verify_collection import VerifyCollection
-from tests.support.builders import BOOKS, Pair, fill, flush, some_rows
+from tests.support.builders import BOOKS, Pair, a_key_schema, an_index, create, fill, flush, load, some_rows
 from tests.support.stage import Stage, a_stage
 
 if TYPE_CHECKING:
@@ -81,8 +83,11 @@ def a_scene(folder: Path, *, loaded: bool = True) -> Iterator[Scene]:
         @contextmanager
         def open_past(_: MigratedRecord) -> Iterator[Past]:
             dump = frozen_dump(stage.ctx.ledger, BOOKS)
-            yield Past(ledger=stage.ctx.ledger, dump=dump, dump_prefix=step.dump_prefix, shape=shape)
+            load = next((each for each in stage.plan.steps if isinstance(each, LoadCollection)), None)
+            standing = Standing(aliases=("live",), loads=load)
+            yield Past(ledger=stage.ctx.ledger, dump=dump, dump_prefix=step.dump_prefix, shape=shape, standing=standing)
 
+        pair.target.create_alias(BOOKS, "live")  # in a run after the verification
         yield Scene(
             stage,
             Comparer(
@@ -144,6 +149,22 @@ def test_a_source_that_moved_cannot_be_told_without_its_dump(scene: Scene) -> No
     ]
 
 
+def test_a_target_that_lost_a_row_is_a_difference_though_the_source_moved_too(scene: Scene) -> None:
+    scene.pair.source.insert(BOOKS, some_rows(1, start=70))
+    scene.pair.target.delete(BOOKS, [1])
+    found = scene.compare(dump_reader=Nothing())
+    assert (found.exit_code, "rows: 4 were imported, 3 are at the target" in messages(found)) == (50, True)
+
+
+def test_rows_that_may_have_expired_are_told(scene: Scene) -> None:
+    held = scene.pair.target._get(BOOKS)
+    held.base = replace(held.base, properties=(("collection.ttl.seconds", "60"),))
+    assert "expire" not in scene.compare().verdict
+    scene.pair.target.delete(BOOKS, [1])
+    said = "rows of the target expire 60 s after they were imported, which may be why"
+    assert said in scene.compare().verdict
+
+
 def test_a_source_that_held_still_decides_without_the_dump(scene: Scene) -> None:
     scene.pair.target.delete(BOOKS, [1])
     flush(scene.pair.target)
@@ -158,7 +179,7 @@ def test_an_unloaded_pair_is_compared_by_the_dump_and_only_the_target_is_loaded(
         assert scene.pair.target.load_state(BOOKS) is LoadState.NOT_LOADED
         assert scene.compare(dump_reader=Nothing()).exit_code == 51
         stranger = scene.compare(records=())
-        assert (stranger.exit_code, stranger.verdict) == (51, "the target is not loaded, so nothing could be compared")
+        assert (stranger.exit_code, stranger.verdict) == (51, "no rows were compared; the target is not loaded")
 
 
 def test_without_a_record_the_source_is_the_measure(scene: Scene) -> None:
@@ -167,6 +188,89 @@ def test_without_a_record_the_source_is_the_measure(scene: Scene) -> None:
     found = scene.compare(records=())
     assert found.exit_code == 50
     assert "partition 'new' is missing at the source" in str(found.differences.shown[0])
+
+
+def messages(found: Comparison) -> list[str]:
+    return [str(each) for each in found.differences.shown]
+
+
+def test_a_target_that_lost_its_index_is_told_though_its_rows_cannot_be_read(scene: Scene) -> None:
+    scene.pair.target.release(BOOKS)
+    scene.pair.target._get(BOOKS).indexes.clear()
+    found = scene.compare()
+    assert found.exit_code == 50
+    assert "index on 'vec': HNSW COSINE on vec at the source, none at the target" in messages(found)
+    assert "load state: loaded by the run, not loaded now" in messages(found)
+    assert "the target has no vector index, so its rows could not be queried" in found.verdict
+
+
+def test_a_released_target_is_told_and_its_rows_are_compared(scene: Scene) -> None:
+    scene.pair.target.release(BOOKS)
+    found = scene.compare()
+    assert (found.exit_code, found.rows_compared, found.compared_with) == (50, 4, "source")
+    assert messages(found) == ["load state: loaded by the run, not loaded now"]
+    assert scene.pair.target.load_state(BOOKS) is LoadState.NOT_LOADED
+
+
+def test_an_alias_that_points_elsewhere_is_told(scene: Scene) -> None:
+    target = scene.pair.target
+    create(target, CollectionRef("default", "others"))
+    target.alter_alias(CollectionRef("default", "others"), "live")
+    assert messages(scene.compare()) == ["alias 'live' points at others at the target, and not at books"]
+    target.drop_alias(CollectionRef("default", "others"), "live")
+    target.create_alias(BOOKS, "of_somebody_else")
+    assert messages(scene.compare()) == ["alias 'live' points at no collection at the target, and not at books"]
+
+
+def test_a_source_that_is_gone_is_replaced_by_the_dump(scene: Scene) -> None:
+    scene.pair.source.drop_collection(BOOKS)
+    found = scene.compare()
+    assert (found.exit_code, found.compared_with) == (0, "dump")
+    assert "dump and target are equal: every value of 4 rows; the source is gone" in found.verdict
+    counted = scene.compare(depth=Depth(level=Level.COUNTS))
+    assert counted.verdict == "4 rows at the target, as many as were imported; the source is gone"
+    scene.pair.target.delete(BOOKS, [1])
+    assert messages(scene.compare()) == ["row 1 in partition '_default' is missing at the target"]
+    without = scene.compare(dump_reader=Nothing())
+    assert (without.exit_code, messages(without)) == (50, ["rows: 4 were imported, 3 are at the target"])
+    assert scene.compare(records=()).verdict == "books is gone from the source"
+
+
+def test_a_source_that_cannot_be_reached_is_replaced_by_the_dump(scene: Scene) -> None:
+    found = scene.compare(source=None)
+    assert (found.exit_code, found.compared_with) == (0, "dump")
+    assert found.verdict.endswith("every value of 4 rows; the source cannot be reached")
+    scene.pair.target.insert(BOOKS, some_rows(1, start=70))
+    assert messages(scene.compare(source=None)) == ["row 70 in partition '_default' is only at the target"]
+    assert scene.compare(source=None, dump_reader=Nothing()).exit_code == 50, "one row more than was imported"
+
+
+def test_counts_tell_a_target_that_was_changed_from_a_source_that_moved(scene: Scene) -> None:
+    scene.pair.source.insert(BOOKS, some_rows(1, start=70))
+    assert scene.compare(depth=Depth(level=Level.COUNTS)).exit_code == 51
+    scene.pair.target.delete(BOOKS, [1])
+    found = scene.compare(depth=Depth(level=Level.COUNTS))
+    assert (found.exit_code, "books holds 3 rows, and run run-1 imported 4" in found.verdict) == (50, True)
+
+
+def test_a_target_of_another_kind_is_told(scene: Scene) -> None:
+    pair = scene.pair
+    pair.target.drop_collection(BOOKS)
+    create(pair.target, schema=a_key_schema(), num_partitions=4)
+    pair.target.create_index(BOOKS, an_index())
+    load(pair.target, pair.clock)
+    found = scene.compare()
+    assert found.exit_code == 50
+    assert "schema field 'title', is_partition_key: False at the source, True at the target" in messages(found)
+
+
+def test_a_target_that_somebody_loads_is_left_to_them(scene: Scene) -> None:
+    target = scene.pair.target
+    target.release(BOOKS)
+    target.load(BOOKS, partitions=(), replica_number=1)
+    assert target.load_state(BOOKS) is LoadState.LOADING
+    assert scene.compare().exit_code == 0
+    assert target.load_state(BOOKS) is LoadState.LOADED
 
 
 def test_counts_and_nothing(scene: Scene) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,8 +56,6 @@ def finish(run: Run, state: StateDirectory, *, leave: str = "") -> None:
 def do(run: Run, state: StateDirectory, pair: Pair, folder: Path) -> None:
     """Really do it."""
     with state.journal(run, read_only=False) as journal, a_context(pair, folder, run_id=run.run_id) as ctx:
-        from dataclasses import replace  # noqa: PLC0415 - used here only
-
         assert run_steps(run.plan.steps, replace(ctx, ledger=journal), journal).is_complete
 
 
@@ -251,6 +250,18 @@ def test_half_of_a_mapping_is_no_record(tmp_path: Path, pair: Pair, state: State
     run = begin(tmp_path, pair, state)
     finish(run, state, leave="verify_collection")
     assert state.migrated("a-to-b") == ()
+
+
+def test_what_was_brought_can_be_compared_though_its_verification_failed(
+    tmp_path: Path, pair: Pair, state: StateDirectory
+) -> None:
+    run = begin(tmp_path, pair, state)
+    before = [step for step in run.plan.steps if step.kind not in {"verify_collection", "switch_alias", "seal_dump"}]
+    with state.journal(run, read_only=False) as journal, a_context(pair, tmp_path, run_id=run.run_id) as ctx:
+        assert run_steps(before, replace(ctx, ledger=journal), journal).is_complete
+    assert state.migrated("a-to-b") == ()
+    (record,) = state.brought("a-to-b")
+    assert (record.rows, record.verified) == (3, False)
 
 
 # -- the local lock ---------------------------------------------------------------------------------------------------

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from migrator.model.collection import Index
 from migrator.ports.milvus import Hit
-from migrator.steps.searching import Overlap, overlap, search_params
+from migrator.steps.searching import Overlap, compresses, overlap, search_params
 
 
 def hits(*found: tuple[int, float]) -> list[Hit]:
@@ -28,6 +31,7 @@ def test_the_share_of_common_neighbours() -> None:
 def test_neighbours_as_far_away_as_the_last_are_the_same() -> None:
     """Which of many equally far ones comes is chance."""
     assert overlap(hits((1, 0.5), (2, 0.5)), hits((3, 0.5), (4, 0.5))) == 1
+    assert overlap(hits((1, math.nan), (2, math.nan)), hits((3, math.nan), (4, math.nan))) == 1
 
 
 @pytest.mark.parametrize(
@@ -51,3 +55,18 @@ def test_less_than_enough_is_a_difference() -> None:
     assert str(Overlap(field="v", searches=20, share=0.5).difference()) == (
         "searches by v: 50% of the nearest 10 are the same, over 20 searches"
     )
+
+
+def test_an_index_that_compresses_vectors_is_only_told() -> None:
+    """Trained anew it finds others: that the rows are the same has been seen before."""
+    overlap = Overlap(field="v", searches=20, share=0.4, compressed="IVF_PQ")
+    assert overlap.difference() is None
+    assert str(overlap).endswith("found 40% of the nearest 10 at both sides, and IVF_PQ compresses vectors")
+    assert replace(overlap, share=0.0).difference() is not None
+    assert [compresses(an_index_of(kind)) for kind in ("IVF_PQ", "SCANN", "HNSW", "IVF_FLAT", "DISKANN")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]

@@ -11,7 +11,7 @@ import pytest
 from migrator.adapters.dump_rows import BinlogDumps
 from migrator.errors import Interrupted, MilvusRefused, SourceMoved, VerificationFailed
 from migrator.model.codec import from_plain
-from migrator.model.collection import CollectionRef, LoadState, Partition
+from migrator.model.collection import CollectionRef, DataType, LoadState, Partition
 from migrator.model.difference import DifferenceKind
 from migrator.ports.milvus import Hit
 from migrator.steps.base import Evidence
@@ -144,6 +144,51 @@ def test_partitions_and_properties_are_compared(stage: Stage) -> None:
     said = failure(stage, shape=replace(wanted, properties=(("mmap.enabled", "true"),)))
     assert "partition 'new' is missing at the source, there at the target" in said
     assert "property mmap.enabled: true at the source, none at the target" in said
+
+
+def test_as_many_copies_of_another_key_are_named(tmp_path: Path) -> None:
+    pair = Pair()
+    fill(pair, rows=5)
+    pair.source.insert(BOOKS, some_rows(1, start=2))
+    with migrated(tmp_path, pair) as stage:
+        assert "every value of 5 rows" in verify(stage)
+        upsert(pair.target, some_rows(1, start=2)[0])
+        pair.target.insert(BOOKS, some_rows(1, start=3))
+        said = failure(stage)
+    assert "row 2 in partition '_default' is there 2 times at the source, once at the target" in said
+    assert "row 3 in partition '_default' is there once at the source, 2 times at the target" in said
+
+
+def test_a_target_of_other_keys_is_told(stage: Stage) -> None:
+    wanted = stage.step(VerifyCollection).shape
+    assert wanted is not None
+    key, *others = wanted.schema.fields
+    text = replace(key, data_type=DataType.VARCHAR)
+    said = failure(stage, shape=replace(wanted, schema=replace(wanted.schema, fields=(text, *others))))
+    assert "schema field 'id', data_type: VARCHAR at the source, INT64 at the target" in said
+
+
+def test_a_field_of_another_type_is_told_once_and_the_others_are_compared(stage: Stage) -> None:
+    wanted = stage.step(VerifyCollection).shape
+    assert wanted is not None
+    key, title, vector = wanted.schema.fields
+    number = replace(title, data_type=DataType.DOUBLE)
+    upsert(stage.pair.target, {**some_rows(1)[0], "title": "no number", "vec": [0.0, 0.5]})
+    said = failure(stage, shape=replace(wanted, schema=replace(wanted.schema, fields=(key, number, vector))))
+    assert "schema field 'title', data_type: DOUBLE at the source, VARCHAR at the target" in said
+    assert "row 0 in partition '_default': vec is" in said
+    assert "title is" not in said
+
+
+# -- what is loaded ---------------------------------------------------------------------------------------------------
+
+
+def test_a_target_that_comes_up_again_stays_loaded(stage: Stage) -> None:
+    stage.pair.target.release(BOOKS)
+    stage.pair.target.load(BOOKS, partitions=(), replica_number=1)
+    assert stage.pair.target.load_state(BOOKS) is LoadState.LOADING
+    verify(stage)
+    assert stage.pair.target.load_state(BOOKS) is LoadState.LOADED
 
 
 # -- which side gives the expected rows -------------------------------------------------------------------------------
