@@ -247,12 +247,13 @@ class CollectionBackup(Message):
 
     @property
     def segments(self) -> tuple[SegmentBackup, ...]:
-        """Those of all partitions, with the ids that their partition has."""
-        return tuple(
-            segment if segment.partition_id else segment.model_copy(update={"partition_id": partition.partition_id})
-            for partition in self.partition_backups
-            for segment in partition.segment_backups
-        )
+        """Those of all partitions, each once, with the ids that their partition has."""
+        found: dict[tuple[int, int], SegmentBackup] = {}
+        for partition in self.partition_backups:
+            for segment in partition.segment_backups:
+                own = segment.partition_id or partition.partition_id
+                found.setdefault((own, segment.segment_id), segment.model_copy(update={"partition_id": own}))
+        return tuple(found.values())
 
 
 class DatabaseBackup(Message):
@@ -264,13 +265,56 @@ class DatabaseBackup(Message):
     ezk: str = ""
 
 
-class RbacMeta(Message):
-    """Users, roles, grants and privilege groups, as Milvus's BackupRBAC gives them; passwords are hashes."""
+class Named(Message):
+    """A role, a privilege, or a type of object, by its name."""
 
-    users: tuple[Plain, ...] = ()
-    roles: tuple[Plain, ...] = ()
-    grants: tuple[Plain, ...] = ()
-    privilege_groups: tuple[Plain, ...] = ()
+    name: str = ""
+
+
+class UserInfo(Message):
+    """A user with its roles; `password` is a hash, and a secret all the same."""
+
+    user: str = ""
+    password: str = Field("", repr=False)
+    roles: tuple[Named, ...] = ()
+
+
+class GrantorInfo(Message):
+    """What was granted, and by whom."""
+
+    user: Named = Named()
+    privilege: Named = Named()
+
+
+class GrantInfo(Message):
+    """A privilege of a role."""
+
+    role: Named = Named()
+    object: Named = Named()
+    object_name: str = ""
+    grantor: GrantorInfo = GrantorInfo()
+    db_name: str = ""
+
+
+class PrivilegeGroupInfo(Message):
+    """Privileges under one name."""
+
+    group_name: str = ""
+    privileges: tuple[Named, ...] = ()
+
+
+class RbacMeta(Message):
+    """Users, roles, grants and privilege groups, as Milvus's BackupRBAC gives them."""
+
+    users: tuple[UserInfo, ...] = ()
+    roles: tuple[Named, ...] = ()
+    grants: tuple[GrantInfo, ...] = ()
+    privilege_groups: tuple[PrivilegeGroupInfo, ...] = ()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether anything is recorded."""
+        return bool(self.users or self.roles or self.grants or self.privilege_groups)
 
 
 class BackupInfo(Message):

@@ -67,11 +67,25 @@ COLLECTIONS = messages(
     aliases=TEXT_LISTS,
     snapshot_backup=messages(meta.SnapshotBackup),
 )
-PEOPLE = lists(st.dictionaries(st.sampled_from(["user", "password"]), TEXTS, min_size=1))
+NAMED = messages(meta.Named)
+RBAC = messages(
+    meta.RbacMeta,
+    users=lists(messages(meta.UserInfo, roles=lists(NAMED))),
+    roles=lists(NAMED),
+    grants=lists(
+        messages(
+            meta.GrantInfo,
+            role=NAMED,
+            object=NAMED,
+            grantor=messages(meta.GrantorInfo, user=NAMED, privilege=NAMED),
+        )
+    ),
+    privilege_groups=lists(messages(meta.PrivilegeGroupInfo, privileges=lists(NAMED))),
+)
 BACKUPS = messages(
     meta.BackupInfo,
     collection_backups=lists(COLLECTIONS),
-    rbac_meta=messages(meta.RbacMeta, users=PEOPLE, roles=PEOPLE, grants=PEOPLE, privilege_groups=PEOPLE),
+    rbac_meta=RBAC,
     rpc_channel_info=MAPS,
     database_backups=lists(messages(meta.DatabaseBackup, properties=PAIRS)),
     flush_all_msgs_base64=MAPS,
