@@ -10,7 +10,7 @@ import pytest
 from migrator.adapters.backup import BackupMilvus
 from migrator.model.collection import CollectionRef
 from migrator.model.rbac import Binding
-from tests.contract.test_steps import FILMS, OPTIONS, Undisturbed, World, a_source, described, rows_of, strikes
+from tests.contract.test_steps import FILMS, Undisturbed, World, a_source, described, rows_of, strikes
 from tests.support.builders import BOOKS, KEYS, Pair, a_grant
 from tests.support.mortality import Fate
 
@@ -39,7 +39,8 @@ source: {{backup: {{storage: {{{STORAGE}, root_path: backups}}, name: nightly}}}
 target: {OF_B}
 staging: {{root_path: restored}}
 collections: [books, {{source: db1.films, target: films_bak}}]
-{OPTIONS % "auto"}"""
+options: {{transfer: {{concurrency: 1}}, verify: counts, rbac: true}}
+"""
 KINDS = ["dump_meta", "copy_segments", "seal_dump", "import_segments", "restore_rbac"]
 """Steps to which it makes a difference that a backup is the source; the others are killed elsewhere."""
 BAK = CollectionRef("default", "films_bak")
