@@ -61,7 +61,7 @@ def doubts(info: CollectionBackup) -> Iterator[str]:
     if info.has_index and not info.index_infos:
         yield "the backup says that it had indexes, and not which: none comes along"
     if repeated := repeated_segments(info):
-        yield f"the backup's meta names {repeated:,} segments once more than it should: their rows come once"
+        yield f"segments that the backup's meta names more than once: {repeated:,}; their rows come once"
     if unknown := unknown_members(info):
         yield f"this version does not know, and leaves behind, what its meta says of {', '.join(unknown)}"
 
