@@ -132,12 +132,18 @@ def _in_short(each: "ShelvedBackup") -> str:
         f"{each.created_at[:19].replace('T', ' ')} UTC" if each.created_at else "unknown date",
         f"Milvus {each.milvus_version or 'of unknown version'}",
         count(each.collections, "collection"),
-        count(each.rows, "row"),
-        size(each.size_bytes),
+        _rows(each.rows),
+        size(each.size_bytes) if each.size_bytes or each.rows == 0 else "unknown size",
         each.format,
         each.whose,
     ]
     return "  ".join(parts)
+
+
+def _rows(number: int | None) -> str:
+    from migrator.reports.plain import count  # noqa: PLC0415 - keeps --help fast
+
+    return "unknown rows" if number is None else count(number, "row")
 
 
 def _show_lines(found: "ShelvedBackup", collections: "list[ShelvedCollection]") -> "list[Line]":
@@ -148,7 +154,8 @@ def _show_lines(found: "ShelvedBackup", collections: "list[ShelvedCollection]") 
     for each in collections:
         segments = count(each.segments, "segment")
         lines.append(Line())
-        lines.append(Line(f"  {clean(each.name)}  {count(each.rows, 'row')}, {segments}, {size(each.size_bytes)}"))
+        bulk = f", {size(each.size_bytes)}" if each.size_bytes else ""
+        lines.append(Line(f"  {clean(each.name)}  {_rows(each.rows)}, {segments}{bulk}"))
         told = {
             "fields": each.fields,
             "partitions": each.partitions,

@@ -89,6 +89,11 @@ def _read_levels(store: ObjectReader, prefix: str) -> BackupInfo:
     )
 
 
+def has_meta(store: ObjectReader, prefix: str) -> bool:
+    """Whether there is any meta file, be it readable or not."""
+    return any(store.find_object(meta_key(prefix, file)) is not None for file in (FULL_META, *LEVEL_FILES))
+
+
 def backed_up_ts(info: CollectionBackup) -> int:
     """The moment of the backup as a hybrid timestamp; 0 where it is not known."""
     return info.backup_timestamp or (info.backup_physical_timestamp * 1000) << 18
