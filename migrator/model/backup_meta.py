@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from migrator.errors import BackupUnreadable
 
@@ -148,6 +148,16 @@ class IndexInfo(Message):
     is_auto_index: bool = False
     min_index_version: int = 0
     max_index_version: int = 0
+
+    @field_validator("params", mode="before")
+    @classmethod
+    def _as_map(cls, value: object) -> object:
+        """Pairs are a map in another form; what is no text becomes the text that servers tell."""
+        if isinstance(value, list) and all(isinstance(pair, dict) and "key" in pair for pair in value):
+            value = {pair["key"]: pair.get("value", "") for pair in value}
+        if not isinstance(value, dict):
+            return value
+        return {key: inner if isinstance(inner, str) else encode(inner) for key, inner in value.items()}
 
 
 class FieldInfo(Message):

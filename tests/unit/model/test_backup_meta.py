@@ -329,6 +329,19 @@ def test_properties_of_both_places_come_along_and_reserved_ones_do_not() -> None
     assert collection_of(info).properties == (("a", "1"), ("b", "2"))
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"index_type": "HNSW", "params": '{"M":16}'},
+        {"index_type": "HNSW", "params": {"M": 16}},
+        [{"key": "index_type", "value": "HNSW"}, {"key": "params", "value": '{"M":16}'}],
+    ],
+)
+def test_parameters_of_an_index_may_be_pairs_or_nested(params: object) -> None:
+    read = meta.IndexInfo.model_validate({"field_name": "vec", "params": params})
+    assert read.params == {"index_type": "HNSW", "params": '{"M":16}'}
+
+
 def test_an_old_default_value_is_its_bytes_as_text() -> None:
     field = {"fieldID": 100, "name": "x", "data_type": 21, "default_value_proto": "2\x03n/a"}
     info = meta.CollectionBackup.model_validate({"schema": {"fields": [field]}})
