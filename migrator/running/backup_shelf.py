@@ -83,7 +83,7 @@ class BackupShelf:
     @property
     def place(self) -> str:
         """Where it is, for a person."""
-        return f"{self._store.place if self._is_bucket else ''}/{self._root}/"
+        return "/".join([self._store.place if self._is_bucket else "", *filter(None, [self._root]), ""])
 
     def prefix(self, name: str) -> str:
         """The folder of a backup."""

@@ -12,6 +12,7 @@ from migrator.model.collection import LoadState
 from migrator.model.difference import Differences
 from migrator.model.shape import Shape
 from migrator.planning.partitions import ALL, with_chosen_partitions
+from migrator.ports.backup import as_backup
 from migrator.running.retry import Patience
 from migrator.steps.comparing import Compared
 from migrator.steps.copy_segments import CopySegments
@@ -185,13 +186,17 @@ class Comparer:
             verdict = f"equal in {len(compared)} of {len(counts)} partitions; the others are not loaded at both sides"
             return self._compared(pair, counts, verdict, SourceMoved.exit_code)
         if record is None:
-            verdict = "the source is not loaded, so its rows could not be counted"
+            verdict = f"{self._why_uncounted}, so its rows could not be counted"
             return self._compared(pair, counts, verdict, SourceMoved.exit_code)
         if rows != record.rows:
             verdict = f"{pair[1].short} holds {rows:,} rows, and run {record.run_id} imported {record.rows:,}"
             return self._compared(pair, counts, verdict, VerificationFailed.exit_code)
-        verdict = f"{rows:,} rows at the target, as many as were imported; the source is not loaded"
+        verdict = f"{rows:,} rows at the target, as many as were imported; {self._why_uncounted}"
         return self._compared(pair, counts, verdict, 0)
+
+    @property
+    def _why_uncounted(self) -> str:
+        return "the source is not loaded" if as_backup(self.source) is None else "the source is a backup"
 
     def _compared(
         self, pair: tuple[CollectionRef, CollectionRef], counts: tuple[PartitionCount, ...], verdict: str, code: int
