@@ -123,10 +123,11 @@ def test_a_backup_of_the_newest_release(scene: Scene) -> None:
 
 def test_a_backup_of_the_first_releases_in_the_root_of_another_bucket(scene: Scene) -> None:
     """Of Milvus 2.2, without a group, in four files."""
-    early = first_release(scene.taken)
+    names = [name for name in NAMES if name != "fb_tuned"]  # properties were not recorded then
+    early = first_release(scene.taken.only(*(name.rpartition(".")[2] for name in names)))
     early = replace(early, meta=early.meta | {"milvus_version": "v2.2.16"})
     scene.restore("early", scene.put("fb-elsewhere", "early", early))
-    scene.require_restored("early", *NAMES)
+    scene.require_restored("early", *names)
 
 
 def test_a_backup_in_a_directory_in_odd_spelling(scene: Scene, tmp_path: Path) -> None:
