@@ -123,7 +123,7 @@ def test_a_backup_of_the_newest_release(scene: Scene) -> None:
 
 def test_a_backup_of_the_first_releases_in_the_root_of_another_bucket(scene: Scene) -> None:
     """Of Milvus 2.2, without a group, in four files."""
-    names = [name for name in NAMES if name != "fb_tuned"]  # properties were not recorded then
+    names = ["fb_stirred", "fb_binary", "fb_tenant", "fb_shop.order_heads"]
     early = first_release(scene.taken.only(*(name.rpartition(".")[2] for name in names)))
     early = replace(early, meta=early.meta | {"milvus_version": "v2.2.16"})
     scene.restore("early", scene.put("fb-elsewhere", "early", early))
