@@ -50,6 +50,9 @@ class ShelvedBackup:
     format: str = ""
     whose: str = ""
     problem: str = ""
+    users: int = 0
+    roles: int = 0
+    grants: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +118,9 @@ class BackupShelf:
             format=info.format or "binlogs",
             whose=_whose(claims) or (f"run {info.id}" if plan_of(info.id) else "milvus-backup"),
             problem="unfinished" if is_cut else "",
+            users=len(info.rbac_meta.users),
+            roles=len(info.rbac_meta.roles),
+            grants=len(info.rbac_meta.grants),
         )
 
     def _problem(self, name: str, message: str) -> str:

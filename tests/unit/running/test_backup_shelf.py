@@ -136,6 +136,13 @@ def test_what_old_meta_files_do_not_say_is_unknown_and_not_zero(store: MemorySto
     assert shelf.collections("nightly")[0].rows is None
 
 
+def test_who_is_recorded_is_counted(store: MemoryStore, shelf: BackupShelf) -> None:
+    access = {"users": [{"user": "bob"}], "roles": [{"name": "reader"}, {"name": "writer"}]}
+    store.write("backup/nightly/meta/full_meta.json", json.dumps(META | {"rbac_meta": access}).encode())
+    found = shelf.find("nightly")
+    assert (found.users, found.roles, found.grants) == (1, 2, 0)
+
+
 def test_problems_are_told_without_the_folder_they_stand_beside(store: MemoryStore, shelf: BackupShelf) -> None:
     store.write("backup/half/meta/backup_meta.json", b"{}")
     found = {each.name: each.problem for each in shelf.backups()}
