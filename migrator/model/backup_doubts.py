@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from migrator.model.backup_meta import BackupInfo, CollectionBackup, SegmentBackup
 
 T = TypeVar("T")
+_FILES = frozenset({"binlogs", "deltalogs", "statslogs"})
+"""There may be millions of them."""
 
 
 def require_no_clash(info: BackupInfo, file: str) -> None:
@@ -33,13 +35,15 @@ def repeated_segments(info: CollectionBackup) -> int:
 
 
 def unknown_members(message: Message) -> tuple[str, ...]:
-    """Members that this version does not know, such as `schema.fields.novel`, each once."""
+    """Members that this version does not know, such as `schema.fields.novel`, each once; of files nothing is told."""
     return tuple(sorted(set(_unknown(message))))
 
 
 def _unknown(message: Message, place: str = "") -> Iterator[str]:
     yield from (f"{place}{name}" for name in message.model_extra or {})
     for name, info in type(message).model_fields.items():
+        if name in _FILES:
+            continue
         found = getattr(message, name)
         for inner in found if isinstance(found, tuple) else (found,):
             if isinstance(inner, Message):

@@ -262,7 +262,8 @@ class CollectionBackup(Message):
         for partition in self.partition_backups:
             for segment in partition.segment_backups:
                 own = segment.partition_id or partition.partition_id
-                found.setdefault((own, segment.segment_id), segment.model_copy(update={"partition_id": own}))
+                whole = segment if segment.partition_id else segment.model_copy(update={"partition_id": own})
+                found.setdefault((own, segment.segment_id), whole)
         return tuple(found.values())
 
 
