@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
 
 from migrator.errors import MilvusRefused
-from migrator.model.backup_reading import collection_of, ref_of
+from migrator.model.backup_reading import collection_of, rbac_of, ref_of
 from migrator.model.collection import DEFAULT_DATABASE, LoadState
 from migrator.model.segment import Segment
 from migrator.steps.backup_tree import read_backup
@@ -123,6 +123,10 @@ class BackupMilvus:
         """Percent."""
         return 100 if self.load_state(ref) is LoadState.LOADED else 0
 
+    def read_rbac(self) -> Rbac:
+        """As they were recorded; empty where they were not."""
+        return rbac_of(self.info.rbac_meta)
+
     # -- what it does not -------------------------------------------------------------------------------------------
 
     def _refuse(self, what: str) -> NoReturn:
@@ -169,10 +173,6 @@ class BackupMilvus:
     def list_resource_groups(self) -> tuple[ResourceGroup, ...]:
         """Never asked: a backup does not run."""
         self._refuse("resource groups")
-
-    def read_rbac(self) -> Rbac:
-        """No users and roles: what a backup holds of them is not restored."""
-        self._refuse("users, roles and grants")
 
     def query_keys(self, ref: CollectionRef, schema: CollectionSchema, **_: object) -> Sequence[Key]:  # noqa: ARG002 - of the protocol
         """Never asked: nothing is loaded; rows are read from the files."""

@@ -145,6 +145,9 @@ class MemoryStore:
         for key in keys:
             self._objects.pop(key, None)
 
+    def drop_empty_folders(self, prefix: str) -> None:
+        """A folder is there as long as an object is in it."""
+
     def _head(self, key: str) -> StoredObject:
         data = self._objects[key]
         digest = hashlib.md5(data, usedforsecurity=False).hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -303,3 +303,10 @@ class ObstoreStore:
                     obstore.delete(self._store, key)
             except ObjectMissing:
                 continue
+
+    def drop_empty_folders(self, prefix: str) -> None:
+        """Remove directories without a file; a bucket has none."""
+        if self._endpoint.bucket is None:
+            for folder, _, _ in os.walk(Path("/", prefix), topdown=False):
+                with suppress(OSError):
+                    Path(folder).rmdir()

@@ -116,28 +116,43 @@ def _list_lines(shelf: "BackupShelf", found: "list[ShelvedBackup]") -> "list[Lin
     if not found:
         return [Line(f"There are no backups under {clean(shelf.place)}", Style.TITLE)]
     lines = [Line(f"Backups under {clean(shelf.place)}", Style.TITLE)]
-    width = max(len(each.name) for each in found)
-    for each in found:
+    columns = [[clean(part) for part in _columns(each)] for each in found]
+    names = max(len(clean(each.name)) for each in found)
+    widths = [max(map(len, column)) for column in zip(*filter(None, columns), strict=True)]
+    for each, parts in zip(found, columns, strict=True):
+        told = "  ".join(f"{part:<{width}}" for part, width in zip(parts, widths, strict=False)) or _in_short(each)
         style = Style.CONFLICT if each.problem else Style.PLAIN
-        lines.append(Line(f"  {clean(each.name):<{width}}  {clean(_in_short(each))}", style))
+        lines.append(Line(f"  {clean(each.name):<{names}}  {clean(told).rstrip()}", style))
     return lines
 
 
 def _in_short(each: "ShelvedBackup") -> str:
+    if each.problem:
+        return "; ".join(part for part in (each.whose, each.problem) if part)
+    return ", ".join(_columns(each))
+
+
+def _columns(each: "ShelvedBackup") -> list[str]:
+    """What is told of a backup; nothing of what has a problem."""
     from migrator.reports.plain import count, size  # noqa: PLC0415 - keeps --help fast
 
     if each.problem:
-        return "; ".join(part for part in (each.whose, each.problem) if part)
-    parts = [
+        return []
+    return [
         f"{each.created_at[:19].replace('T', ' ')} UTC" if each.created_at else "unknown date",
         f"Milvus {each.milvus_version or 'of unknown version'}",
         count(each.collections, "collection"),
-        count(each.rows, "row"),
-        size(each.size_bytes),
+        _rows(each.rows),
+        size(each.size_bytes) if each.size_bytes or each.rows == 0 else "unknown size",
         each.format,
         each.whose,
     ]
-    return "  ".join(parts)
+
+
+def _rows(number: int | None) -> str:
+    from migrator.reports.plain import count  # noqa: PLC0415 - keeps --help fast
+
+    return "unknown rows" if number is None else count(number, "row")
 
 
 def _show_lines(found: "ShelvedBackup", collections: "list[ShelvedCollection]") -> "list[Line]":
@@ -145,10 +160,13 @@ def _show_lines(found: "ShelvedBackup", collections: "list[ShelvedCollection]") 
     from migrator.reports.to_text import Line, Style  # noqa: PLC0415 - as above
 
     lines = [Line(f"Backup {clean(found.name)}: {clean(_in_short(found))}", Style.TITLE)]
+    access = [count(found.users, "user"), count(found.roles, "role"), count(found.grants, "grant")]
+    lines += [Line(f"  with {', '.join(access)}")] if found.users or found.roles or found.grants else []
     for each in collections:
         segments = count(each.segments, "segment")
         lines.append(Line())
-        lines.append(Line(f"  {clean(each.name)}  {count(each.rows, 'row')}, {segments}, {size(each.size_bytes)}"))
+        bulk = f", {size(each.size_bytes)}" if each.size_bytes else ""
+        lines.append(Line(f"  {clean(each.name)}  {_rows(each.rows)}, {segments}{bulk}"))
         told = {
             "fields": each.fields,
             "partitions": each.partitions,

@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from migrator.errors import BackupUnreadable
 
@@ -149,6 +149,16 @@ class IndexInfo(Message):
     min_index_version: int = 0
     max_index_version: int = 0
 
+    @field_validator("params", mode="before")
+    @classmethod
+    def _as_map(cls, value: object) -> object:
+        """Pairs are a map in another form; what is no text becomes the text that servers tell."""
+        if isinstance(value, list) and all(isinstance(pair, dict) and "key" in pair for pair in value):
+            value = {pair["key"]: pair.get("value", "") for pair in value}
+        if not isinstance(value, dict):
+            return value
+        return {key: inner if isinstance(inner, str) else encode(inner) for key, inner in value.items()}
+
 
 class FieldInfo(Message):
     """A field. `default_value_proto` is the older, lossy form of `default_value_base64`."""
@@ -247,12 +257,14 @@ class CollectionBackup(Message):
 
     @property
     def segments(self) -> tuple[SegmentBackup, ...]:
-        """Those of all partitions, with the ids that their partition has."""
-        return tuple(
-            segment if segment.partition_id else segment.model_copy(update={"partition_id": partition.partition_id})
-            for partition in self.partition_backups
-            for segment in partition.segment_backups
-        )
+        """Those of all partitions, each once, with the ids that their partition has."""
+        found: dict[tuple[int, int], SegmentBackup] = {}
+        for partition in self.partition_backups:
+            for segment in partition.segment_backups:
+                own = segment.partition_id or partition.partition_id
+                whole = segment if segment.partition_id else segment.model_copy(update={"partition_id": own})
+                found.setdefault((own, segment.segment_id), whole)
+        return tuple(found.values())
 
 
 class DatabaseBackup(Message):
@@ -264,13 +276,56 @@ class DatabaseBackup(Message):
     ezk: str = ""
 
 
-class RbacMeta(Message):
-    """Users, roles, grants and privilege groups, as Milvus's BackupRBAC gives them; passwords are hashes."""
+class Named(Message):
+    """A role, a privilege, or a type of object, by its name."""
 
-    users: tuple[Plain, ...] = ()
-    roles: tuple[Plain, ...] = ()
-    grants: tuple[Plain, ...] = ()
-    privilege_groups: tuple[Plain, ...] = ()
+    name: str = ""
+
+
+class UserInfo(Message):
+    """A user with its roles; `password` is a hash, and a secret all the same."""
+
+    user: str = ""
+    password: str = Field("", repr=False)
+    roles: tuple[Named, ...] = ()
+
+
+class GrantorInfo(Message):
+    """What was granted, and by whom."""
+
+    user: Named = Named()
+    privilege: Named = Named()
+
+
+class GrantInfo(Message):
+    """A privilege of a role."""
+
+    role: Named = Named()
+    object: Named = Named()
+    object_name: str = ""
+    grantor: GrantorInfo = GrantorInfo()
+    db_name: str = ""
+
+
+class PrivilegeGroupInfo(Message):
+    """Privileges under one name."""
+
+    group_name: str = ""
+    privileges: tuple[Named, ...] = ()
+
+
+class RbacMeta(Message):
+    """Users, roles, grants and privilege groups, as Milvus's BackupRBAC gives them."""
+
+    users: tuple[UserInfo, ...] = ()
+    roles: tuple[Named, ...] = ()
+    grants: tuple[GrantInfo, ...] = ()
+    privilege_groups: tuple[PrivilegeGroupInfo, ...] = ()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether anything is recorded."""
+        return bool(self.users or self.roles or self.grants or self.privilege_groups)
 
 
 class BackupInfo(Message):

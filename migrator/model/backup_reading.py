@@ -22,6 +22,7 @@ from migrator.model.collection import (
     Partition,
     StructArrayField,
 )
+from migrator.model.rbac import BUILT_IN_ROLES, ROOT, Binding, Grant, Rbac
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,14 +31,17 @@ if TYPE_CHECKING:
         CollectionBackup,
         FieldInfo,
         FunctionInfo,
+        GrantInfo,
         IndexInfo,
         Pair,
+        RbacMeta,
         SchemaInfo,
         StructArrayInfo,
     )
     from migrator.model.collection import KeyValues
 
-_LOADED = "Loaded"
+_LOADED = frozenset({"Loaded", "Loading"})
+"""Somebody wanted it loaded."""
 _RESERVED = frozenset({"max_field_id"})
 """Properties of the server's own: sent with a create request, Milvus 3.0 misplaces columns."""
 _INDEX_TYPES = {"marisa-trie": "Trie"}
@@ -57,8 +61,8 @@ def collection_of(info: CollectionBackup) -> Collection:
     """
     ref = ref_of(info)
     partitions = tuple(sorted(Partition(p.partition_id, p.partition_name) for p in info.partition_backups))
-    is_loaded = info.load_state == _LOADED
-    loaded = tuple(p.partition_name for p in info.partition_backups if p.load_state == _LOADED)
+    is_loaded = info.load_state in _LOADED
+    loaded = tuple(p.partition_name for p in info.partition_backups if p.load_state in _LOADED)
     everywhere = tuple(partition.name for partition in partitions)
     return Collection(
         ref=ref,
@@ -75,6 +79,27 @@ def collection_of(info: CollectionBackup) -> Collection:
         load_state=LoadState.LOADED if is_loaded else LoadState.NOT_LOADED,
         loaded_partitions=tuple(sorted(loaded) or everywhere) if is_loaded else (),
         replica_number=1 if is_loaded else 0,
+    )
+
+
+def rbac_of(meta: RbacMeta) -> Rbac:
+    """Users, roles and grants as they were recorded; passwords and privilege groups are left out."""
+    bindings = {Binding(role=role.name, user=each.user) for each in meta.users for role in each.roles}
+    return Rbac(
+        users=tuple(sorted({each.user for each in meta.users} - {ROOT})),
+        roles=tuple(sorted({role.name for role in meta.roles} - BUILT_IN_ROLES)),
+        grants=tuple(sorted(set(map(_grant, meta.grants)))),
+        bindings=tuple(sorted(bindings)),
+    )
+
+
+def _grant(info: GrantInfo) -> Grant:
+    return Grant(
+        role=info.role.name,
+        database=info.db_name or DEFAULT_DATABASE,
+        object_type=info.object.name,
+        object_name=info.object_name,
+        privilege=info.grantor.privilege.name,
     )
 
 

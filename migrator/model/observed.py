@@ -112,3 +112,5 @@ class ObservedState:
     """Whether the rows of a dump can be read here: that takes pyarrow."""
     access: ObservedAccess | None = None
     """None unless the plan asks for it (`rbac: true`)."""
+    notices: tuple[str, ...] = ()
+    """What has to be known of the source as a whole."""

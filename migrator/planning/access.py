@@ -124,8 +124,8 @@ class _Comparison:
             if user not in self._users:
                 with_roles = f", with {', '.join(roles[user])}" if user in roles else ""
                 yield (
-                    f"user {user}{with_roles}: Milvus hands out password hashes from 2.4.9 on, so create it at the "
-                    f"target with its password and apply again, which gives it its roles"
+                    f"user {user}{with_roles}: Milvus hands out and takes password hashes from 2.4.9 on, so create it "
+                    f"at the target with its password and apply again, which gives it its roles"
                 )
 
     def _stays(self, wanted: set[Grant]) -> Iterator[str]:

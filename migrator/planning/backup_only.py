@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migrator.model.collection import DEFAULT_RESOURCE_GROUP
 from migrator.planning.plan import Action, PlannedCollection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from migrator.model.collection import Collection
     from migrator.model.observed import MigratedRecord, ObservedState
     from migrator.planning.item import PlannedItem
@@ -48,15 +51,26 @@ def tell_backup(item: PlannedItem, record: MigratedRecord | None) -> PlannedColl
             *(f"property {key}={value}" for key, value in collection.properties),
             *(f"alias {alias}" for alias in collection.aliases),
         ),
+        not_carried=() if is_done else tuple(_not_recorded(collection)),
         notices=(moved,) if has_moved else (),
         reason=f"in the backup since run {record.run_id}, nothing to do" if is_done and record is not None else "",
     )
 
 
+def _not_recorded(collection: Collection) -> Iterator[str]:
+    """What the format has no place for."""
+    if collection.replica_number > 1:
+        yield f"{collection.replica_number} replicas: a backup says that it is loaded, and no more"
+    if groups := sorted(set(collection.resource_groups) - {DEFAULT_RESOURCE_GROUP}):
+        yield f"resource groups {', '.join(groups)}: a backup says that it is loaded, and no more"
+
+
 def backup_notices(loaded: LoadedPlan) -> tuple[str, ...]:
-    """That a plan says something of a target that it does not name."""
+    """That a plan says something of a target that it does not name, or asks for what no backup of 2.3 holds."""
     is_told = any(
         mapping.target is not None or mapping.create.model_fields_set or mapping.if_exists != "fail"
         for mapping in loaded.mappings
     )
-    return ("there is no target: what the mappings say of one is not looked at",) if is_told else ()
+    target = ("there is no target: what the mappings say of one is not looked at",) if is_told else ()
+    access = ("users, roles and grants are not put into a backup (options.rbac: true)",) if loaded.options.rbac else ()
+    return (*target, *access)

@@ -122,7 +122,8 @@ class _Planner:
     def _notices(self, todo: list[PlannedItem]) -> tuple[str, ...]:
         if self._loaded.source_backup is not None:
             cut: tuple[str, ...] = ("all that the backup holds comes along, rows newer than its time too",)
-            return (*cut, *plan_notices(self._loaded)[1:], *verification_notices(self._loaded, self._observed, todo))
+            later = (*plan_notices(self._loaded)[1:], *verification_notices(self._loaded, self._observed, todo))
+            return (*cut, *self._observed.notices, *later)
         if self._loaded.target is None:
             return (*plan_notices(self._loaded)[:1], *backup_notices(self._loaded))
         return (*plan_notices(self._loaded), *verification_notices(self._loaded, self._observed, todo))

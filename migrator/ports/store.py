@@ -53,3 +53,6 @@ class ObjectStore(ObjectReader, Protocol):
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects; one that is not there counts as removed."""
+
+    def drop_empty_folders(self, prefix: str) -> None:
+        """Remove the folder and those in it as far as they are empty, where a store has such things."""

@@ -17,13 +17,13 @@ from migrator.model.timestamps import as_utc
 from migrator.planning.places import beside, flat
 from migrator.running.cleaning import plan_of
 from migrator.running.lock import LeasePlaces, Leases
-from migrator.steps.backup_tree import backed_up_ts, meta_key, read_backup
+from migrator.steps.backup_tree import backed_up_ts, has_meta, meta_key, read_backup
 from migrator.steps.dump_claim import drop_claim, read_claims
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from migrator.model.backup_meta import BackupInfo, CollectionBackup
+    from migrator.model.backup_meta import BackupInfo, CollectionBackup, FieldInfo, SegmentBackup
     from migrator.ports.clock import Clock
     from migrator.ports.store import ObjectStore
     from migrator.steps.dump_claim import DumpClaim
@@ -44,11 +44,15 @@ class ShelvedBackup:
     created_at: str = ""
     milvus_version: str = ""
     collections: int = 0
-    rows: int = 0
+    rows: int | None = 0
+    """None where the meta does not say how many its segments have, as that of old backups."""
     size_bytes: int = 0
     format: str = ""
     whose: str = ""
     problem: str = ""
+    users: int = 0
+    roles: int = 0
+    grants: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,7 @@ class ShelvedCollection:
     fields: tuple[str, ...]
     partitions: tuple[str, ...]
     segments: int
-    rows: int
+    rows: int | None
     size_bytes: int
     indexes: tuple[str, ...]
     aliases: tuple[str, ...]
@@ -77,11 +81,12 @@ class BackupShelf:
         self._claims = f"{own}/dumps"
         self._places = LeasePlaces(targets="", dumps=f"{own}/leases/dumps", beats=f"{own}/leases/beats")
         self._clock = clock
+        self._is_bucket = is_bucket
 
     @property
     def place(self) -> str:
         """Where it is, for a person."""
-        return f"{self._store.place}/{self._root}/"
+        return "/".join([self._store.place if self._is_bucket else "", *filter(None, [self._root]), ""])
 
     def prefix(self, name: str) -> str:
         """The folder of a backup."""
@@ -100,7 +105,7 @@ class BackupShelf:
         except BackupUnreadable as error:
             if claims and self._store.find_object(meta_key(self.prefix(name), FULL_META)) is None:
                 return ShelvedBackup(name=name, whose=_whose(claims), problem="unfinished")
-            return ShelvedBackup(name=name, whose=_whose(claims), problem=error.message)
+            return ShelvedBackup(name=name, whose=_whose(claims), problem=self._problem(name, error.message))
         moments = [moment for each in info.collection_backups if (moment := backed_up_ts(each))]
         is_cut = claims and self._store.find_object(meta_key(self.prefix(name), FULL_META)) is None
         return ShelvedBackup(
@@ -108,12 +113,22 @@ class BackupShelf:
             created_at=_iso(min(moments, default=0)),
             milvus_version=info.milvus_version.removeprefix("v"),
             collections=len(info.collection_backups),
-            rows=sum(segment.num_of_rows for each in info.collection_backups for segment in each.segments),
-            size_bytes=info.size or sum(each.size for each in info.collection_backups),
+            rows=_rows(segment for each in info.collection_backups for segment in each.segments),
+            size_bytes=info.size or sum(map(_size, info.collection_backups)),
             format=info.format or "binlogs",
             whose=_whose(claims) or (f"run {info.id}" if plan_of(info.id) else "milvus-backup"),
             problem="unfinished" if is_cut else "",
+            users=len(info.rbac_meta.users),
+            roles=len(info.rbac_meta.roles),
+            grants=len(info.rbac_meta.grants),
         )
+
+    def _problem(self, name: str, message: str) -> str:
+        """The message, where it is plain whose folder it is about."""
+        prefix = self.prefix(name)
+        if not has_meta(self._store, prefix):
+            return "no backup: it has no meta files"
+        return message.removeprefix(f"the backup under {prefix}/ ").replace(f"{prefix}/", "")
 
     def read(self, name: str) -> BackupInfo:
         """What the meta files of a backup say; raises `BackupUnreadable`."""
@@ -140,9 +155,9 @@ class BackupShelf:
         """
         if name not in self._store.list_folders(self._root):  # a name, and no path either
             raise BackupUnreadable(f"there is no backup {name!r} under {self.place}", hint="see migrator backup list")
-        if strange := set(self._store.list_folders(self.prefix(name))) - _FOLDERS:
+        if strange := self._find_stranger(name):
             raise RunError(
-                f"{name} holds a folder {min(strange)}, which no backup has: it is left alone",
+                f"{name} holds {strange}, which no backup has: it is left alone",
                 hint="if it is to go all the same, remove it by hand",
             )
         found = self.find(name)
@@ -153,6 +168,13 @@ class BackupShelf:
                 hint=f"give the run up: migrator rollback {runs}; or see migrator clean",
             )
         return found
+
+    def _find_stranger(self, name: str) -> str:
+        """An object of the folder that is not in one of a backup's, if there is any."""
+        inside = (
+            found.key.removeprefix(f"{self.prefix(name)}/") for found in self._store.list_objects(self.prefix(name))
+        )
+        return next((key for key in inside if "/" not in key or key.partition("/")[0] not in _FOLDERS), "")
 
     def delete(self, name: str) -> int:
         """Delete all of a backup, and return the number of its objects; what says that it is one goes first.
@@ -183,6 +205,7 @@ class BackupShelf:
                 list(pool.map(lambda key: self._store.delete([key]), page))
                 deleted += len(page)
         self._store.sweep(prefix)
+        self._store.drop_empty_folders(prefix)
         return deleted
 
 
@@ -200,8 +223,8 @@ def _collection(info: CollectionBackup) -> ShelvedCollection:
         fields=tuple(_fields(info)),
         partitions=tuple(partition.partition_name for partition in info.partition_backups),
         segments=len(info.segments) + len(info.l0_segments),
-        rows=sum(segment.num_of_rows for segment in info.segments),
-        size_bytes=info.size,
+        rows=_rows(info.segments),
+        size_bytes=_size(info),
         indexes=tuple(f"{index.index_type or 'default'} on {index.field_name}" for index in info.index_infos),
         aliases=info.aliases,
         load_state=info.load_state,
@@ -209,14 +232,33 @@ def _collection(info: CollectionBackup) -> ShelvedCollection:
     )
 
 
+def _rows(segments: Iterable[SegmentBackup]) -> int | None:
+    """An empty segment is not backed up: where any says nothing, nobody knows."""
+    counts = [segment.num_of_rows for segment in segments if not segment.is_l0]
+    return sum(counts) if all(counts) else None
+
+
+def _size(info: CollectionBackup) -> int:
+    """What the meta sums up, or the files that it names."""
+    logs = (binlogs for segment in info.segments for binlogs in (*segment.binlogs, *segment.deltalogs))
+    return info.size or sum(entry.log_size for each in logs for entry in each.binlogs)
+
+
 def _fields(info: CollectionBackup) -> Iterator[str]:
     for field in info.schema_.fields:
         marks = [("primary key", field.is_primary_key), ("partition key", field.is_partition_key)]
         marks += [("nullable", field.nullable), ("auto id", field.autoID)]
-        said = chain([_type_name(field.data_type)], (word for word, is_so in marks if is_so))
+        said = chain([_type_of(field)], (word for word, is_so in marks if is_so))
         yield f"{field.name} ({', '.join(said)})"
     if info.schema_.enable_dynamic_field:
         yield "$meta (dynamic)"
+
+
+def _type_of(field: FieldInfo) -> str:
+    """`varchar`, `array of int32`, `float_vector of 8`."""
+    dimension = next((pair.value for pair in field.type_params if pair.key == "dim"), "")
+    inner = _type_name(field.element_type) if field.element_type else dimension
+    return _type_name(field.data_type) + (f" of {inner}" if inner else "")
 
 
 def _type_name(number: int) -> str:

@@ -12,6 +12,7 @@ from migrator.model.collection import LoadState
 from migrator.model.difference import Difference, DifferenceKind, Differences
 from migrator.model.shape import Shape
 from migrator.planning.partitions import ALL, with_chosen_partitions
+from migrator.ports.backup import as_backup
 from migrator.running.retry import Patience
 from migrator.running.standing import Standing
 from migrator.steps.comparing import Compared
@@ -117,9 +118,9 @@ class _Both:
     stood: Collection
     """The target as it was before it was loaded for the comparison."""
     why_no_source: str
+    """Where it is None."""
     why_uncounted: str
     """Why a source that is there was not counted."""
-    """Where it is None."""
     at_source: dict[str, int]
     at_target: dict[str, int]
     record: MigratedRecord | None
@@ -185,7 +186,7 @@ class Comparer:
             stood=stood,
             at_source=count_partitions(self.source, chosen) if self.source and chosen else {},
             why_no_source="the source is gone" if self.source else "the source cannot be reached",
-            why_uncounted="is not loaded" if self.source is None or self.source.can_count else "cannot count its rows",
+            why_uncounted=_why_uncounted(self.source),
             at_target=at_target,
             record=record,
         )
@@ -340,6 +341,12 @@ def _unlike_import(both: _Both) -> str:
     if record is None or not both.is_whole or counted == record.rows:
         return ""
     return f"{both.target.ref.short} holds {counted:,} rows, and run {record.run_id} imported {record.rows:,}"
+
+
+def _why_uncounted(source: MilvusReader | None) -> str:
+    if source is None or source.can_count:
+        return "is not loaded"
+    return "cannot count its rows" if as_backup(source) is None else "is a backup"
 
 
 def _said_of_target(both: _Both, rows: int) -> tuple[str, int]:

@@ -16,7 +16,7 @@ from migrator.planning.partitions import with_chosen_partitions
 from migrator.planning.places import claims_folder, dump_place, source_root
 from migrator.planning.selection import Selected, Selection, select
 from migrator.ports.backup import as_backup
-from migrator.running.refresh_backup import unrestorable, unrestorable_collection
+from migrator.running.refresh_backup import doubts, left_behind, unrestorable, unrestorable_collection
 from migrator.steps.backup_tree import backed_up_ts, find_files
 from migrator.steps.counting import count_named, count_partitions
 from migrator.steps.dump_claim import read_claims
@@ -115,6 +115,7 @@ class _Refresh:
             backed_up_ts=moment,
             migrated=self._migrated,
             findings=tuple(self._findings),
+            notices=self._notices(),
         )
         return observed if readers.target is None else self._with_target(observed, readers.target, selection)
 
@@ -132,8 +133,14 @@ class _Refresh:
             alias_owners=tuple(_alias_owners(target, selection, observed.source, set(aliases))),
             resource_groups=_resource_groups(target, observed.source),
             target_taken=taken,
-            access=_access(self._readers.source, target, databases) if self._loaded.options.rbac else None,
+            access=_access(self._readers.source, target, databases) if self._tells_access else None,
         )
+
+    @property
+    def _tells_access(self) -> bool:
+        """Where it is asked for, and the source has something to tell."""
+        backup = as_backup(self._readers.source)
+        return self._loaded.options.rbac and (backup is None or backup.info.rbac_meta.is_told)
 
     def _find(self, field: str, message: str, hint: str, value: str | None = None) -> None:
         position = self._loaded.locate(field)
@@ -187,12 +194,16 @@ class _Refresh:
         return ObservedCollection(
             collection=collection,
             estimate=self._summed(files.segments, by_partition, {}),
-            notices=(left_out,) if files.left_out else (),
+            notices=(*doubts(info), *((left_out,) if files.left_out else ())),
         )
 
     @property
     def _target_version(self) -> str:
         return "" if self._readers.target is None else self._readers.target.version()
+
+    def _notices(self) -> tuple[str, ...]:
+        backup = as_backup(self._readers.source)
+        return () if backup is None else tuple(left_behind(backup.info, wants_access=self._loaded.options.rbac))
 
     def _backed_up_ts(self, names: Sequence[CollectionRef]) -> int | None:
         """The earliest moment of its collections; whatever is wrong with the backup as a whole is a finding."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from migrator.model.backup_doubts import repeated_segments, unknown_members
 from migrator.model.backup_meta import SNAPSHOT
+from migrator.model.collection import DEFAULT_DATABASE
 from migrator.planning.compatibility import parse_version
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ def unrestorable(info: BackupInfo, target_version: str) -> Iterator[str]:
         yield "the backup is of snapshots, which only Milvus 3.0 restores, and not of binlogs"
     elif info.format:
         yield f"the backup is of the format {info.format!r}, which this version of migrator does not know"
+    if encrypted := [each.db_name for each in info.database_backups if each.ezk]:
+        yield f"its database {encrypted[0]} is encrypted, which comes with Milvus 2.6"
     target = parse_version(target_version)
     if not info.milvus_version or target is None:
         return
@@ -37,6 +41,29 @@ def unrestorable(info: BackupInfo, target_version: str) -> Iterator[str]:
             f"the backup was made by Milvus {info.milvus_version}, and the target is {target_version}: an older line "
             f"cannot read what a newer one wrote"
         )
+
+
+def left_behind(info: BackupInfo, *, wants_access: bool) -> Iterator[str]:
+    """What of the backup as a whole does not come along, or is not there."""
+    for each in info.database_backups:
+        if each.properties:
+            told = ", ".join(f"{pair.key}={pair.value}" for pair in each.properties)
+            name = each.db_name or DEFAULT_DATABASE
+            yield f"properties of database {name} do not come along, since Milvus 2.3 has none: {told}"
+    if wants_access and not info.rbac_meta.is_told:
+        yield "the backup holds no users, roles and grants"
+    if groups := [group.group_name for group in info.rbac_meta.privilege_groups] if wants_access else []:
+        yield f"privilege groups do not come along, since they come with Milvus 2.5: {', '.join(groups)}"
+
+
+def doubts(info: CollectionBackup) -> Iterator[str]:
+    """What a person should know of a collection's meta that can be restored all the same."""
+    if info.has_index and not info.index_infos:
+        yield "the backup says that it had indexes, and not which: none comes along"
+    if repeated := repeated_segments(info):
+        yield f"segments that the backup's meta names more than once: {repeated:,}; their rows come once"
+    if unknown := unknown_members(info):
+        yield f"this version does not know, and leaves behind, what its meta says of {', '.join(unknown)}"
 
 
 def unrestorable_collection(info: CollectionBackup, target_version: str) -> Iterator[str]:

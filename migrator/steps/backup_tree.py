@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migrator.errors import BackupUnreadable, ObjectMissing
+from migrator.model.backup_doubts import require_no_clash
 from migrator.model.backup_meta import (
     BACKUP_META,
     COLLECTION_META,
@@ -61,8 +62,13 @@ def read_backup(store: ObjectReader, prefix: str) -> BackupInfo:
         BackupUnreadable: There is no backup, a file of it is missing, or one cannot be read.
     """
     full = meta_key(prefix, FULL_META)
-    if store.find_object(full) is not None:
-        return parse(BackupInfo, store.read(full), full)
+    is_full = store.find_object(full) is not None
+    info = parse(BackupInfo, store.read(full), full) if is_full else _read_levels(store, prefix)
+    require_no_clash(info, full if is_full else f"{prefix}/meta")
+    return info
+
+
+def _read_levels(store: ObjectReader, prefix: str) -> BackupInfo:
     missing = [file for file in LEVEL_FILES if store.find_object(meta_key(prefix, file)) is None]
     if len(missing) == len(LEVEL_FILES):
         raise BackupUnreadable(
@@ -83,6 +89,11 @@ def read_backup(store: ObjectReader, prefix: str) -> BackupInfo:
     )
 
 
+def has_meta(store: ObjectReader, prefix: str) -> bool:
+    """Whether there is any meta file, be it readable or not."""
+    return any(store.find_object(meta_key(prefix, file)) is not None for file in (FULL_META, *LEVEL_FILES))
+
+
 def backed_up_ts(info: CollectionBackup) -> int:
     """The moment of the backup as a hybrid timestamp; 0 where it is not known."""
     return info.backup_timestamp or (info.backup_physical_timestamp * 1000) << 18
@@ -100,6 +111,8 @@ class BackedUpFiles:
     left_out: int = 0
 
 
+_ALL_PARTITIONS = -1
+"""The partition of L0 segments that are of no single one."""
 _Group = int | None
 """The folder between partition and segment; None in the old layout."""
 
@@ -138,9 +151,10 @@ class _Finder:
         listed = 0
         for found in self._listing():
             listed += 1
+            self._require_no_stray_deletes(found)
             if (parsed := _parse(found, self._root)) and (parsed[1].partition_id, parsed[1].segment_id) in named:
                 self._keep(*parsed)
-        for segment in {(each.partition_id, each.segment_id): each for each in self._info.segments}.values():
+        for segment in self._info.segments:
             self._take(segment)
         self._files.left_out = listed - len(self._files.binlogs)
         return self._files
@@ -148,6 +162,14 @@ class _Finder:
     def _listing(self) -> Iterator[StoredObject]:
         for kind in LogKind:
             yield from self._store.list_objects(f"{self._root}/{kind}/{self._info.collection_id}")
+
+    def _require_no_stray_deletes(self, found: StoredObject) -> None:
+        """The level files have no place for L0 segments of all partitions: without them deleted rows would be back."""
+        if f"/{_ALL_PARTITIONS}/" in found.key.removeprefix(self._root) and not self._info.l0_segments:
+            raise BackupUnreadable(
+                f"{found.key} holds deletes for all partitions, and the backup's meta does not name it",
+                hint=f"restore meta/{FULL_META}, which alone tells of them, or leave the collection out with `exclude`",
+            )
 
     def _keep(self, group: _Group, binlog: Binlog) -> None:
         folder = self._found[binlog.partition_id, binlog.segment_id][group]

@@ -118,12 +118,14 @@ class World:
         collections: str = COLLECTIONS,
         mode: str = "auto",
         more: str = "",
+        text: str = "",
     ) -> World:
-        """Plan the migration of what `a_source` holds."""
+        """Plan the migration of what `a_source` holds; `text` is all of a plan file that is none from A to B."""
         pair = pair or a_source()
         folder.mkdir(exist_ok=True)
-        loaded = a_loaded_plan(folder, collections=collections, more=OPTIONS % mode + more)
-        return cls(pair, make_plan(loaded, refresh(loaded, pair.readers(), ())), folder)
+        loaded = a_loaded_plan(folder, collections=collections, more=OPTIONS % mode + more, text=text)
+        readers = pair.readers() if loaded.target else replace(pair.readers(), target=None, target_store=None)
+        return cls(pair, make_plan(loaded, refresh(loaded, readers, ())), folder)
 
     def context(self, journal: MortalJournal, workers: ThreadPoolExecutor, fate: Fate) -> StepContext:
         """What the steps of one attempt get to see."""
@@ -237,10 +239,11 @@ class Undisturbed:
         *,
         collections: str = COLLECTIONS,
         more: str = "",
+        text: str = "",
         state_of: Callable[[Pair], dict[str, object]] = end_state,
     ) -> Undisturbed:
         """Let it happen once."""
-        world, fate = World.make(folder, make_pair(), collections=collections, more=more), Fate()
+        world, fate = World.make(folder, make_pair(), collections=collections, more=more, text=text), Fate()
         MortalJournal(world.folder / "journal.db", world.pair.clock, fate).close()
         empty_journal = (world.folder / "journal.db").read_bytes()
         world.require_done(fate)

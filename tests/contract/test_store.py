@@ -166,6 +166,17 @@ def test_deleting_is_done_when_it_is_gone(store: ObjectStore, folder: str) -> No
     assert keys(store, folder) == ["b"]
 
 
+def test_a_folder_goes_with_its_last_object_and_not_before(store: ObjectStore, folder: str) -> None:
+    for name in ("a/b/c", "a/d/e"):
+        store.write(f"{folder}/{name}", b"x")
+    store.delete([f"{folder}/a/b/c"])
+    store.drop_empty_folders(f"{folder}/a")
+    assert store.list_folders(f"{folder}/a") == ("d",)
+    store.delete([f"{folder}/a/d/e"])
+    store.drop_empty_folders(f"{folder}/a")
+    assert store.list_folders(folder) == ()
+
+
 @pytest.mark.parametrize("name", ["with space", "ünï", "100%25", "a+b", "x=1&y", "(1)", "semi;colon"])
 def test_names_need_no_care(store: ObjectStore, folder: str, name: str) -> None:
     store.write(f"{folder}/{name}/a", b"x")

@@ -240,10 +240,11 @@ def a_loaded_plan(
     name: str = "a-to-b",
     more: str = "",
     variables: Mapping[str, str] | None = None,
+    text: str = "",
 ) -> LoadedPlan:
-    """The plan file `plan.yaml` in `folder`, loaded."""
+    """The plan file `plan.yaml` in `folder`, loaded; `text` is all of it where it is none from A to B."""
     path = folder / "plan.yaml"
-    path.write_text(plan_text(collections=collections, name=name, more=more), encoding="utf-8")
+    path.write_text(text or plan_text(collections=collections, name=name, more=more), encoding="utf-8")
     return load_plan(path, variables=variables or {}, clusters=None)
 
 

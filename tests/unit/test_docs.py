@@ -18,6 +18,11 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = sorted([README, ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 PLANS = ("plans/a_to_b.yaml", "plans/clusters.yaml")
+EMBEDDED = {
+    README: PLANS,
+    DOCS / "plan-file.md": PLANS,
+    DOCS / "backup-format.md": ("plans/backup_only.yaml", "plans/restore_backup.yaml"),
+}
 
 DOCUMENTED_CODES = {0, 1, 2, 3, 10, 11, 12, 20, 21, 22, 30, 40, 50, 51, 130}
 """What users may rely on; a code is never given another meaning."""
@@ -52,11 +57,11 @@ def _error_classes() -> dict[str, int]:
 # -- embedded files ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", [README, DOCS / "plan-file.md"], ids=_name)
+@pytest.mark.parametrize("page", EMBEDDED, ids=_name)
 def test_pages_embed_the_example_plans_byte_for_byte(page: Path) -> None:
     embedded = dict(_EMBED.findall(_text(page)))
 
-    assert embedded == {name: _text(ROOT / name) for name in PLANS}
+    assert embedded == {name: _text(ROOT / name) for name in EMBEDDED[page]}
 
 
 # -- exit codes -------------------------------------------------------------------------------------------------------

@@ -67,11 +67,25 @@ COLLECTIONS = messages(
     aliases=TEXT_LISTS,
     snapshot_backup=messages(meta.SnapshotBackup),
 )
-PEOPLE = lists(st.dictionaries(st.sampled_from(["user", "password"]), TEXTS, min_size=1))
+NAMED = messages(meta.Named)
+RBAC = messages(
+    meta.RbacMeta,
+    users=lists(messages(meta.UserInfo, roles=lists(NAMED))),
+    roles=lists(NAMED),
+    grants=lists(
+        messages(
+            meta.GrantInfo,
+            role=NAMED,
+            object=NAMED,
+            grantor=messages(meta.GrantorInfo, user=NAMED, privilege=NAMED),
+        )
+    ),
+    privilege_groups=lists(messages(meta.PrivilegeGroupInfo, privileges=lists(NAMED))),
+)
 BACKUPS = messages(
     meta.BackupInfo,
     collection_backups=lists(COLLECTIONS),
-    rbac_meta=messages(meta.RbacMeta, users=PEOPLE, roles=PEOPLE, grants=PEOPLE, privilege_groups=PEOPLE),
+    rbac_meta=RBAC,
     rpc_channel_info=MAPS,
     database_backups=lists(messages(meta.DatabaseBackup, properties=PAIRS)),
     flush_all_msgs_base64=MAPS,
@@ -313,6 +327,19 @@ def test_properties_of_both_places_come_along_and_reserved_ones_do_not() -> None
         }
     )
     assert collection_of(info).properties == (("a", "1"), ("b", "2"))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"index_type": "HNSW", "params": '{"M":16}'},
+        {"index_type": "HNSW", "params": {"M": 16}},
+        [{"key": "index_type", "value": "HNSW"}, {"key": "params", "value": '{"M":16}'}],
+    ],
+)
+def test_parameters_of_an_index_may_be_pairs_or_nested(params: object) -> None:
+    read = meta.IndexInfo.model_validate({"field_name": "vec", "params": params})
+    assert read.params == {"index_type": "HNSW", "params": '{"M":16}'}
 
 
 def test_an_old_default_value_is_its_bytes_as_text() -> None:

@@ -114,8 +114,41 @@ def test_what_is_unfinished_or_no_backup_at_all_is_left_alone(shelf: BackupShelf
     with pytest.raises(RunError, match="unfinished") as caught:
         shelf.delete("begun")
     assert "migrator rollback run-7" in caught.value.hint
-    with pytest.raises(RunError, match="a folder cats"):
+    with pytest.raises(RunError, match=r"photos holds cats/1\.jpg"):
         shelf.delete("photos")
+
+
+def test_a_folder_with_a_note_in_it_is_left_alone(store: MemoryStore, shelf: BackupShelf) -> None:
+    store.write("backup/nightly/read_me.txt", b"keep")
+    with pytest.raises(RunError, match=r"nightly holds read_me\.txt"):
+        shelf.delete("nightly")
+    assert store.find_object("backup/nightly/meta/full_meta.json") is not None
+
+
+def test_what_old_meta_files_do_not_say_is_unknown_and_not_zero(store: MemoryStore, shelf: BackupShelf) -> None:
+    meta = json.loads(json.dumps(META))
+    (segment,) = meta["collection_backups"][0]["partition_backups"][0]["segment_backups"]
+    del segment["num_of_rows"], meta["collection_backups"][0]["size"]
+    segment["binlogs"] = [{"binlogs": [{"log_id": 4, "log_size": 5}]}]
+    store.write("backup/nightly/meta/full_meta.json", json.dumps(meta).encode())
+    found = shelf.find("nightly")
+    assert (found.rows, found.size_bytes) == (None, 5)
+    assert shelf.collections("nightly")[0].rows is None
+
+
+def test_who_is_recorded_is_counted(store: MemoryStore, shelf: BackupShelf) -> None:
+    access = {"users": [{"user": "bob"}], "roles": [{"name": "reader"}, {"name": "writer"}]}
+    store.write("backup/nightly/meta/full_meta.json", json.dumps(META | {"rbac_meta": access}).encode())
+    found = shelf.find("nightly")
+    assert (found.users, found.roles, found.grants) == (1, 2, 0)
+
+
+def test_problems_are_told_without_the_folder_they_stand_beside(store: MemoryStore, shelf: BackupShelf) -> None:
+    store.write("backup/half/meta/backup_meta.json", b"{}")
+    found = {each.name: each.problem for each in shelf.backups()}
+    assert found["photos"] == "no backup: it has no meta files"
+    assert found["broken"] == "meta/full_meta.json is cut off after 9 bytes"
+    assert found["half"].startswith("lacks meta/collection_meta.json and ")
 
 
 def test_what_a_run_is_at_work_on_is_refused(store: MemoryStore, shelf: BackupShelf) -> None:

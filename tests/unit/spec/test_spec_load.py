@@ -55,6 +55,17 @@ def test_the_worked_example_loads_without_any_option() -> None:
     assert plan.staging.storage.root_path == "backup"
 
 
+def test_the_example_of_a_backup_makes_the_one_that_the_example_of_a_restore_reads() -> None:
+    made, read = load_plan(PLANS / "backup_only.yaml"), load_plan(PLANS / "restore_backup.yaml")
+    assert made.target is None
+    assert made.staging.prefix == read.source_prefix == "backup/nightly_2026_01_31"
+    assert (made.staging.storage.endpoint, made.staging.storage.bucket) == (
+        read.source_storage.endpoint,
+        read.source_storage.bucket,
+    )
+    assert read.mappings[0].target_of(CollectionRef.parse("db1.coll"), read.variables).short == "db1.coll_restored"
+
+
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     plan = load_text(tmp_path, plan_text())
     assert (plan.staging.root_path, plan.staging.backup_name, plan.staging.keep) == ("backup", "a_to_b", True)
