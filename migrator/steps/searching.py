@@ -22,7 +22,8 @@ TOP_K = 10
 ENOUGH = 0.8
 """Of the neighbours, how many have to be the same on average."""
 LITTLE = 0.1
-"""The same for an index that compresses vectors: one built of the same rows anew finds other neighbours."""
+"""The same for an index that compresses vectors: trained anew of the same 6,000 rows, IVF_PQ and SCANN of Milvus 2.3.5
+found 58% and 56%."""
 _COMPRESSING = ("PQ", "SQ", "SCANN", "RABITQ")
 _SAME_SCORE = 1e-4
 _THOROUGH = 512
