@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from migrator.ports.rows import RowSource
     from migrator.steps.base import ReadContext, StepContext
 
+_EQUAL = "source and target are equal"
 _TOLD = 5
 """Differences that a failure names; all that are kept are in the journal, and told by `migrator verify`."""
 
@@ -159,7 +160,8 @@ class VerifyCollection(Step):
             self._fail(finding)
         detail = finding.verdict
         if finding.basis is None:
-            detail = f"{detail}; {self._count(ctx, found, counts, at_target).detail}"
+            counted = self._count(ctx, found, counts, at_target).detail
+            detail = f"{detail}; {'the numbers of rows are equal' if counted == _EQUAL else counted}"
         return Outcome(rows=imported, detail=detail)
 
     def _verification(
@@ -303,7 +305,7 @@ def _verdict(
     at_source = WHOLE in dump.rows_at_cut or len(dump.rows_at_cut) == len(dump.collection.partitions)
     if not at_source or any(None in (count.source_rows, count.target_rows) for count in counts):
         return f"equal where both sides are loaded; elsewhere {agreed}"
-    return "source and target are equal"
+    return _EQUAL
 
 
 def _agreement(target_counted: bool, imported: int, raw_rows: int) -> str:  # noqa: FBT001 - one of three facts

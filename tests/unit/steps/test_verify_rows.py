@@ -239,6 +239,13 @@ def test_a_key_that_no_filter_can_name_leaves_counts(stage: Stage, word: str) ->
     assert found.verdict.endswith(f"by their key {word!r}, which is a word of Milvus's filters")
 
 
+def test_equality_is_said_of_no_more_than_counts(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migrator.steps.verification.can_name", lambda _: False)
+    said = verify(stage)
+    assert said.startswith("no rows were compared; ")
+    assert said.endswith("; the numbers of rows are equal")
+
+
 def test_rows_that_the_dump_lacks_are_no_excuse(stage: Stage) -> None:
     """The target is the dump's like, and the source counted other rows at the cut."""
     key = f"dump_meta:{BOOKS.database}.{BOOKS.name}"
