@@ -293,11 +293,12 @@ class Collection:
     def only(self, names: Names[str]) -> Collection:
         """The collection as it would be with no other partitions than the named ones."""
         loaded = tuple(name for name in self.loaded_partitions if name in names)
+        is_loaded = bool(loaded) or self.load_state is LoadState.LOADING  # which of them is not known yet
         return replace(
             self,
             partitions=tuple(partition for partition in self.partitions if partition.name in names),
             loaded_partitions=loaded,
-            load_state=self.load_state if loaded else LoadState.NOT_LOADED,
+            load_state=self.load_state if is_loaded else LoadState.NOT_LOADED,
         )
 
     def partition_name(self, partition_id: int) -> str | None:

@@ -146,6 +146,7 @@ class _Graph:
                     needs=(chain[-1].key,),
                     target=item.built_as,
                     indexes=item.indexes,
+                    source=item.source,
                 )
             )
         if load := load_step(item, (chain[-1].key,)):

@@ -9,6 +9,8 @@ from migrator.model.collection import DEFAULT_RESOURCE_GROUP, LoadState
 from migrator.planning.indexes import unindexed_vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from migrator.model.collection import Collection, Index, ResourceGroup
     from migrator.spec.document import LoadWhen
 
@@ -30,14 +32,14 @@ def plan_loading(
     wish: LoadWhen, collection: Collection, indexes: tuple[Index, ...], nodes: tuple[ResourceGroup, ...]
 ) -> Loading:
     """The loading of a target with `indexes`; `nodes` are the target's resource groups, none where it does not tell."""
-    loaded = collection.load_state is LoadState.LOADED
+    loaded = collection.load_state is not LoadState.NOT_LOADED
     if wish == "never":
         return Loading(is_wanted=False, lost=("load state: load: never",) if loaded else ())
     if wish == "as_source" and not loaded:
         return Loading(is_wanted=False)
     if missing := unindexed_vectors(collection, indexes):
         return Loading(is_wanted=False, changed=(f"not loaded: no index on {', '.join(missing)}",))
-    is_whole = not loaded or len(collection.loaded_partitions) == len(collection.partitions)
+    is_whole = len(collection.loaded_partitions) in {0, len(collection.partitions)}
     groups, lost = _groups(collection, {group.name: group.nodes for group in nodes})
     wanted = max(1, collection.replica_number)
     there = {group.name: group.nodes for group in nodes}.get(DEFAULT_RESOURCE_GROUP, wanted) if not groups else wanted
@@ -48,8 +50,15 @@ def plan_loading(
         resource_groups=groups,
         changed=() if loaded else ("loaded, though the source is not",),
         lost=(*lost, *_too_few(wanted, there)),
-        notices=() if there else ("no query node of the target is free now: loading fails until one is",),
+        notices=tuple(_notices(collection, as_source=wish == "as_source", nodes=there)),
     )
+
+
+def _notices(collection: Collection, *, as_source: bool, nodes: int) -> Iterator[str]:
+    if as_source and collection.load_state is LoadState.LOADING:
+        yield "the source is only being loaded now, and does not tell which partitions: the target gets all loaded"
+    if not nodes:
+        yield "no query node of the target is free now: loading fails until one is"
 
 
 def _too_few(wanted: int, there: int) -> tuple[str, ...]:

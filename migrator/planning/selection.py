@@ -56,7 +56,8 @@ def _complain(loaded: LoadedPlan, field: str, message: str, hint: str, value: st
 
 
 def _nothing_matches(loaded: LoadedPlan, mapping: ResolvedMapping, names: Iterable[CollectionRef]) -> Complaint:
-    listed = ", ".join(ref.short for ref in sorted(names)[:8]) or "none at all"
+    known = [ref.short for ref in sorted(names)]
+    listed = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "") or "none at all"
     what = "no collection of the source matches" if mapping.source.is_glob else "the source has no collection"
     pattern = str(mapping.source).removeprefix(f"{DEFAULT_DATABASE}.")
     return _complain(loaded, f"{mapping.field}.source", f"{what} {pattern}", f"the source holds: {listed}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migrator.model.collection import LoadState
+from migrator.model.filters import can_name
 from migrator.planning.graph import CONSISTENCY_LEVELS, property_text
 from migrator.planning.plan import Action, PlannedCollection
 
@@ -64,6 +65,7 @@ def _field(field: FieldSchema) -> str:
         "primary key": field.is_primary_key,
         "auto id": field.auto_id,
         "partition key": field.is_partition_key,
+        "default value": bool(field.default_value_base64),
         "described": bool(field.description),
     }
     told = ", ".join(mark for mark, is_so in marks.items() if is_so)
@@ -78,7 +80,7 @@ def _partitions(item: PlannedItem) -> str:
 
 
 def _carried_loading(item: PlannedItem) -> tuple[str, ...]:
-    loading, loaded = item.loading, item.chosen.load_state is LoadState.LOADED
+    loading, loaded = item.loading, item.chosen.load_state is not LoadState.NOT_LOADED
     if not loading.is_wanted:
         return () if loaded else ("not loaded",)
     if not loaded:
@@ -168,15 +170,22 @@ def plan_notices(loaded: LoadedPlan) -> tuple[str, ...]:
 
 def verification_notices(loaded: LoadedPlan, observed: ObservedState, items: Iterable[PlannedItem]) -> tuple[str, ...]:
     """What a verification will not be able to compare."""
-    verify = loaded.options.verify
-    if verify.level not in {"sample", "full"} or verify.load_source or observed.reads_dumps:
+    verify, found = loaded.options.verify, list(items)
+    if verify.level not in {"sample", "full"}:
         return ()
-    unloaded = [item.source.short for item in items if item.collection.load_state is not LoadState.LOADED]
-    if not unloaded:
-        return ()
-    few = f"{', '.join(unloaded[:3])}{', …' if len(unloaded) > 3 else ''}"
-    hint = "pip install 'migrator[binlogs]'"
-    return (f"not loaded at the source, so that only pyarrow can compare their rows ({hint}): {few}",)
+    told = []
+    if unnamed := [item.source.short for item in found if not can_name(item.collection.schema.primary_field.name)]:
+        why = "a primary key called by a word of Milvus's filters cannot be asked for, so that rows are only counted"
+        told.append(f"{why}: {_few(unnamed)}")
+    unloaded = [item.source.short for item in found if item.collection.load_state is not LoadState.LOADED]
+    if unloaded and not (verify.load_source or observed.reads_dumps):
+        hint = "pip install 'migrator[binlogs]'"
+        told.append(f"not loaded at the source, so that only pyarrow can compare their rows ({hint}): {_few(unloaded)}")
+    return tuple(told)
+
+
+def _few(names: list[str]) -> str:
+    return f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
 
 
 def _has_moved(record: MigratedRecord, estimate: Estimate) -> bool:

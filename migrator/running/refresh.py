@@ -18,7 +18,7 @@ from migrator.planning.selection import Selected, Selection, select
 from migrator.ports.backup import as_backup
 from migrator.running.refresh_backup import doubts, left_behind, unrestorable, unrestorable_collection
 from migrator.steps.backup_tree import backed_up_ts, find_files
-from migrator.steps.counting import count_named, count_partitions
+from migrator.steps.counting import WHOLE, count_named, count_partitions
 from migrator.steps.dump_claim import read_claims
 from migrator.steps.import_segments import PARTITION_REQUEST_BYTES
 from migrator.steps.seal_dump import full_meta_key
@@ -225,7 +225,17 @@ class _Refresh:
         by_partition = self._inventory(collection, segments)
         flushed = [s for s in segments if s.state is SegmentState.FLUSHED]
         self._check_source_root(collection, flushed, by_partition)
-        return self._summed(segments, by_partition, count_partitions(self._readers.source, collection))
+        counts = count_partitions(self._readers.source, collection)
+        found = self._summed(segments, by_partition, counts)
+        return replace(found, import_requests=found.import_requests + self._fresh(collection, segments, counts))
+
+    def _fresh(self, collection: Collection, segments: Sequence[Segment], counts: Mapping[str, int]) -> int:
+        """Partitions that will only have a segment once the run has flushed."""
+        if self._loaded.options.flush == "never":
+            return 0
+        stored = {collection.partition_name(segment.partition_id) for segment in segments}
+        growing = {name for name, rows in counts.items() if rows} - stored
+        return len(growing - {WHOLE} if stored else growing)
 
     def _summed(
         self, segments: Sequence[Segment], by_partition: dict[int, _Inventory], counts: Mapping[str, int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from migrator.errors import RunError, SchemaDiffers
+from migrator.errors import MilvusRefused, RunError, SchemaDiffers
 from migrator.model.collection import CollectionRef, Index
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.create_collection import require_own
@@ -25,12 +25,14 @@ _SHRUNK_S = 60.0
 class CreateIndex(Step):
     """Create `indexes` on `target` and wait until every imported row is in them.
 
-    The server's own `state` is not asked: 2.3 says Finished while all rows are still pending.
+    The server's own `state` is not asked: 2.3 says Finished while all rows are still pending. What `source` has not
+    built either is not waited for without end: 2.3.5 accepts kinds that it cannot build, and tries for ever.
     """
 
     kind: ClassVar[str] = "create_index"
     target: CollectionRef
     indexes: tuple[Index, ...]
+    source: CollectionRef | None = None
 
     @property
     def key(self) -> str:
@@ -65,10 +67,16 @@ class CreateIndex(Step):
                     hint="drop that index at the target, then run migrator apply --resume",
                 )
         rows = self._wait(ctx)
-        return Outcome(rows=rows, detail=f"{len(self.indexes)} index{'' if len(self.indexes) == 1 else 'es'}")
+        detail = f"{len(self.indexes)} index{'' if len(self.indexes) == 1 else 'es'}"
+        if unbuilt := [p.index.field_name for p in ctx.target.index_progress(self.target) if not p.is_built]:
+            detail += f"; not built to its end, as at the source: that on {', '.join(unbuilt)}"
+        return Outcome(rows=rows, detail=detail)
 
     def _wait(self, ctx: StepContext) -> int:
-        """Until all imported rows are in; fewer are right once compaction has dropped some (TTL) and nothing moves."""
+        """Until all imported rows are in; fewer are right once compaction has dropped some (TTL) and nothing moves.
+
+        Then too, an index is left to the server where the source's like has rows waiting as well.
+        """
         expected = imported_rows(ctx.ledger, self.target)
 
         def look(still_s: float) -> Look:
@@ -77,12 +85,21 @@ class CreateIndex(Step):
                 raise RunError(
                     f"the index {failed.index.name!r} of {self.target.short} cannot be built: {failed.failure}"
                 )
-            wanted = expected if still_s < _SHRUNK_S else 0
             done = min((p.indexed_rows for p in found), default=0)
-            return Look(is_over=self._are_built(found, wanted), done=done, total=expected, unit="rows")
+            is_over = self._are_built(found, expected if still_s < _SHRUNK_S else 0)
+            if not is_over and still_s >= _SHRUNK_S:
+                is_over = self._are_unbuilt_at_source(ctx, [p.index for p in found if not p.is_built])
+            return Look(is_over=is_over, done=done, total=expected, unit="rows")
 
         wait_until_over(ctx, look, doing="target builds indexes")
         return expected
+
+    def _are_unbuilt_at_source(self, ctx: StepContext, indexes: list[Index]) -> bool:
+        try:
+            there = () if self.source is None else ctx.source.index_progress(self.source)
+        except MilvusRefused:  # a backup does not tell
+            return False
+        return all(any(not p.is_built and index.is_like(p.index) for p in there) for index in indexes)
 
     def _are_built(self, found: Iterable[IndexProgress], expected: int) -> bool:
         return all(p.is_built and p.total_rows >= expected for p in found)

@@ -32,13 +32,13 @@ _FEW_KEYS = 100
 def routing_check(
     target: MilvusReader, found: Collection, depth: Depth, *, source: MilvusReader | None, source_is: Collection | None
 ) -> Callable[[RowSource], RowCheck] | None:
-    """Makes the check of a collection with a partition key; None for any other.
+    """Makes the check of a collection with a partition key; None for any other, and where no filter can name the key.
 
     Rows that the source, where it can be asked, does not find by their key either are no difference: Milvus 2.3.5 puts
     rows of an upsert into other partitions than an insert does.
     """
     field = next((each for each in found.schema.fields if each.is_partition_key), None)
-    if field is None:
+    if field is None or not filters.can_name(field.name):
         return None
     asked = None
     if source is not None and source_is is not None and not why_not_readable(source, source_is):

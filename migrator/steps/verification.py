@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from migrator.errors import BinlogUnreadable, MilvusRefused, ObjectMissing
 from migrator.model.collection import DEFAULT_PARTITION
 from migrator.model.difference import KEPT, ROW_KINDS, Difference, DifferenceKind, Differences
+from migrator.model.filters import can_name
 from migrator.model.rows import Sample
 from migrator.steps.comparing import Compared, RowComparison, unequal_copies
 from migrator.steps.counting import WHOLE
@@ -124,7 +125,7 @@ class Verification:
     shape: Shape
     found: Collection
     target: RowSource | None
-    why_no_target: str = "the target has no vector index, so its rows could not be queried"
+    why_no_target: str = ""
     live: RowSource | None
     why_not_live: str = ""
     open_dump: Callable[[Sample], AbstractContextManager[RowSource]] | None
@@ -162,6 +163,9 @@ class Verification:
         """The live source first; where it differs, the dump decides."""
         if self.target is None or self._is_other:
             why = "the target has another primary key" if self._is_other else self.why_no_target
+            return Finding(differences=Differences(), remarks=(why,) if why else ())
+        if not can_name(name := self.shape.schema.primary_field.name):
+            why = f"rows cannot be asked for by their key {name!r}, which is a word of Milvus's filters"
             return Finding(differences=Differences(), remarks=(why,))
         if self.live is None or self.begun.basis == self._basis(Basis.DUMP):
             return self._against_dump()
@@ -316,6 +320,9 @@ class Verification:
             yield f"{twice}, so {'its' if is_one else 'their'} values were not compared"
         if compared.unreadable:
             yield "a row of the largest number as its key was not compared, as Milvus 2.3 never gives it out"
+        key = next((each.name for each in self.found.schema.fields if each.is_partition_key), None)
+        if key is not None and not can_name(key):
+            yield f"no row was looked for by its partition key {key!r}, which is a word of Milvus's filters"
         if compared.rows_routed:
             yield f"{compared.rows_routed:,} rows were found by their partition key"
 

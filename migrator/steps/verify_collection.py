@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from migrator.ports.rows import RowSource
     from migrator.steps.base import ReadContext, StepContext
 
+_EQUAL = "source and target are equal"
 _TOLD = 5
 """Differences that a failure names; all that are kept are in the journal, and told by `migrator verify`."""
 
@@ -160,7 +161,8 @@ class VerifyCollection(Step):
             self._fail(finding)
         detail = finding.verdict
         if finding.basis is None:
-            detail = f"{detail}; {self._count(ctx, found, counts, at_target).detail}"
+            counted = self._count(ctx, found, counts, at_target).detail
+            detail = f"{detail}; {'the numbers of rows are equal' if counted == _EQUAL else counted}"
         return Outcome(rows=imported, detail=detail)
 
     def _verification(
@@ -174,6 +176,7 @@ class VerifyCollection(Step):
             shape=self.shape or Shape.of(dump.collection),
             found=found,
             target=MilvusRows(ctx.target, found) if at_target else None,
+            why_no_target="",  # what is said of the counts tells it
             live=MilvusRows(ctx.source, now) if now and not why_not else None,
             why_not_live=why_not,
             open_dump=None if ctx.dump_reader.missing else self._open_dump(ctx, dump),
@@ -308,7 +311,7 @@ def _verdict(
     at_source = WHOLE in dump.rows_at_cut or len(dump.rows_at_cut) == len(dump.collection.partitions)
     if not at_source or any(None in (count.source_rows, count.target_rows) for count in counts):
         return f"equal where both sides are loaded; elsewhere {agreed}"
-    return "source and target are equal"
+    return _EQUAL
 
 
 def _why_uncounted(dump: FrozenDump) -> str:

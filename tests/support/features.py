@@ -206,6 +206,12 @@ def _with_scalars(client: Any, name: str) -> None:  # noqa: ANN401 - pymilvus ha
     client.flush(name)
 
 
+def _defaulted(client: Any, name: str) -> None:  # noqa: ANN401 - pymilvus has no types
+    """Rows with values of their own, and rows that the server gave the default."""
+    client.insert(name, rows(0, 10, word=lambda n: f"w{n}", year=lambda n: 1990 + n))
+    client.insert(name, rows(10, 20))
+
+
 _SCALARS: Mapping[str, Mapping[str, Any]] = {
     "year": {"datatype": "INT16"},
     "word": {"datatype": "VARCHAR", "max_length": 30, "description": "Größe < 30"},
@@ -252,6 +258,15 @@ FEATURES = (
         stir=_small,
         create={"properties": {"collection.ttl.seconds": 86_400, "mmap.enabled": "true"}, "consistency_level": 3},
         description="Zeit läuft; 'quoted' \"twice\" \\ and\nmore",
+    ),
+    Feature(
+        name="f_defaults",
+        rows=20,
+        stir=_defaulted,
+        fields={
+            "word": {"datatype": "VARCHAR", "max_length": 20, "default_value": "ü 'none'"},
+            "year": {"datatype": "INT64", "default_value": -1},
+        },
     ),
     Feature(name=LONG_NAME, rows=64, stir=_small),
     Feature(name="_f_odd_name_1", rows=64, stir=_small, dynamic=True),

@@ -358,6 +358,15 @@ def test_replicas_without_nodes_are_told_and_not_asked_for(tmp_path: Path) -> No
     assert "loaded, 2 replicas" in the(enough).carried
 
 
+def test_what_is_only_being_loaded_is_no_unloaded_source(tmp_path: Path) -> None:
+    source = replace(PARTED, load_state=LoadState.LOADING, loaded_partitions=(), replica_number=0)
+    plan = planned(tmp_path, source)
+    assert get(plan, LoadCollection).partitions == ()
+    assert any(text.startswith("the source is only being loaded now") for text in the(plan).notices)
+    assert find(planned(tmp_path, source, words="partitions: ['p_*']"), LoadCollection) is not None
+    assert "load state: load: never" in the(planned(tmp_path, source, words="load: never")).not_carried
+
+
 def test_a_target_that_does_not_tell_its_nodes_is_trusted(tmp_path: Path) -> None:
     plan = planned(tmp_path, loaded_in(DEFAULT_RESOURCE_GROUP, DEFAULT_RESOURCE_GROUP))
     assert get(plan, LoadCollection).replica_number == 2
@@ -412,6 +421,7 @@ def test_everything_a_collection_has_is_told_of(tmp_path: Path) -> None:
         data_type=DataType.ARRAY,
         element_type=DataType.VARCHAR,
         description="what it is about",
+        default_value_base64="MgNuL2E=",
     )
     schema = a_schema(fields=(key, *a_key_schema().fields[1:], tags), enable_dynamic_field=True)
     keyed = a_collection(
@@ -421,7 +431,7 @@ def test_everything_a_collection_has_is_told_of(tmp_path: Path) -> None:
     plan = planned(tmp_path, keyed, words=f"{words}, target: db2.books", source="db1.*")
     fields = "id int64 (primary key, auto id), title varchar (partition key), vec float_vector"
     assert the(plan).carried == (
-        f"4 fields: {fields}, tags array of varchar (described)",
+        f"4 fields: {fields}, tags array of varchar (default value, described)",
         "dynamic field",
         "2 partitions of its partition key",
         "2 shards",
@@ -491,3 +501,10 @@ def test_nothing_told_is_lost_on_its_way_through_json(tmp_path: Path) -> None:
     plan = planned(tmp_path, PARTED, words="partitions: [p_2023], indexes: none")
     steps: list[Step] = list(plan.steps)
     assert json.dumps([step.describe() for step in steps])
+
+
+def test_a_key_that_no_filter_can_name_is_said_to_be_only_counted(tmp_path: Path) -> None:
+    key, *others = a_schema().fields
+    plan = planned(tmp_path, a_collection(schema=a_schema(fields=(replace(key, name="in"), *others))))
+    assert any(text.endswith("so that rows are only counted: books") for text in plan.notices)
+    assert not any("only counted" in text for text in planned(tmp_path, a_collection()).notices)

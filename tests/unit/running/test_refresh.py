@@ -63,6 +63,15 @@ def test_an_unloaded_collection_is_not_loaded_to_be_counted(tmp_path: Path) -> N
     assert pair.source.load_state(BOOKS) is LoadState.NOT_LOADED
 
 
+def test_rows_that_only_grow_yet_take_a_request_once_they_are_flushed(tmp_path: Path) -> None:
+    pair = Pair()
+    fill(pair, rows=0)
+    pair.source.insert(BOOKS, some_rows(2))
+    assert observed(tmp_path, pair).source[0].estimate.import_requests == 1
+    unflushed = observed(tmp_path, pair, more="options: {flush: never}\n")
+    assert unflushed.source[0].estimate.import_requests == 0
+
+
 def test_leftovers_of_a_compaction_are_not_counted(tmp_path: Path, pair: Pair) -> None:
     pair.source.insert(BOOKS, some_rows(2, start=10))
     flush(pair.source)

@@ -197,6 +197,24 @@ def test_parameters_in_another_order_are_the_same(stage: Stage) -> None:
     stage.apply(stage.step(CreateIndex))
 
 
+def test_what_the_source_never_built_either_is_left_to_the_server(stage: Stage) -> None:
+    """Milvus 2.3.5 accepts a kind that it cannot build, tries for ever, and loads the rows without it."""
+    stage.apply_before(CreateIndex)
+
+    def stuck(ref: CollectionRef) -> tuple[IndexProgress, ...]:
+        found = stage.pair.target.index_progress(ref)
+        return tuple(replace(p, indexed_rows=0, total_rows=3, pending_rows=3) for p in found)
+
+    step, ctx = stage.step(CreateIndex), with_target(stage, index_progress=stuck)
+    with pytest.raises(RunError, match=r"target builds indexes has not moved for 30 minutes \(0 of 3 rows\)"):
+        step.apply(ctx, Evidence.ABSENT)
+    stage.pair.source.index_progress = stuck  # type: ignore[method-assign]  # as it is from now on
+    before = stage.pair.clock.monotonic()
+    detail = step.apply(ctx, Evidence.ABSENT).detail
+    assert detail == "1 index; not built to its end, as at the source: that on vec"
+    assert 60 <= stage.pair.clock.monotonic() - before < 90
+
+
 def test_a_build_that_fails_is_told(stage: Stage) -> None:
     stage.apply_before(CreateIndex)
 

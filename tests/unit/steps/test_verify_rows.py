@@ -17,6 +17,7 @@ from migrator.ports.milvus import Hit
 from migrator.steps.base import Evidence
 from migrator.steps.comparing import Compared
 from migrator.steps.create_index import CreateIndex
+from migrator.steps.dump_meta import frozen_dump
 from migrator.steps.routing import routing_check
 from migrator.steps.verification import Depth, Finding, Level
 from migrator.steps.verify_collection import VerifyCollection
@@ -110,7 +111,7 @@ def test_every_difference_is_named(stage: Stage) -> None:
 
 
 def test_searches_that_find_others_are_a_difference(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage.pair.target, "search", lambda *_, **__: [[Hit(99, 7.0)]] * 5)
+    monkeypatch.setattr(stage.pair.target, "search", lambda *_, **__: [[Hit(99, -1.0)]] * 5)
     assert "searches by vec: 0% of the nearest 10 are the same, over 5 searches" in failure(stage)
 
 
@@ -259,7 +260,35 @@ def test_a_target_without_indexes_is_said_not_to_have_been_queried(tmp_path: Pat
     pair = Pair()
     fill(pair, index=False)
     with migrated(tmp_path, pair) as stage:
-        assert verify(stage).startswith("no rows were compared; the target has no vector index")
+        said = verify(stage)
+    assert said.startswith("no rows were compared; the target has no vector index")
+    assert said.count("no vector index") == 1
+
+
+@pytest.mark.parametrize("word", ["in", "NOT", "json_contains"])
+def test_a_key_that_no_filter_can_name_leaves_counts(stage: Stage, word: str) -> None:
+    wanted = stage.step(VerifyCollection).shape
+    assert wanted is not None
+    key, *others = wanted.schema.fields
+    schema = replace(wanted.schema, fields=(replace(key, name=word), *others))
+    step = stage.step(VerifyCollection)
+    finding = step._verification(  # what stands there is called so too
+        stage.ctx,
+        frozen_dump(stage.ctx.ledger, BOOKS),
+        a_collection(schema=schema),
+        {"_default": 5},
+        loaded_by_us=False,
+    )
+    found = replace(finding, shape=replace(wanted, schema=schema)).run()
+    assert found.basis is None
+    assert found.verdict.endswith(f"by their key {word!r}, which is a word of Milvus's filters")
+
+
+def test_equality_is_said_of_no_more_than_counts(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migrator.steps.verification.can_name", lambda _: False)
+    said = verify(stage)
+    assert said.startswith("no rows were compared; ")
+    assert said.endswith("; the numbers of rows are equal")
 
 
 def test_rows_that_the_dump_lacks_are_no_excuse(stage: Stage) -> None:
