@@ -8,6 +8,8 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # Tests of servers mostly wait; each worker starts a pair of its own (about 1 GB).
 WORKERS ?= 3
+# File by file, in the order of tests/conftest.py: the slow ones first.
+SPREAD := --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test check unit contract e2e faults schemas lock clean
@@ -36,19 +38,19 @@ check: $(STAMP)  ## Format, lint, types, import direction
 	$(BIN)/lint-imports
 
 test: check  ## Everything CI runs: the checks, then all tests, on servers started for them
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) $(SPREAD)
 
 unit: $(STAMP)  ## Tests that need no server, in seconds
 	$(BIN)/pytest tests/unit
 
 contract: $(STAMP)  ## One suite per port, on every adapter
-	$(BIN)/pytest tests/contract -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest tests/contract -n $(WORKERS) $(SPREAD)
 
 e2e: $(STAMP)  ## Whole commands on two real Milvus servers and an S3 server
-	$(BIN)/pytest tests/e2e -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest tests/e2e -n $(WORKERS) $(SPREAD)
 
 faults: $(STAMP)  ## Everything that can break on the way, the slow ones too (half an hour)
-	$(BIN)/pytest tests/faults tests/e2e/test_busy_*.py tests/e2e/test_demo.py -m "" -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest tests/faults tests/e2e/test_busy_*.py tests/e2e/test_demo.py -m "" -n $(WORKERS) $(SPREAD)
 
 schemas: $(STAMP)  ## Write schemas/ anew from the models
 	$(BIN)/python -m migrator.spec.schema

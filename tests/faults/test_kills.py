@@ -43,7 +43,9 @@ OF_A_ROLLBACK = frozenset({"drop_alias", "drop_collection", "drop_database"})
 OF_A_REPLACEMENT = frozenset({"rename_collection", "alter_alias"})
 OF_ACCESS = frozenset({"create_role", "drop_role", "grant", "revoke", "add_to_role", "remove_from_role"})
 """Writers of `restore_rbac` and its rollback."""
-NOT_CALLED = OF_A_ROLLBACK | OF_A_REPLACEMENT | OF_ACCESS
+OF_THE_SHELF = frozenset({"drop_empty_folders"})
+"""Writers of `backup delete`."""
+NOT_CALLED = OF_A_ROLLBACK | OF_A_REPLACEMENT | OF_ACCESS | OF_THE_SHELF
 SEED = int(os.environ.get("KILLS_SEED", "20260101"))
 ALL = (
     Pair("mortal_stirred", "mortal_stirred"),
