@@ -98,9 +98,14 @@ def _delete(text: str, key: str) -> tuple[Key, int]:
             pk, ts = map(int, text.split(","))
     except (ValueError, KeyError):
         raise _unreadable(key, f"a delete in it reads {text[:60]!r}") from None
-    if not isinstance(pk, int | str) or not isinstance(ts, int):
+    if not isinstance(pk, int | str) or not isinstance(ts, int) or not all(map(_is_number, (pk, ts))):
         raise _unreadable(key, f"a delete in it reads {text[:60]!r}")
     return pk, ts
+
+
+def _is_number(value: int | str) -> bool:
+    """Whether it is of 64 bits, or no number at all."""
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def _unreadable(key: str, what: str, hint: str = "") -> BinlogUnreadable:

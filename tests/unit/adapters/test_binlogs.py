@@ -100,7 +100,9 @@ def test_deletes_are_read_in_their_oldest_form() -> None:
     assert list(read_deletes(a_delta_log(["5,449"], ["-6,450"]), key=KEY)) == [(5, 449), (-6, 450)]
 
 
-@pytest.mark.parametrize("text", ["", "5", "5,6,7", "a,b", "{", '{"pk": 5}', '{"pk": 1.5, "ts": 2}', "[1, 2]"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "5,6,7", "a,b", f"{2**63},1", f"1,{2**63}", "{", '{"pk": 5}', '{"pk": 1.5, "ts": 2}', "[1, 2]"]
+)
 def test_a_delete_of_no_known_form_is_told(text: str) -> None:
     with pytest.raises(BinlogUnreadable, match="a delete in it reads"):
         list(read_deletes(a_delta_log([text]), key=KEY))
