@@ -22,3 +22,11 @@ def at_millisecond(hybrid_ts: int) -> int:
 def as_utc(hybrid_ts: int) -> datetime:
     """The moment, to the millisecond."""
     return datetime.fromtimestamp(physical_ms(hybrid_ts) / 1000, tz=UTC)
+
+
+def told_as_utc(hybrid_ts: int) -> str:
+    """The moment in ISO format, to the second; empty for 0, which is none, and for what no calendar has."""
+    try:
+        return as_utc(hybrid_ts).isoformat(timespec="seconds") if hybrid_ts else ""
+    except (ValueError, OverflowError, OSError):
+        return ""

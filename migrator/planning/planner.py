@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from migrator.errors import Complaint, PlanError
 from migrator.model.collection import CollectionRef
-from migrator.model.timestamps import as_utc
+from migrator.model.timestamps import told_as_utc
 from migrator.planning.access import ONLY_NOTICE, plan_access
 from migrator.planning.aliases import AliasClaims
 from migrator.planning.backup_only import backup_action, backup_notices, tell_backup
@@ -144,14 +144,14 @@ class _Planner:
     def _source_side(self) -> Side:
         if self._loaded.source is not None:
             return self._side(self._loaded.source, self._observed.source_version)
-        storage, moment = self._loaded.source_storage, self._observed.backed_up_ts
+        storage = self._loaded.source_storage
         return Side(
             uri=storage.endpoint or ("" if storage.bucket is None else "s3:/"),
             version=self._observed.source_version,
             bucket=storage.bucket or "",
             root_path=storage.root_path,
             backup=self._loaded.source_prefix.rpartition("/")[2],
-            made_at=as_utc(moment).isoformat(timespec="seconds") if moment else "",
+            made_at=told_as_utc(self._observed.backed_up_ts or 0),
         )
 
     def _side(self, cluster: Cluster, version: str) -> Side:

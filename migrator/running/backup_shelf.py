@@ -13,7 +13,7 @@ from migrator.errors import BackupUnreadable, RunError
 from migrator.model.backup_meta import BACKUP_META, FULL_META, LEVEL_FILES
 from migrator.model.backup_reading import ref_of
 from migrator.model.collection import DataType
-from migrator.model.timestamps import as_utc
+from migrator.model.timestamps import told_as_utc
 from migrator.planning.places import beside, flat
 from migrator.running.cleaning import plan_of
 from migrator.running.lock import LeasePlaces, Leases
@@ -110,7 +110,7 @@ class BackupShelf:
         is_cut = claims and self._store.find_object(meta_key(self.prefix(name), FULL_META)) is None
         return ShelvedBackup(
             name=name,
-            created_at=_iso(min(moments, default=0)),
+            created_at=told_as_utc(min(moments, default=0)),
             milvus_version=info.milvus_version.removeprefix("v"),
             collections=len(info.collection_backups),
             rows=_rows(segment for each in info.collection_backups for segment in each.segments),
@@ -209,10 +209,6 @@ class BackupShelf:
         return deleted
 
 
-def _iso(moment: int) -> str:
-    return as_utc(moment).isoformat(timespec="seconds") if moment else ""
-
-
 def _whose(claims: list[DumpClaim]) -> str:
     return ", ".join(f"run {claim.run_id}" for claim in claims)
 
@@ -228,7 +224,7 @@ def _collection(info: CollectionBackup) -> ShelvedCollection:
         indexes=tuple(f"{index.index_type or 'default'} on {index.field_name}" for index in info.index_infos),
         aliases=info.aliases,
         load_state=info.load_state,
-        created_at=_iso(backed_up_ts(info)),
+        created_at=told_as_utc(backed_up_ts(info)),
     )
 
 

@@ -69,6 +69,15 @@ def test_everything_is_listed_with_what_it_is(shelf: BackupShelf) -> None:
     assert "no meta files" in found["photos"].problem
 
 
+def test_a_moment_that_no_calendar_has_is_an_unknown_date(store: MemoryStore, shelf: BackupShelf) -> None:
+    odd = json.loads(json.dumps(META))
+    odd["collection_backups"][0] |= {"backup_timestamp": 0, "backup_physical_timestamp": 1_754_700_000_000}
+    store.write("backup/odd/meta/full_meta.json", json.dumps(odd).encode())
+    found = {each.name: each for each in shelf.backups()}
+    assert (found["odd"].created_at, found["odd"].problem, len(found)) == ("", "", 5)
+    assert shelf.collections("odd")[0].created_at == ""
+
+
 def test_a_backup_is_shown(shelf: BackupShelf) -> None:
     (books,) = shelf.collections("nightly")
     assert (books.name, books.partitions, books.segments, books.rows) == ("books", ("_default",), 1, 9)
