@@ -218,12 +218,25 @@ class Index:
         """Type and metric: `HNSW L2`."""
         return " ".join(part for part in (self.index_type or "default", self.metric_type) if part)
 
+    @property
+    def flat_params(self) -> dict[str, str]:
+        """All parameters by name, as text; those that Milvus keeps as JSON under `params` are among them."""
+        flat = {name: value for name, value in self.params if name != "params"}
+        nested = dict(self.params).get("params") or "{}"
+        try:
+            inner: Any = json.loads(nested)
+        except ValueError:
+            inner = None
+        if not isinstance(inner, dict):  # nobody's form, and a difference all the same
+            return flat | {"params": nested}
+        return flat | {name: each if isinstance(each, str) else json.dumps(each) for name, each in inner.items()}
+
     def is_like(self, found: Index) -> bool:
         """Whether `found` is what a server makes of this one: told as asked for, or with what it chose by itself.
 
         Of AUTOINDEX newer servers tell the parameters they resolved it to; `marisa-trie` and `Trie` are one.
         """
-        wanted, told = _flat(self.params), _flat(found.params)
+        wanted, told = _by_one_name(self.flat_params), _by_one_name(found.flat_params)
         if self.field_name != found.field_name:
             return False
         if wanted.get("index_type") == AUTOINDEX:
@@ -234,15 +247,8 @@ class Index:
         return f"{self.kind} on {self.field_name}"
 
 
-def _flat(params: KeyValues) -> dict[str, str]:
-    """The parameters, with those in the JSON text `params` among them, as text."""
-    flat: dict[str, str] = {}
-    for key, value in params:
-        inner: Any = json.loads(value) if key == "params" else {key: value}
-        flat |= {name: each if isinstance(each, str) else json.dumps(each) for name, each in inner.items()}
-    if flat.get("index_type") == "marisa-trie":
-        flat["index_type"] = "Trie"
-    return flat
+def _by_one_name(params: dict[str, str]) -> dict[str, str]:
+    return params | {"index_type": "Trie"} if params.get("index_type") == "marisa-trie" else params
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -116,7 +115,7 @@ def _index_differences(wanted: tuple[Index, ...], found: tuple[Index, ...]) -> I
             yield _index(f"on {index.field_name!r}", str(index), _NONE)
             continue
         left.remove(other)
-        ours, theirs = ({} if _is_made_of(index, other) else index_params(each) for each in (index, other))
+        ours, theirs = ({} if _is_made_of(index, other) else each.flat_params for each in (index, other))
         for parameter, one, another in _unequal({"name": index.name} | ours, {"name": other.name} | theirs):
             yield _index(f"on {index.field_name!r}, {parameter}", one, another)
     for index in left:
@@ -133,16 +132,6 @@ def _counterpart(index: Index, found: list[Index]) -> Index | None:
     """The index of the same field: that of the same name, or else any."""
     same = [each for each in found if each.field_name == index.field_name]
     return next((each for each in same if each.name == index.name), same[0] if same else None)
-
-
-def index_params(index: Index) -> dict[str, str]:
-    """All parameters of an index by name; those that Milvus keeps as JSON under `params` are among them."""
-    flat = {name: value for name, value in index.params if name != "params"}
-    try:
-        nested = json.loads(dict(index.params).get("params") or "{}")
-    except ValueError:
-        nested = {"params": dict(index.params)["params"]}
-    return flat | {name: str(value) for name, value in nested.items()}
 
 
 def _unequal(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrator.model.difference import Difference, DifferenceKind
-from migrator.model.shape import index_params
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -57,7 +56,7 @@ class Overlap:
 
 def search_params(index: Index) -> dict[str, int]:
     """Parameters with which an index finds nearly all true neighbours, by its type."""
-    kind, params = index.index_type.upper(), index_params(index)
+    kind, params = index.index_type.upper(), index.flat_params
     if kind.startswith("HNSW"):
         return {"ef": _THOROUGH}
     if "IVF" in kind or kind == "SCANN":  # every bucket there is

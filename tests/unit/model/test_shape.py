@@ -17,6 +17,19 @@ def said(found: Collection, wanted: Collection = BOOKS) -> list[str]:
     return [str(each) for each in Shape.of(wanted).differences(found)]
 
 
+@pytest.mark.parametrize("nested", ['{"M":16,"fast":true}', '{"M":"16","fast":"true"}'])
+def test_parameters_are_told_as_text_wherever_they_stand(nested: str) -> None:
+    flat = an_index(params=(("M", "16"), ("fast", "true")))
+    assert an_index(params=(("params", nested),)).flat_params == flat.flat_params
+
+
+@pytest.mark.parametrize("nested", ["no JSON", "[1]", "5", "null"])
+def test_parameters_of_nobodys_form_are_a_difference_and_no_more(nested: str) -> None:
+    odd = an_index(params=(*an_index().params[:2], ("params", nested)))
+    assert not an_index().is_like(odd)
+    assert f"index on 'vec', params: none at the source, {nested} at the target" in said(replace(BOOKS, indexes=(odd,)))
+
+
 def test_its_like_has_no_difference() -> None:
     assert said(a_collection("papers", aliases=("p",), load_state=BOOKS.load_state)) == []
 
