@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from migrator.steps.base import ReadContext, StepContext
 
 MAX_LISTINGS = 12
+MAX_DELETE_WAITS = 3
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
 
@@ -220,12 +221,17 @@ class DumpMeta(Step):
         cut, segments = self._settled_listing(ctx)
         if ctx.source.writes_deletes_at_flush or not self.may_flush:
             return cut, segments, 0
-        while True:
+        for _ in range(MAX_DELETE_WAITS):
             late = wait_for_late_deletes(ctx, self.planned, source_root=self.source_root, cut_ts=cut.cut_ts)
             waited_for = cut.cut_ts
             cut, segments = self._settled_listing(ctx)  # much may happen in so long a time
             if cut.cut_ts == waited_for:
                 return cut, segments, late
+        raise SourceBusy(
+            f"collection {self.planned.ref.short} was written to each of the {MAX_DELETE_WAITS} times that its deletes "
+            f"were waited for",
+            hint="pause writes at the source, then run migrator apply --resume",
+        )
 
     def _counts_before(self, ctx: StepContext) -> JsonValue:
         """What was counted just before the flush whose cut this is."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from migrator.errors import BinlogUnreadable, ObjectMissing
+from migrator.model import filters
 from migrator.model.segment import LogKind, parse_binlog
 from migrator.model.timestamps import physical_ms
 from migrator.ports.rows import Dump
@@ -74,12 +76,20 @@ class _LateDeletes:
         now = self.ctx.source.find_collection(self.collection.ref)
         if self.ctx.dump_reader.missing or now is None or len(now.loaded_partitions) < len(now.partitions):
             return None
+        if not filters.can_name(now.schema.primary_field.name):
+            return None
         self.looked_at = self._delta_keys()
+        try:
+            return self._held_against_files(now)
+        except (BinlogUnreadable, ObjectMissing):  # a source that moves: files come field by field, and go
+            return None
+
+    def _held_against_files(self, now: Collection) -> int:
         dump = Dump(
             collection=now,
             place=self.ctx.source_store.place,
             store=self.ctx.source_store,
-            binlogs=list(self._binlogs()),
+            binlogs=self._binlogs(),
             key_of=lambda binlog: binlog.source.key,
             end_ts=self.cut_ts,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -10,11 +11,11 @@ import pytest
 
 from migrator.adapters.dump_rows import BinlogDumps
 from migrator.adapters.memory import MemoryMilvus
-from migrator.errors import Interrupted
+from migrator.errors import BinlogUnreadable, Interrupted, ObjectMissing, SourceBusy
 from migrator.model.segment import LogKind, SegmentState
 from migrator.steps.dump_meta import DumpMeta, frozen_dump
 from migrator.steps.late_deletes import LATE_S
-from tests.support.builders import BOOKS, Pair, fill, some_rows
+from tests.support.builders import BOOKS, Pair, fill, flush, some_rows
 from tests.support.stage import Stage, a_stage
 
 if TYPE_CHECKING:
@@ -125,6 +126,33 @@ def test_deletes_that_never_come_are_named(tmp_path: Path) -> None:
     took_s, late, delta_logs = dumped(tmp_path, pair)
     assert LATE_S <= took_s < LATE_S + 60
     assert (late, delta_logs) == (2, 0)
+
+
+@pytest.mark.parametrize("error", [BinlogUnreadable("half of it is there"), ObjectMissing("gone")])
+def test_files_that_come_or_go_meanwhile_tell_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(BinlogDumps, "open", fail)
+    took_s, late, _ = dumped(tmp_path, old_books())
+    assert LATE_S <= took_s < LATE_S + 60
+    assert late == 0
+
+
+def test_a_source_that_is_written_to_all_the_time_is_given_up(tmp_path: Path) -> None:
+    pair = old_books(loaded=False)
+    with staged(tmp_path, pair) as stage:
+        step, rows = stage.step(DumpMeta), itertools.count(100)
+
+        def write(message: str = "", **_: object) -> None:
+            if "writes deletes late" in message:
+                pair.source.insert(BOOKS, some_rows(1, start=next(rows)))
+                flush(pair.source)
+
+        with pytest.raises(SourceBusy, match="was written to each of the 3 times"):
+            step.apply(replace(stage.ctx, progress=write), step.probe(stage.ctx.reading()))
 
 
 @pytest.mark.parametrize("why", ["not loaded", "no pyarrow"])
