@@ -161,12 +161,9 @@ class Verification:
 
     def _rows(self) -> Finding:
         """The live source first; where it differs, the dump decides."""
-        if self.target is None or self._is_other:
-            why = "the target has another primary key" if self._is_other else self.why_no_target
+        why = self._why_unasked
+        if self.target is None or why:
             return Finding(differences=Differences(), remarks=(why,) if why else ())
-        if not can_name(name := self.shape.schema.primary_field.name):
-            why = f"rows cannot be asked for by their key {name!r}, which is a word of Milvus's filters"
-            return Finding(differences=Differences(), remarks=(why,))
         if self.live is None or self.begun.basis == self._basis(Basis.DUMP):
             return self._against_dump()
         finding = self._compare(self.live, Basis.SOURCE)
@@ -176,6 +173,21 @@ class Verification:
         if by_dump.basis is not None:
             return by_dump
         return replace(finding, undecided=self.has_moved(), remarks=(*finding.remarks, *by_dump.remarks))
+
+    @property
+    def _why_unasked(self) -> str:
+        """Why the target's rows cannot be asked for; empty where they can, or where others tell why."""
+        name = self.shape.schema.primary_field.name
+        if self._is_other:
+            by_key = self.shape.schema.has_partition_key != self.found.schema.has_partition_key
+            return f"the target has another {'partition' if by_key else 'primary'} key"
+        if self.target is None:
+            return self.why_no_target
+        if self.shape.partitions and not self._partitions:
+            return f"the target holds none of the partitions loaded: {', '.join(sorted(self.shape.partitions))}"
+        if not can_name(name):
+            return f"rows cannot be asked for by their key {name!r}, which is a word of Milvus's filters"
+        return ""
 
     @property
     def _is_other(self) -> bool:

@@ -253,6 +253,17 @@ def test_counts_tell_a_target_that_was_changed_from_a_source_that_moved(scene: S
     assert (found.exit_code, "books holds 3 rows, and run run-1 imported 4" in found.verdict) == (50, True)
 
 
+def test_where_no_partition_can_be_compared_nothing_is_said_to_be_equal(scene: Scene) -> None:
+    pair = scene.pair
+    pair.target.release(BOOKS)
+    pair.target.create_partition(BOOKS, "new")
+    load(pair.target, pair.clock, BOOKS, "new")
+    found = scene.compare(records=())
+    assert (found.exit_code, found.compared_with, found.rows_compared) == (50, "", 0)
+    assert messages(found) == ["partition 'new' is missing at the source, there at the target"]
+    assert found.verdict.endswith("the target holds none of the partitions loaded: _default")
+
+
 def test_a_target_of_another_kind_is_told(scene: Scene) -> None:
     pair = scene.pair
     pair.target.drop_collection(BOOKS)
