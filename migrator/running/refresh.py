@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from migrator.steps.backup_tree import backed_up_ts, find_files
 from migrator.steps.counting import WHOLE, count_named, count_partitions
 from migrator.steps.dump_claim import read_claims
 from migrator.steps.import_segments import PARTITION_REQUEST_BYTES
-from migrator.steps.seal_dump import full_meta_key
+from migrator.steps.seal_dump import find_entries, full_meta_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -393,8 +392,12 @@ class _Refresh:
                 self._loaded.staging.backup_name,
             )
             return ()
-        listed = json.loads(staging.read(key)).get("collection_backups") or []
-        return tuple((entry["collection_id"], entry["collection_name"]) for entry in listed)
+        try:
+            listed = find_entries(staging, self._dump_prefix) or []
+        except BackupUnreadable as error:
+            self._find("staging.backup_name", error.message, error.hint, self._loaded.staging.backup_name)
+            return ()
+        return tuple((entry["collection_id"], entry.get("collection_name", "")) for entry in listed)
 
 
 def _target_names(

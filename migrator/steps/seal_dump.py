@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from migrator.errors import RunError
+from migrator.errors import BackupUnreadable, RunError
 from migrator.model import backup_format as fmt
 from migrator.model.backup_meta import FULL_META, LEVEL_FILES, BackupInfo, CollectionBackup, Message, PartitionBackup
 from migrator.model.collection import CollectionRef
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from migrator.steps.base import ReadContext, StepContext
 
 _PART_BYTES = 8 * 1024**2
+_Item = str | Iterator[str]
+"""JSON of one member of a list: a text, or the pieces of a large one."""
 
 
 def full_meta_key(dump_prefix: str) -> str:
@@ -36,13 +38,13 @@ def level_keys(dump_prefix: str) -> tuple[str, ...]:
 
 def find_listed(store: ObjectReader, dump_prefix: str) -> frozenset[int] | None:
     """The ids of the collections that the dump lists; None where it is not finished."""
-    entries = _find_entries(store, dump_prefix)
+    entries = find_entries(store, dump_prefix)
     return None if entries is None else frozenset(entry["collection_id"] for entry in entries)
 
 
 def rewrite_level_files(store: ObjectStore, dump_prefix: str) -> None:
     """Make the four files tell what `full_meta.json` tells: a seal that was killed may have left them ahead of it."""
-    full = json.loads(store.read(full_meta_key(dump_prefix)))
+    full = _read_full(store, full_meta_key(dump_prefix))
     entries = full.get("collection_backups") or []
     head = {name: value for name, value in full.items() if name not in {"collection_backups", "database_backups"}}
     levels = (_collection_infos(entries), _partition_infos(entries), _segment_infos(entries))
@@ -54,7 +56,7 @@ def rewrite_level_files(store: ObjectStore, dump_prefix: str) -> None:
 def delist(store: ObjectStore, dump_prefix: str, collection_ids: frozenset[int]) -> None:
     """Take collections out of the meta files; a dump that lists no others loses them all, `full_meta.json` first."""
     key = full_meta_key(dump_prefix)
-    entries = _find_entries(store, dump_prefix) or []
+    entries = find_entries(store, dump_prefix) or []
     kept = [entry for entry in entries if entry["collection_id"] not in collection_ids]
     if not kept:
         store.delete([key])
@@ -62,7 +64,7 @@ def delist(store: ObjectStore, dump_prefix: str, collection_ids: frozenset[int])
         return
     if len(kept) < len(entries):
         full = {
-            **json.loads(store.read(key)),
+            **_read_full(store, key),
             "size": sum(entry.get("size", 0) for entry in kept),
             "database_backups": [
                 fmt.database_entry(name) for name in sorted({entry.get("db_name", "default") for entry in kept})
@@ -73,12 +75,33 @@ def delist(store: ObjectStore, dump_prefix: str, collection_ids: frozenset[int])
     rewrite_level_files(store, dump_prefix)
 
 
-def _find_entries(store: ObjectReader, dump_prefix: str) -> list[dict[str, Any]] | None:
+def find_entries(store: ObjectReader, dump_prefix: str) -> list[dict[str, Any]] | None:
+    """The entries of the collections that the dump lists, each with its id; None where it is not finished."""
     key = full_meta_key(dump_prefix)
-    if store.find_object(key) is None:
-        return None
-    entries: list[dict[str, Any]] = json.loads(store.read(key)).get("collection_backups") or []
-    return entries
+    return None if store.find_object(key) is None else _read_full(store, key).get("collection_backups") or []
+
+
+def _read_full(store: ObjectReader, key: str) -> dict[str, Any]:
+    """The file as a run wrote it.
+
+    Raises:
+        BackupUnreadable: Somebody else wrote it, or cut it off.
+    """
+    try:
+        full: Any = json.loads(store.read(key))
+    except ValueError:
+        full = None
+    entries = full.get("collection_backups") or [] if isinstance(full, dict) else None
+    if not isinstance(entries, list) or not all(map(_is_entry, entries)):
+        raise BackupUnreadable(
+            f"{key} is not as a run wrote it: it does not list collections",
+            hint="restore the file, or choose another staging.backup_name",
+        )
+    return dict(full)
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("collection_id"), int)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +170,7 @@ class SealDump(Step):
 
     def _earlier(self, ctx: StepContext, now: set[int]) -> list[dict[str, Any]]:
         """What the dump lists already, as whole collection entries."""
-        listed = _find_entries(ctx.staging, self.dump_prefix) or []
+        listed = find_entries(ctx.staging, self.dump_prefix) or []
         return [entry for entry in listed if entry.get("collection_id") not in now]
 
 
@@ -164,13 +187,18 @@ def _in_parts(texts: Iterable[str]) -> Iterator[bytes]:
     yield "".join(gathered).encode()
 
 
-def _joined(texts: Iterable[str]) -> Iterator[str]:
-    """The texts with commas between them."""
-    for number, text in enumerate(texts):
-        yield f",{text}" if number else text
+def _joined(items: Iterable[_Item]) -> Iterator[str]:
+    """The items with commas between them."""
+    for number, item in enumerate(items):
+        if number:
+            yield ","
+        if isinstance(item, str):
+            yield item
+        else:
+            yield from item
 
 
-def _with_list(kind: type[Message], entry: dict[str, Any], name: str, items: Iterable[str]) -> Iterator[str]:
+def _with_list(kind: type[Message], entry: dict[str, Any], name: str, items: Iterable[_Item]) -> Iterator[str]:
     """The entry as JSON, with a list streamed in where the message has it."""
     order = [info.alias or key for key, info in kind.model_fields.items()]
     rest = {key: value for key, value in entry.items() if key in order and order.index(key) > order.index(name)}
@@ -261,21 +289,15 @@ class _MetaWriter:
         }
         yield from _with_list(BackupInfo, head, "collection_backups", self._full_collections())
 
-    def _full_collections(self) -> Iterator[str]:
+    def _full_collections(self) -> Iterator[_Item]:
         yield from map(fmt.encode, self._earlier)
         for item, dump in self._dumps:
-            yield "".join(
-                _with_list(
-                    CollectionBackup,
-                    self._collection(item, dump),
-                    "partition_backups",
-                    self._full_partitions(item, dump),
-                )
-            )
+            entry = self._collection(item, dump)
+            yield _with_list(CollectionBackup, entry, "partition_backups", self._full_partitions(item, dump))
 
-    def _full_partitions(self, item: DumpedCollection, dump: FrozenDump) -> Iterator[str]:
+    def _full_partitions(self, item: DumpedCollection, dump: FrozenDump) -> Iterator[_Item]:
         for partition, segments in self._partitions(item, dump):
-            yield "".join(_with_list(PartitionBackup, partition, "segment_backups", self._segments(item, segments)))
+            yield _with_list(PartitionBackup, partition, "segment_backups", self._segments(item, segments))
 
 
 def _in_order(entry: dict[str, Any]) -> dict[str, Any]:

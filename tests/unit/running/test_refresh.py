@@ -175,6 +175,15 @@ def test_a_dump_this_plan_wrote_is_added_to(tmp_path: Path, pair: Pair) -> None:
     assert state.dump_collections == ((9, "old"),)
 
 
+@pytest.mark.parametrize("content", [b'{"collection_ba', b"[]", b'{"collection_backups": [{"collection_id": "9"}]}'])
+def test_a_dump_that_somebody_damaged_is_told(tmp_path: Path, pair: Pair, content: bytes) -> None:
+    loaded = a_loaded_plan(tmp_path)
+    pair.store.write(f"{loaded.staging.prefix}/meta/full_meta.json", content)
+    finding = only_finding(refresh(loaded, pair.readers(), (a_record(dump_place(loaded)),)))
+    assert finding.field == "staging.backup_name"
+    assert "meta/full_meta.json is not as a run wrote it" in finding.message
+
+
 @pytest.mark.parametrize("dump", ["bucket_A/backup/another", None])
 def test_a_dump_of_others_is_never_added_to(tmp_path: Path, pair: Pair, dump: str | None) -> None:
     loaded = a_loaded_plan(tmp_path)
