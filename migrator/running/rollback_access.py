@@ -68,9 +68,7 @@ class AccessShare:
             raise RunError(f"role {role} got {share.foreign_in_words} meanwhile")
         grants = [right for right in (*self._own, *share.foreign) if isinstance(right, Grant) and right.role == role]
         if not share.is_own or role in share.found:
-            for (
-                grant
-            ) in grants:  # seen or not: what is in a database that is gone is not told, and would outlive the role
+            for grant in grants:  # seen or not: one in a database that is gone is not told, and would outlive the role
                 target.revoke(grant)
             for binding in share.found:
                 if isinstance(binding, Binding):
