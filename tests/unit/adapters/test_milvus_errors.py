@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from pymilvus.grpc_gen import common_pb2, milvus_pb2
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
 from migrator.adapters import milvus as adapter
 from migrator.adapters.milvus import GrpcMilvus, MilvusEndpoint
@@ -317,6 +317,18 @@ def test_something_else_that_listens_is_told_with_the_field(monkeypatch: pytest.
     with pytest.raises(MilvusUnavailable, match="it does not answer as a Milvus") as caught:
         GrpcMilvus(ENDPOINT)
     assert "19530" in caught.value.hint
+
+
+def test_a_server_that_cannot_count_is_not_asked_to(
+    stub: FakeStub, milvus: GrpcMilvus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(milvus, "_version", "2.2.16")
+    ids = schema_pb2.FieldData(field_name="id", scalars={"long_data": {"data": [1]}})
+    title = schema_pb2.FieldData(field_name="title", scalars={"string_data": {"data": ["a"]}})
+    vector = schema_pb2.FieldData(field_name="vec", vectors={"dim": 2, "float_vector": {"data": [1.0, 2.0]}})
+    stub.replies["Query"] = milvus_pb2.QueryResults(fields_data=[ids, title, vector])
+    assert set(milvus.query_rows(BOOKS, a_schema(), [1, 2])) == {1}
+    assert [method for method, _, _ in stub.sent].count("Query") == 1
 
 
 def test_a_certificate_that_cannot_be_read_is_told_with_the_field(monkeypatch: pytest.MonkeyPatch) -> None:
