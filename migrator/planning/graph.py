@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadState
@@ -23,6 +24,8 @@ from migrator.steps.verification import Depth, Level
 from migrator.steps.verify_collection import VerifyCollection, shape_asked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from migrator.model.collection import Collection
     from migrator.model.observed import ObservedState
     from migrator.planning.item import PlannedItem
@@ -99,18 +102,35 @@ class _Graph:
 
     def _collection_steps(self, item: PlannedItem, created: set[str]) -> list[Step]:
         """The chain of one collection: each step needs the one before it, import and copy the dump's description."""
-        options, label = self._loaded.options, item.target.short
-        dump = DumpMeta(
-            collection=label,
+        dump = self._dump(item)
+        copy = self._copy(item, (dump.key,))
+        if self._loaded.target is None:
+            return [dump, copy]
+        database = database_key(item.target.database)
+        create = self._create(item, needs=(dump.key, *((database,) if database in created else ())))
+        chain: list[Step] = [dump, copy, create, self._import(item, (copy.key, create.key))]
+        makers: list[Callable[[PlannedItem, tuple[str, ...]], Step | None]]
+        makers = [_index_step, load_step, partial(self._verify, create), _retire_step, _alias_step]
+        for make in makers:
+            if (step := make(item, (chain[-1].key,))) is not None:
+                chain.append(step)
+        return chain
+
+    def _dump(self, item: PlannedItem) -> DumpMeta:
+        return DumpMeta(
+            collection=item.target.short,
             needs=(FLUSH_KEY,) if self._loaded.source_backup is None else (),
             planned=_without_moving_parts(item.collection),
             source_root=self._source_root,
-            may_flush=options.flush == "auto",
+            may_flush=self._loaded.options.flush == "auto",
             partitions=() if item.chosen == item.collection else tuple(each.name for each in item.chosen.partitions),
         )
-        copy = CopySegments(
-            collection=label,
-            needs=(dump.key,),
+
+    def _copy(self, item: PlannedItem, needs: tuple[str, ...]) -> CopySegments:
+        transfer = self._loaded.options.transfer
+        return CopySegments(
+            collection=item.target.short,
+            needs=needs,
             source=item.source,
             collection_id=item.collection.collection_id,
             source_root=self._source_root,
@@ -118,76 +138,41 @@ class _Graph:
             plan=self._loaded.name,
             claims_folder=claims_folder(self._loaded),
             earlier_runs=self._earlier_runs,
-            mode=TransferMode(options.transfer.mode),
-            concurrency=options.transfer.concurrency,
-            part_size=options.transfer.part_size,
-            multipart_threshold=options.transfer.multipart_threshold,
+            mode=TransferMode(transfer.mode),
+            concurrency=transfer.concurrency,
+            part_size=transfer.part_size,
+            multipart_threshold=transfer.multipart_threshold,
         )
-        if self._loaded.target is None:
-            return [dump, copy]
-        database = database_key(item.target.database)
-        create = self._create(item, needs=(dump.key, *((database,) if database in created else ())))
-        bring = ImportSegments(
-            collection=label,
-            needs=(copy.key, create.key),
+
+    def _import(self, item: PlannedItem, needs: tuple[str, ...]) -> ImportSegments:
+        options = self._loaded.options.import_
+        return ImportSegments(
+            collection=item.target.short,
+            needs=needs,
             source=item.source,
             target=item.built_as,
             collection_id=item.collection.collection_id,
             dump_prefix=self._dump_prefix,
-            max_jobs=options.import_.max_jobs,
-            segments_per_job=None if options.import_.segments_per_job == "auto" else options.import_.segments_per_job,
-            stall_timeout_s=options.import_.stall_timeout,
+            max_jobs=options.max_jobs,
+            segments_per_job=None if options.segments_per_job == "auto" else options.segments_per_job,
+            stall_timeout_s=options.stall_timeout,
         )
-        chain: list[Step] = [dump, copy, create, bring]
-        if item.indexes:
-            chain.append(
-                CreateIndex(
-                    collection=label,
-                    needs=(chain[-1].key,),
-                    target=item.built_as,
-                    indexes=item.indexes,
-                    source=item.source,
-                )
-            )
-        if load := load_step(item, (chain[-1].key,)):
-            chain.append(load)
-        if options.verify.level != "none":
-            verify = options.verify
-            chain.append(
-                VerifyCollection(
-                    collection=label,
-                    needs=(chain[-1].key,),
-                    source=item.source,
-                    target=item.built_as,
-                    collection_id=item.collection.collection_id,
-                    dump_prefix=self._dump_prefix,
-                    depth=Depth(level=Level(verify.level), sample=verify.sample, seed=verify.seed),
-                    load_source=verify.load_source,
-                    shape=shape_asked(create, item.indexes),
-                )
-            )
-        if item.replaces is not None:
-            chain.append(
-                RetirePredecessor(
-                    collection=label,
-                    needs=(chain[-1].key,),
-                    target=item.target,
-                    temporary=item.replaces.temporary,
-                    retired=item.replaces.retired,
-                    predecessor_id=item.replaces.collection_id,
-                )
-            )
-        if item.aliases:
-            chain.append(
-                SwitchAlias(
-                    collection=label,
-                    needs=(chain[-1].key,),
-                    target=item.target,
-                    aliases=item.aliases,
-                    moves=item.moves,
-                )
-            )
-        return chain
+
+    def _verify(self, create: CreateCollection, item: PlannedItem, needs: tuple[str, ...]) -> VerifyCollection | None:
+        verify = self._loaded.options.verify
+        if verify.level == "none":
+            return None
+        return VerifyCollection(
+            collection=item.target.short,
+            needs=needs,
+            source=item.source,
+            target=item.built_as,
+            collection_id=item.collection.collection_id,
+            dump_prefix=self._dump_prefix,
+            depth=Depth(level=Level(verify.level), sample=verify.sample, seed=verify.seed),
+            load_source=verify.load_source,
+            shape=shape_asked(create, item.indexes),
+        )
 
     def _create(self, item: PlannedItem, needs: tuple[str, ...]) -> CreateCollection:
         overrides, collection = item.selected.mapping.create, item.collection
@@ -210,6 +195,14 @@ class _Graph:
         )
 
 
+def _index_step(item: PlannedItem, needs: tuple[str, ...]) -> CreateIndex | None:
+    if not item.indexes:
+        return None
+    return CreateIndex(
+        collection=item.target.short, needs=needs, target=item.built_as, indexes=item.indexes, source=item.source
+    )
+
+
 def load_step(item: PlannedItem, needs: tuple[str, ...]) -> LoadCollection | None:
     """The step that loads the target as the source is or the plan says; None where it stays unloaded."""
     loading = item.loading
@@ -222,6 +215,27 @@ def load_step(item: PlannedItem, needs: tuple[str, ...]) -> LoadCollection | Non
         partitions=loading.partitions,
         replica_number=loading.replica_number,
         resource_groups=loading.resource_groups,
+    )
+
+
+def _retire_step(item: PlannedItem, needs: tuple[str, ...]) -> RetirePredecessor | None:
+    if item.replaces is None:
+        return None
+    return RetirePredecessor(
+        collection=item.target.short,
+        needs=needs,
+        target=item.target,
+        temporary=item.replaces.temporary,
+        retired=item.replaces.retired,
+        predecessor_id=item.replaces.collection_id,
+    )
+
+
+def _alias_step(item: PlannedItem, needs: tuple[str, ...]) -> SwitchAlias | None:
+    if not item.aliases:
+        return None
+    return SwitchAlias(
+        collection=item.target.short, needs=needs, target=item.target, aliases=item.aliases, moves=item.moves
     )
 
 
