@@ -407,31 +407,6 @@ def _wanted(first: Any) -> str:  # noqa: ANN401 - pydantic's own
     return f"{message[0].lower()}{message[1:]}"
 
 
-def split(backup: BackupInfo) -> dict[str, Message]:
-    """The four level files by name; what they have no place for is lost (databases, collection-level L0 segments)."""
-    collections = backup.collection_backups
-    heads = {"id", "state_code", "name", "format", "backup_timestamp", "size", "milvus_version"}
-    bare = {
-        collection.collection_id: tuple(
-            p.model_copy(update={"segment_backups": ()}) for p in collection.partition_backups
-        )
-        for collection in collections
-    }
-    return {
-        BACKUP_META: BackupInfo(**{name: getattr(backup, name) for name in heads}),
-        COLLECTION_META: CollectionInfos(
-            infos=tuple(
-                c.model_copy(update={"l0_segments": (), "partition_backups": bare[c.collection_id]})
-                for c in collections
-            )
-        ),
-        PARTITION_META: PartitionInfos(infos=tuple(p for c in collections for p in bare[c.collection_id])),
-        SEGMENT_META: SegmentInfos(
-            infos=tuple(s for c in collections for p in c.partition_backups for s in p.segment_backups)
-        ),
-    }
-
-
 def join(
     head: BackupInfo, collections: CollectionInfos, partitions: PartitionInfos, segments: SegmentInfos
 ) -> BackupInfo:
