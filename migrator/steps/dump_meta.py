@@ -222,7 +222,9 @@ class DumpMeta(Step):
         if ctx.source.writes_deletes_at_flush or not self.may_flush:
             return cut, segments, 0
         for _ in range(MAX_DELETE_WAITS):
-            late = wait_for_late_deletes(ctx, self.planned, source_root=self.source_root, cut_ts=cut.cut_ts)
+            late = wait_for_late_deletes(
+                ctx, self._chosen(self.planned), source_root=self.source_root, cut_ts=cut.cut_ts
+            )
             waited_for = cut.cut_ts
             cut, segments = self._settled_listing(ctx)  # much may happen in so long a time
             if cut.cut_ts == waited_for:

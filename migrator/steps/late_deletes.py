@@ -34,6 +34,8 @@ _LOOK_S = 5.0
 def wait_for_late_deletes(ctx: StepContext, collection: Collection, *, source_root: str, cut_ts: int) -> int:
     """Return once the deletes up to the cut are in the source's files, as far as can be told.
 
+    Only the partitions of `collection` are looked at, which are those that come along.
+
     Returns:
         How many rows the files hold at last that the source does not show: rows that were deleted after the cut, or
         whose deletes take longer than its defaults allow.
@@ -73,7 +75,7 @@ class _LateDeletes:
 
     def _look(self) -> int | None:
         """How many rows are in the files and not to be seen; None where that cannot be told."""
-        now = self.ctx.source.find_collection(self.collection.ref)
+        now = self._find()
         if self.ctx.dump_reader.missing or now is None or len(now.loaded_partitions) < len(now.partitions):
             return None
         if not filters.can_name(now.schema.primary_field.name):
@@ -83,6 +85,12 @@ class _LateDeletes:
             return self._held_against_files(now)
         except (BinlogUnreadable, ObjectMissing):  # a source that moves: files come field by field, and go
             return None
+
+    def _find(self) -> Collection | None:
+        now = self.ctx.source.find_collection(self.collection.ref)
+        if now is None or now.schema.has_partition_key:
+            return now
+        return now.only([partition.name for partition in self.collection.partitions])
 
     def _held_against_files(self, now: Collection) -> int:
         dump = Dump(
@@ -103,7 +111,9 @@ class _LateDeletes:
         self.ctx.clock.sleep(0)  # where a person's wish to stop is heard
 
     def _binlogs(self) -> Iterator[Binlog]:
-        live = {segment.segment_id for segment in self.ctx.source.list_segments(self.collection.ref)}
+        chosen = {partition.partition_id for partition in self.collection.partitions}
+        segments = self.ctx.source.list_segments(self.collection.ref)
+        live = {segment.segment_id for segment in segments if segment.partition_id in chosen}
         for kind in LogKind:
             yield from (binlog for binlog in self._listed(kind) if binlog.segment_id in live)
 

@@ -15,7 +15,7 @@ from migrator.errors import BinlogUnreadable, Interrupted, ObjectMissing, Source
 from migrator.model.segment import LogKind, SegmentState
 from migrator.steps.dump_meta import DumpMeta, frozen_dump
 from migrator.steps.late_deletes import LATE_S
-from tests.support.builders import BOOKS, Pair, fill, flush, some_rows
+from tests.support.builders import BOOKS, Pair, fill, flush, load, some_rows
 from tests.support.stage import Stage, a_stage
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ class OldPair(Pair):
 
 
 @contextmanager
-def staged(folder: Path, pair: OldPair) -> Iterator[Stage]:
+def staged(folder: Path, pair: OldPair, collections: str = "[books]") -> Iterator[Stage]:
     """Everything before the dump's listing is done."""
-    with a_stage(folder, pair) as stage:
+    with a_stage(folder, pair, collections=collections) as stage:
         stage.apply_before(DumpMeta)
         yield stage
 
@@ -86,9 +86,9 @@ def old_books(*, loaded: bool = True, writes_after_s: float = NEVER) -> OldPair:
     return pair
 
 
-def dumped(folder: Path, pair: OldPair) -> tuple[float, int, int]:
+def dumped(folder: Path, pair: OldPair, collections: str = "[books]") -> tuple[float, int, int]:
     """How many seconds it took, how many rows are said to be late, and how many delta logs were listed."""
-    with staged(folder, pair) as stage:
+    with staged(folder, pair, collections) as stage:
         began = pair.clock.monotonic()
         step = stage.step(DumpMeta)
         stage.apply(step)
@@ -116,6 +116,18 @@ def test_a_row_that_was_written_again_is_waited_for_too(tmp_path: Path) -> None:
 
 def test_nothing_is_waited_for_where_nothing_was_deleted(tmp_path: Path) -> None:
     took_s, late, delta_logs = dumped(tmp_path, old_books())
+    assert took_s < 10
+    assert (late, delta_logs) == (0, 0)
+
+
+def test_nothing_is_waited_for_in_partitions_that_stay(tmp_path: Path) -> None:
+    pair = old_books()
+    pair.source.create_partition(BOOKS, "east")
+    pair.source.insert(BOOKS, some_rows(3, start=100), "east")
+    flush(pair.source)
+    load(pair.source, pair.clock)
+    pair.source.delete(BOOKS, [1, 2])
+    took_s, late, delta_logs = dumped(tmp_path, pair, "[{source: books, partitions: [east]}]")
     assert took_s < 10
     assert (late, delta_logs) == (0, 0)
 
