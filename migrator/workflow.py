@@ -256,6 +256,7 @@ def verify(
         comparer = Comparer(
             source=None if names is None else clients.source,
             target=clients.target,
+            source_store=clients.source_store,
             staging=clients.staging,
             dump_reader=dump_reader(),
             clock=SystemClock(),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from migrator.model.collection import LoadState
 from migrator.model.filters import can_name
 from migrator.planning.graph import CONSISTENCY_LEVELS, property_text
+from migrator.planning.indexes import unindexed_vectors
 from migrator.planning.plan import Action, PlannedCollection
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ def verification_notices(loaded: LoadedPlan, observed: ObservedState, items: Ite
     if unnamed := [item.source.short for item in found if not can_name(item.collection.schema.primary_field.name)]:
         why = "a primary key called by a word of Milvus's filters cannot be asked for, so that rows are only counted"
         told.append(f"{why}: {_few(unnamed)}")
+    if bare := [item.source.short for item in found if unindexed_vectors(item.collection, item.indexes)]:
+        told.append(f"no rows are compared where the target has no index of its vectors: {_few(bare)}")
     unloaded = [item.source.short for item in found if item.collection.load_state is not LoadState.LOADED]
     if unloaded and not (verify.load_source or observed.reads_dumps):
         hint = "pip install 'migrator[binlogs]'"

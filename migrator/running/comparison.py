@@ -138,6 +138,7 @@ class Comparer:
     source: MilvusReader | None
     """None where it cannot be reached, and the dumps of earlier runs have to do."""
     target: MilvusTarget
+    source_store: ObjectReader
     staging: ObjectReader
     dump_reader: DumpReader
     clock: Clock
@@ -313,6 +314,7 @@ class Comparer:
             staging=self.staging,
             clock=self.clock,
             progress=_Telling(name, self.clock, self.tell),
+            source_store=None if past.dump.backed_up_ts is None else self.source_store,  # a backup stays as it is
         )
 
     # -- what is loaded for it --------------------------------------------------------------------------------------

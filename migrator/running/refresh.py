@@ -388,7 +388,8 @@ class _Refresh:
             self._find(
                 "staging.backup_name",
                 f"{self._dump_prefix}/ holds objects that no finished run of this plan put there, such as {first.key}",
-                "choose another staging.backup_name, or remove them",
+                "choose another staging.backup_name, or look at it with migrator backup list, and delete it with "
+                "migrator backup delete",
                 self._loaded.staging.backup_name,
             )
             return ()

@@ -48,12 +48,13 @@ class Retired:
     def find(self, target: MilvusReader) -> Iterator[Kept]:
         """All that is there."""
         with self._state.journal(self._run) as journal:
+            is_undone = journal.rollback() is StepEvent.ROLLED_BACK
             for step in retirements(self._run):
                 found = _find(target, step.retired)
-                if found is not None and found.collection_id == step.predecessor_id:
+                if found is not None and found.collection_id == step.predecessor_id and not is_undone:
                     yield self._kept(step, journal, target)
                 found = _find(target, step.temporary)
-                if found is not None and journal.rollback() is StepEvent.ROLLED_BACK:
+                if found is not None and is_undone:
                     yield from self._built_in_vain(step, journal, found, target)
 
     def _kept(self, step: RetirePredecessor, journal: Journal, target: MilvusReader) -> Kept:

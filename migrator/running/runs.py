@@ -22,11 +22,11 @@ from migrator.planning.plan import Action, Plan, plan_from_plain, plan_to_plain
 from migrator.running.events import StepState
 from migrator.running.journal import Journal, JournalEntry, StepEvent
 from migrator.spec.loaded import LoadedPlan
-from migrator.steps.clean_staging import CleanStaging
+from migrator.steps.clean_staging import KEPT, CleanStaging
 from migrator.steps.create_collection import noted_id
 from migrator.steps.dump_meta import frozen_dump
 from migrator.steps.import_segments import imported_rows
-from migrator.steps.verify_collection import VerifyCollection
+from migrator.steps.verify_collection import VerifyCollection, found_no_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -388,7 +388,10 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         rows_at_cut=tuple(sorted(dump.rows_at_cut.items())),
         held_still=dump.held_still,
         verified=any(
-            key.startswith(f"{VerifyCollection.kind}:") and journal.is_finished(key) for key in run.steps_of(planned)
+            key.startswith(f"{VerifyCollection.kind}:")
+            and journal.is_finished(key)
+            and not found_no_rows(journal.notes(key))
+            for key in run.steps_of(planned)
         ),
         dump="" if _deleted_its_dump(run, journal) else run.plan.dump,
         rows=imported_rows(journal, planned.built_as) if planned.built_as is not None else 0,
@@ -398,4 +401,7 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
 
 
 def _deleted_its_dump(run: Run, journal: Journal) -> bool:
-    return any(isinstance(step, CleanStaging) and journal.is_finished(step.key) for step in run.plan.steps)
+    return any(
+        isinstance(step, CleanStaging) and journal.is_finished(step.key) and not journal.notes(step.key).get(KEPT)
+        for step in run.plan.steps
+    )

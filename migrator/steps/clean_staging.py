@@ -12,6 +12,7 @@ from migrator.model.segment import LogKind
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.dump_claim import drop_claim, read_claims
 from migrator.steps.seal_dump import delist
+from migrator.steps.verify_collection import VerifyCollection, found_no_rows
 from migrator.steps.waiting import Look, wait_until_over
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from migrator.steps.base import ReadContext, StepContext
 
+KEPT = "kept"
+"""The note of a dump that was not deleted, because something was not verified."""
+_NAMED = 3
 _PAGE = 1000
 _UNDER_WAY = {ImportState.PENDING, ImportState.RUNNING}
 
@@ -27,7 +31,8 @@ _UNDER_WAY = {ImportState.PENDING, ImportState.RUNNING}
 class CleanStaging(Step):
     """Delete what this run copied into the dump; collections that earlier runs of the plan left in it stay.
 
-    It needs every other step of the run, so that nothing is deleted where something failed. The meta files go first:
+    It needs every other step of the run, so that nothing is deleted where something failed; and nothing is where a
+    verification was to compare rows and could not. The meta files go first:
     what is half deleted is no dump any more. The claim goes last: as long as it is there, this is not done.
     """
 
@@ -53,6 +58,10 @@ class CleanStaging(Step):
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Wait until nobody reads what goes, and delete it; what is gone already is no fault."""
+        if unread := [str(key) for key in self._verifications() if found_no_rows(ctx.ledger.notes(key))]:
+            self.note(ctx, **{KEPT: True})
+            names = ", ".join(key.partition(":")[2] for key in unread[:_NAMED])
+            return Outcome(detail=f"the dump is kept: no rows could be compared of {names}")
         self._wait_for_readers(ctx)
         ctx.lease.require_dump_held()
         delist(ctx.staging, self.dump_prefix, frozenset(self.collection_ids))
@@ -65,6 +74,9 @@ class CleanStaging(Step):
             ctx.staging.sweep(folder)
         drop_claim(ctx.staging, self.claims_folder, ctx.run_id)
         return Outcome(objects=objects, size_bytes=size_bytes, detail="the dump is deleted")
+
+    def _verifications(self) -> Iterator[str]:
+        yield from (key for key in self.needs if key.startswith(f"{VerifyCollection.kind}:"))
 
     def _folders(self) -> Iterator[str]:
         for collection_id in self.collection_ids:

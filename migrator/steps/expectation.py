@@ -88,8 +88,12 @@ def open_dump(
     staging: ObjectReader,
     clock: Clock,
     progress: ProgressReport,
+    source_store: ObjectReader | None = None,
 ) -> AbstractContextManager[RowSource]:
-    """The rows of a collection up to its cut, as they lie in the dump that was frozen in `ledger`."""
+    """The rows of a collection up to its cut, as they lie in the dump that was frozen in `ledger`.
+
+    With `source_store`, as they lie where the dump was copied from.
+    """
 
     def report(done: int, total: int) -> None:
         progress("reading the dump", done=done, total=total, unit="objects")
@@ -97,10 +101,10 @@ def open_dump(
 
     frozen = Dump(
         collection=dump.collection,
-        place=f"the dump {dump_prefix}",
-        store=staging,
+        place=f"the dump {dump_prefix}" if source_store is None else "the backup",
+        store=source_store or staging,
         binlogs=ledger.binlogs(dump.collection.collection_id),
-        key_of=lambda binlog: staged_key(dump_prefix, binlog),
+        key_of=lambda binlog: staged_key(dump_prefix, binlog) if source_store is None else binlog.source.key,
         end_ts=dump.cut_ts,
     )
     return reader.open(frozen, wants=sample.takes, report=report)

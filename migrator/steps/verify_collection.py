@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from migrator.model.rows import Sample
+    from migrator.ports.ledger import JsonValue
     from migrator.ports.rows import RowSource
     from migrator.steps.base import ReadContext, StepContext
 
@@ -58,6 +59,12 @@ def shape_asked(create: CreateCollection, indexes: tuple[Index, ...]) -> Shape:
         num_partitions=create.num_partitions,
         indexes=indexes,
     )
+
+
+def found_no_rows(notes: Mapping[str, JsonValue]) -> bool:
+    """Whether a verification was to compare rows and could not, by its notes."""
+    finding = notes.get("finding")
+    return isinstance(finding, dict) and finding.get("basis") is None
 
 
 def is_indexed(collection: Collection) -> bool:

@@ -93,6 +93,7 @@ def a_scene(folder: Path, *, loaded: bool = True) -> Iterator[Scene]:
             Comparer(
                 source=pair.source,
                 target=pair.target,
+                source_store=pair.store,
                 staging=pair.store,
                 dump_reader=BinlogDumps(MemoryBinlogs()),
                 clock=pair.clock,
@@ -135,6 +136,23 @@ def test_a_source_that_moved_is_compared_by_the_dump(scene: Scene) -> None:
     found = scene.compare()
     assert (found.exit_code, found.compared_with) == (0, "dump")
     assert "the source has other rows now than at the cut" in found.verdict
+
+
+def test_a_backup_is_read_where_it_lies(scene: Scene) -> None:
+    """Its copy may have been deleted, with `keep: false`."""
+    scene.pair.store.delete(list(scene.pair.keys("backup")))
+
+    @contextmanager
+    def open_past(record: MigratedRecord) -> Iterator[Past]:
+        with scene.comparer.open_past(record) as past:
+            yield replace(past, dump=replace(past.dump, backed_up_ts=0))
+
+    assert scene.compare(source=None).exit_code == 51
+    found = scene.compare(source=None, open_past=open_past)
+    assert (found.exit_code, found.compared_with) == (0, "dump")
+    scene.pair.target.delete(BOOKS, [1])
+    found = scene.compare(source=None, open_past=open_past)
+    assert (found.exit_code, messages(found)) == (50, ["row 1 in partition '_default' is missing at the target"])
 
 
 def test_a_source_that_moved_cannot_be_told_without_its_dump(scene: Scene) -> None:

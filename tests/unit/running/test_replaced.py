@@ -333,6 +333,18 @@ def test_a_predecessor_goes_with_clean_and_a_rollback_says_so(tmp_path: Path) ->
     assert scene.there() == {}
 
 
+def test_of_two_runs_one_of_which_was_undone_the_other_has_the_predecessor(tmp_path: Path) -> None:
+    first = Scene.make(tmp_path).apply()
+    first.undo()
+    first.pair.store.delete(list(first.pair.keys("backup")))
+    first.pair.store.delete(list(first.pair.keys(".migrator")))
+    run = first.state.begin(*planned(tmp_path, first.pair, first.state))
+    again = Scene(tmp_path, first.pair, first.state, run).apply()
+    (leftover,) = again.clean()
+    assert (leftover.name, leftover.goes) == (again.step.retired.short, True)
+    assert again.run.run_id in leftover.reason
+
+
 def gone(scene: Scene) -> None:
     scene.pair.target.drop_collection(BOOKS)
 

@@ -134,6 +134,21 @@ def test_a_run_without_its_dump_is_done_and_stays_so(tmp_path: Path) -> None:
     assert not planned(scene).has_changes
 
 
+def test_a_dump_stays_where_no_rows_could_be_compared(tmp_path: Path) -> None:
+    words, unread = "staging: {keep: false}\n", "[{source: books, indexes: none}]"
+    scene = a_scene(tmp_path, more=words, collections=unread)
+    assert any("no rows are compared" in notice and "books" in notice for notice in scene.run.plan.notices)
+    scene.apply()
+    with scene.state.journal(scene.run) as journal:
+        cleaned = journal.last_event("clean_staging:backup/a_to_b")
+    assert cleaned is not None
+    assert cleaned.data["detail"] == "the dump is kept: no rows could be compared of default.books"
+    (record,) = scene.state.migrated("a-to-b")
+    assert (record.dump, record.verified) == ("bucket_A/backup/a_to_b", False)
+    assert "backup/a_to_b/meta/full_meta.json" in scene.pair.keys("backup")
+    assert not planned(scene, collections=unread, more=words).has_changes
+
+
 def test_one_more_mapping_begins_a_dump_of_its_own(tmp_path: Path) -> None:
     scene = a_scene(tmp_path, more=TIDY)
     scene.apply()
@@ -219,6 +234,7 @@ def test_a_choice_of_partitions_is_estimated_compared_and_remembered(tmp_path: P
     comparer = Comparer(
         source=pair.source,
         target=pair.target,
+        source_store=pair.store,
         staging=pair.store,
         dump_reader=BinlogDumps(MemoryBinlogs()),
         clock=pair.clock,
