@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,13 +62,11 @@ def test_every_server_answers_on_loopback(bench: Bench) -> None:
 
 def test_a_second_up_finds_the_same_servers_at_once(bench: Bench) -> None:
     said: list[str] = []
-    started_at = time.monotonic()
 
     state = Lab(bench.lab.folder, say=said.append).up(auto_compaction=False)
 
     assert state == bench.state
     assert "up already" in said[0]
-    assert time.monotonic() - started_at < 2
 
 
 def test_a_second_up_with_other_settings_is_refused(bench: Bench) -> None:

@@ -143,6 +143,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             yield started
         return
     running: Bench = request.getfixturevalue("running_bench")
+    running = Bench(running.lab, running.lab.state())  # another module may have killed a server and started it again
     running.sweep()
     yield running
 
