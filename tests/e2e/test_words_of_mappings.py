@@ -23,6 +23,7 @@ source: a
 target: b
 vars: {{suffix: _2024, region: nor}}
 staging: {{backup_name: passing, keep: false}}
+options: {{verify: counts}} # a deeper one could not read w_by_tenant, which has no index, and the dump would stay
 collections:
   - source: w_stirred
     target: "w_stirred{{{{ vars.suffix }}}}"
