@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from migrator.planning.plan import Action
+from migrator.steps.clean_staging import DELETED, CleanStaging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,7 +68,9 @@ def summarize(plan: Plan, *, run_id: str, created_at: str, entry_of: Callable[[s
     collections = tuple(_collection(planned, steps, entry_of) for planned in plan.collections)
     states = {step.state for step in steps}
     state = "finished" if states <= {"finished"} else "failed" if "failed" in states else "unfinished"
-    is_deleted = any(step.key.startswith("clean_staging:") and step.state == "finished" for step in steps)
+    is_deleted = any(
+        isinstance(each, CleanStaging) and entry_of(each.key)[2].get("detail") == DELETED for each in plan.steps
+    )
     return RunSummary(
         run_id=run_id,
         plan=plan.name,

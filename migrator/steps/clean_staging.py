@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from migrator.steps.base import ReadContext, StepContext
 
+DELETED = "the dump is deleted"
+"""What the step says where it did; else it says why the dump is kept."""
 KEPT = "kept"
 """The note of a dump that was not deleted, because something was not verified."""
 _NAMED = 3
@@ -32,8 +34,8 @@ class CleanStaging(Step):
     """Delete what this run copied into the dump; collections that earlier runs of the plan left in it stay.
 
     It needs every other step of the run, so that nothing is deleted where something failed; and nothing is where a
-    verification was to compare rows and could not. The meta files go first:
-    what is half deleted is no dump any more. The claim goes last: as long as it is there, this is not done.
+    verification was to compare rows and could not. The meta files go first: what is half deleted is no dump any more.
+    The claim goes last: as long as it is there, this is not done.
     """
 
     kind: ClassVar[str] = "clean_staging"
@@ -58,7 +60,7 @@ class CleanStaging(Step):
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Wait until nobody reads what goes, and delete it; what is gone already is no fault."""
-        if unread := [str(key) for key in self._verifications() if found_no_rows(ctx.ledger.notes(key))]:
+        if unread := [key for key in self._verifications() if found_no_rows(ctx.ledger.notes(key))]:
             self.note(ctx, **{KEPT: True})
             names = ", ".join(key.partition(":")[2] for key in unread[:_NAMED])
             return Outcome(detail=f"the dump is kept: no rows could be compared of {names}")
@@ -73,7 +75,7 @@ class CleanStaging(Step):
                 ctx.progress("deleting the dump", done=objects, unit="objects")
             ctx.staging.sweep(folder)
         drop_claim(ctx.staging, self.claims_folder, ctx.run_id)
-        return Outcome(objects=objects, size_bytes=size_bytes, detail="the dump is deleted")
+        return Outcome(objects=objects, size_bytes=size_bytes, detail=DELETED)
 
     def _verifications(self) -> Iterator[str]:
         yield from (key for key in self.needs if key.startswith(f"{VerifyCollection.kind}:"))

@@ -20,6 +20,7 @@ from migrator.running.retry import RetryPolicy
 from migrator.running.rollback import Fate, Verdict
 from migrator.running.runs import StateDirectory
 from migrator.steps.verification import Depth, Level
+from migrator.workflow import summary
 from tests.support.builders import BOOKS, HeldLease, Pair, a_loaded_plan, create, fill, flush, load, some_rows
 from tests.support.mortality import Fate as Doom
 from tests.support.mortality import Killed, MortalJournal, mortal_store, mortal_target
@@ -130,6 +131,7 @@ def test_a_run_without_its_dump_is_done_and_stays_so(tmp_path: Path) -> None:
     scene.apply()
     (record,) = scene.state.migrated("a-to-b")
     assert (record.dump, record.partitions) == ("", ("_default",))
+    assert summary(scene.run, scene.state).dump == ""
     assert scene.pair.keys("backup") == scene.pair.keys(".migrator") == {}
     assert not planned(scene).has_changes
 
@@ -145,6 +147,7 @@ def test_a_dump_stays_where_no_rows_could_be_compared(tmp_path: Path) -> None:
     assert cleaned.data["detail"] == "the dump is kept: no rows could be compared of default.books"
     (record,) = scene.state.migrated("a-to-b")
     assert (record.dump, record.verified) == ("bucket_A/backup/a_to_b", False)
+    assert summary(scene.run, scene.state).dump == "bucket_A/backup/a_to_b"
     assert "backup/a_to_b/meta/full_meta.json" in scene.pair.keys("backup")
     assert not planned(scene, collections=unread, more=words).has_changes
 
