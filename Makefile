@@ -56,7 +56,7 @@ schemas: $(STAMP)  ## Write schemas/ anew from the models
 	$(BIN)/python -m migrator.spec.schema
 
 lock: $(STAMP)  ## Resolve requirements.lock anew (needs uv in the environment)
-	$(BIN)/uv pip compile pyproject.toml --extra binlogs --extra dev --extra lab --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra binlogs --extra dev --extra lab --extra s3 --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 clean:  ## Stop the demo's servers and remove what was made here
