@@ -50,6 +50,7 @@ from migrator.running.runs import Run, StateDirectory, file_digest
 from migrator.running.unlocking import break_held, find_held
 from migrator.spec.load import LoadedPlan, load_plan
 from migrator.steps.base import ReadContext, StepContext
+from migrator.steps.throttle import Throttle
 from migrator.steps.verification import Depth, Level
 
 if TYPE_CHECKING:
@@ -461,6 +462,8 @@ def _mapped_targets(loaded: LoadedPlan) -> list[CollectionRef]:
 def _context_maker(
     run: Run, journal: Journal, clients: Clients, *, workers: ThreadPoolExecutor, clock: SystemClock, leases: Leases
 ) -> Callable[[ProgressReport], StepContext]:
+    throttle = Throttle(run.loaded.options.transfer.limit_bytes_per_s)
+
     def make(progress: ProgressReport) -> StepContext:
         return StepContext(
             run_id=run.run_id,
@@ -474,6 +477,7 @@ def _context_maker(
             workers=workers,
             dump_reader=dump_reader(),
             progress=progress,
+            throttle=throttle,
         )
 
     return make

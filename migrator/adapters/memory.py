@@ -78,6 +78,9 @@ class MemoryStore:
         self._bucket = bucket
         self._objects: dict[str, bytes] = {}
         self._lock = threading.Lock()
+        self.service: dict[str, MemoryStore] = {}
+        """The other buckets that its credentials may read."""
+        self.most_copied_bytes: int | None = None
 
     @property
     def place(self) -> str:
@@ -102,6 +105,10 @@ class MemoryStore:
     def find_object(self, key: str) -> StoredObject | None:
         """The object without its bytes, or None."""
         return self._head(key) if key in self._objects else None
+
+    def find_beside(self, bucket: str, key: str) -> StoredObject | None:
+        """The object in another bucket, or None."""
+        return self.service[bucket].find_object(key) if bucket in self.service else None
 
     def read(self, key: str) -> bytes:
         """An object's bytes."""
@@ -136,6 +143,10 @@ class MemoryStore:
     def copy_inside(self, source_key: str, key: str) -> None:
         """Copy an object."""
         self._objects[key] = self.read(source_key)
+
+    def copy_from(self, bucket: str, source_key: str, key: str) -> None:
+        """Copy an object out of another bucket."""
+        self._objects[key] = self.service[bucket].read(source_key)
 
     def sweep(self, prefix: str) -> None:
         """Nothing is ever left behind here."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ import obstore
 from obstore import exceptions as foreign
 from obstore.store import LocalStore, S3Store
 
+from migrator.adapters.neighbours import copier_of, has_neighbours
 from migrator.errors import ObjectMissing, StoreError, StoreRefused, StoreUnavailable
 from migrator.model.segment import StoredObject
 
@@ -32,6 +34,8 @@ _SILENCE_S = 30
 """How long a small request may hear nothing: a connection that nobody closed must not hold a heartbeat for long."""
 _BODY_SILENCE_S = 300
 """The same for requests that move bodies: the service copies big ones without a word, and slow lines send for long."""
+_MOST_COPIED_BYTES = 5 * 1024**3
+"""S3 copies no larger object by one request."""
 _STATUS = re.compile(r"status code: (\d{3})")
 _S3_CODE = re.compile(r"<Code>(\w+)</Code>")
 _PASSING = {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict"}
@@ -143,6 +147,9 @@ class ObstoreStore:
 
     def __init__(self, endpoint: StoreEndpoint) -> None:
         self._endpoint = endpoint
+        self._guard = threading.Lock()
+        self._neighbours: dict[str, ObstoreStore] = {}
+        self._copiers: dict[str, S3Store | LocalStore] = {}
         try:
             self._store = _open(endpoint, _SILENCE_S)
             self._bodies = _open(endpoint, _BODY_SILENCE_S)
@@ -162,6 +169,11 @@ class ObstoreStore:
     def server_path(self, key: str) -> str:
         """The key as a Milvus that uses this store names it."""
         return f"/{key}" if self._endpoint.bucket is None else key
+
+    @property
+    def most_copied_bytes(self) -> int | None:
+        """What S3 copies by one request; a link has no bound."""
+        return None if self._endpoint.bucket is None else _MOST_COPIED_BYTES
 
     # -- errors -----------------------------------------------------------------------------------------------------
 
@@ -243,6 +255,20 @@ class ObstoreStore:
             return None
         return StoredObject(entry["path"], entry["size"], entry["e_tag"])
 
+    def find_beside(self, bucket: str, key: str) -> StoredObject | None:
+        """The object in another bucket of the same service, or None; asked with this store's own credentials."""
+        beside = self._beside(bucket)
+        return None if beside is None else beside.find_object(key)
+
+    def _beside(self, bucket: str) -> ObstoreStore | None:
+        """The other bucket, as long as this one is of a service that has several."""
+        if self._endpoint.bucket in {None, bucket} or not has_neighbours(self._endpoint):
+            return None
+        with self._guard:
+            if bucket not in self._neighbours:
+                self._neighbours[bucket] = ObstoreStore(replace(self._endpoint, bucket=bucket))
+            return self._neighbours[bucket]
+
     def read(self, key: str) -> bytes:
         """A small object's bytes."""
         with self._translated(f"reading {key}"):
@@ -287,6 +313,15 @@ class ObstoreStore:
                 _link(Path("/", source_key), Path("/", key))
             else:
                 obstore.copy(self._bodies, source_key, key)
+
+    def copy_from(self, bucket: str, source_key: str, key: str) -> None:
+        """Let the service copy an object out of another of its buckets."""
+        with self._guard:
+            if bucket not in self._copiers:
+                self._copiers[bucket] = _open(copier_of(self._endpoint, bucket), _BODY_SILENCE_S)
+            copier = self._copiers[bucket]
+        with self._translated(f"copying {source_key} out of the bucket {bucket}"):
+            obstore.copy(copier, source_key, key)
 
     def sweep(self, prefix: str) -> None:
         """Remove what writes that were killed left below the folder: on the local file system `name#<number>`."""

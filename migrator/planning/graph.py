@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadState
 from migrator.planning.places import claims_folder, dump_place, source_root
 from migrator.steps.clean_staging import CleanStaging
-from migrator.steps.copy_segments import CopySegments, TransferMode
+from migrator.steps.copy_segments import CopySegments
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase, database_key
 from migrator.steps.create_index import CreateIndex
@@ -20,6 +20,7 @@ from migrator.steps.load_collection import LoadCollection
 from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import DumpedCollection, SealDump
 from migrator.steps.switch_alias import SwitchAlias
+from migrator.steps.transfer import TransferMode
 from migrator.steps.verification import Depth, Level
 from migrator.steps.verify_collection import VerifyCollection, shape_asked
 
@@ -138,6 +139,7 @@ class _Graph:
             plan=self._loaded.name,
             claims_folder=claims_folder(self._loaded),
             earlier_runs=self._earlier_runs,
+            source_bucket=self._loaded.source_storage.bucket,
             mode=TransferMode(transfer.mode),
             concurrency=transfer.concurrency,
             part_size=transfer.part_size,

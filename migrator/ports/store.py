@@ -20,6 +20,10 @@ class ObjectReader(Protocol):
     def place(self) -> str:
         """Where it is, for a person: `http://127.0.0.1:9000/bucket_A`."""
 
+    @property
+    def most_copied_bytes(self) -> int | None:
+        """The largest object that the service copies by itself; None is any."""
+
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
         """All objects whose key begins with the folder `prefix`, as a stream, in no promised order."""
 
@@ -27,6 +31,12 @@ class ObjectReader(Protocol):
         """The names one level below the folder `prefix`; the empty prefix is the bucket's root."""
 
     def find_object(self, key: str) -> StoredObject | None: ...
+
+    def find_beside(self, bucket: str, key: str) -> StoredObject | None:
+        """The object in another bucket of the same service, as this store's own credentials see it.
+
+        None too where the service copies within one bucket only.
+        """
 
     def read(self, key: str) -> bytes: ...
 
@@ -47,6 +57,9 @@ class ObjectStore(ObjectReader, Protocol):
 
     def copy_inside(self, source_key: str, key: str) -> None:
         """Let the service copy the object; nothing passes through here."""
+
+    def copy_from(self, bucket: str, source_key: str, key: str) -> None:
+        """Let the service copy an object out of another of its buckets, which `find_beside` has shown."""
 
     def sweep(self, prefix: str) -> None:
         """Remove what killed writes of ours left below the folder, where a store leaves such things."""

@@ -392,7 +392,9 @@ class Transfer(SpecModel):
         "in_place: not at all.",
     )
     concurrency: int = Field(64, ge=1, le=4096, description="Objects under way at a time.")
-    limit_bytes_per_s: Size | None = Field(None, description="Of all workers together; null is unbounded.")
+    limit_bytes_per_s: Annotated[Size, Field(gt=0)] | None = Field(
+        None, description="Of all workers together; null is unbounded."
+    )
     part_size: Annotated[Size, Field(ge=MIN_PART, le=MAX_PART)] = Field(
         64 * 1024**2, description="Size of one part of a large object."
     )

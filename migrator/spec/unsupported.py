@@ -73,8 +73,6 @@ def _option_gaps(parts: Parts) -> Iterator[_Gap]:
     options = parts.options
     if options.transfer.mode == "in_place":
         yield _Gap(("options", "transfer", "mode"), "mode: in_place", "use auto, server_side or stream")
-    if options.transfer.limit_bytes_per_s is not None:
-        yield _Gap(("options", "transfer", "limit_bytes_per_s"), "limit_bytes_per_s", "remove it")
     yield from _pause_gaps(parts)
 
 

@@ -7,9 +7,11 @@ that it cannot write is a fact of the types.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from migrator.steps.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,6 +87,8 @@ class StepContext:
     """For the many small requests of a step; shared by all steps, so that limits hold for the run."""
     dump_reader: DumpReader
     progress: ProgressReport
+    throttle: Throttle = field(default_factory=Throttle)
+    """Shared by all steps, as the workers are."""
 
     def reading(self) -> ReadContext:
         """The same, for what only looks."""

@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
-from migrator.errors import (
-    DumpDamaged,
-    ListingOutdated,
-    ObjectMissing,
-    StagedFilesDiffer,
-    StoreRefused,
-    StoreUnavailable,
-)
+from migrator.errors import DumpDamaged, ListingOutdated, StagedFilesDiffer
 from migrator.model.collection import CollectionRef
 from migrator.model.segment import LogKind
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.dump_claim import claim_dump
 from migrator.steps.dump_meta import dump_key
+from migrator.steps.transfer import Cargo, Transfer, TransferMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from concurrent.futures import Future
+    from collections.abc import Iterator
 
     from migrator.model.segment import Binlog, StoredObject
     from migrator.ports.store import ObjectReader
     from migrator.steps.base import ReadContext, StepContext
 
-_NOTE_EVERY_S = 0.1
-_READ_BYTES = 1024**2
 _ROUNDS = 3
 """How often what a store copied wrongly is copied again."""
-_LARGEST_SERVER_SIDE_COPY = 5 * 1024**3
-"""Bytes; S3 copies no larger object by one request."""
-_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
-"""An ETag of this form is the content's MD5 at most stores; at some, or encrypted, it is not."""
-
-
-class TransferMode(StrEnum):
-    """How binlogs travel."""
-
-    AUTO = "auto"
-    SERVER_SIDE = "server_side"
-    STREAM = "stream"
+_WAY = "way"
+"""The note of how the files came."""
 
 
 def staged_key(dump_prefix: str, binlog: Binlog) -> str:
@@ -115,6 +91,8 @@ class CopySegments(Step):
     plan: str
     claims_folder: str
     earlier_runs: tuple[str, ...] = ()
+    source_bucket: str | None = None
+    """None where the source's files are in none."""
     mode: TransferMode = TransferMode.AUTO
     concurrency: int = 64
     part_size: int = 64 * 1024**2
@@ -151,101 +129,64 @@ class CopySegments(Step):
         for kind in LogKind:
             ctx.staging.sweep(f"{self.dump_prefix}/binlogs/{kind}/{self.collection_id}")
         self._forget_what_is_not_there(ctx)
+        transfer = self._transfer(ctx)
         for _ in range(_ROUNDS):
-            self._copy_all(ctx, self._way(ctx))
+            self._copy_all(ctx, transfer)
             if not self._forget_what_is_not_there(ctx):
                 break
         self._require_unchanged(ctx)
         require_staged_exactly(ctx, self.source, self.dump_prefix, self.collection_id)
         totals = ctx.ledger.totals(self.collection_id)
-        return Outcome(objects=totals.objects, size_bytes=totals.size_bytes)
+        detail = self.notes(ctx).get(_WAY, "")
+        return Outcome(objects=totals.objects, size_bytes=totals.size_bytes, detail=str(detail))
 
     def _forget_what_is_not_there(self, ctx: StepContext) -> bool:
         """Whether copies that were made do not lie there as they should: they will be made again."""
         staged = _staged_objects(ctx.staging, self.dump_prefix, self.collection_id, None)
         return bool(ctx.ledger.compare_staged(self.collection_id, staged, forget_missing=True))
 
-    # -- which way --------------------------------------------------------------------------------------------------
+    def _transfer(self, ctx: StepContext) -> Transfer:
+        return Transfer(
+            ctx=ctx,
+            origin=ctx.source_store,
+            destination=ctx.staging,
+            bucket=self.source_bucket,
+            mode=self.mode,
+            part_size=self.part_size,
+            multipart_threshold=self.multipart_threshold,
+            outdated=self._outdated,
+        )
 
-    def _way(self, ctx: StepContext) -> Callable[[StepContext, Binlog], None]:
-        """The service copies where staging shows the very objects the source shows; else they stream through us.
-
-        Evidence is an object of the source seen through staging's client with the same size and ETag: keys carry ids
-        that no two clusters share, and each copy is held against the frozen size in the end.
-        """
-        if self.mode is TransferMode.STREAM:
-            return self._stream
+    def _copy_all(self, ctx: StepContext, transfer: Transfer) -> None:
         first = next(iter(ctx.ledger.uncopied(self.collection_id)), None)
         if first is None:
-            return self._copy_inside
-        self._require_frozen(ctx.source_store, first)
-        if self._is_shared(ctx.staging, first):
-            return self._copy_inside
-        if self.mode is TransferMode.SERVER_SIDE:
-            raise StoreRefused(
-                f"{ctx.staging.place} does not hold the source's {first.source.key}, so it cannot copy it by itself",
-                hint="set options.transfer.mode to auto or stream",
-            )
-        ctx.progress("source and staging are different stores: streaming")
-        return self._stream
-
-    def _is_shared(self, staging: ObjectReader, binlog: Binlog) -> bool:
-        try:
-            found = staging.find_object(binlog.source.key)
-        except StoreRefused:
-            return False
-        return found == binlog.source
-
-    def _copy_inside(self, ctx: StepContext, binlog: Binlog) -> None:
-        if binlog.source.size_bytes > _LARGEST_SERVER_SIDE_COPY:
-            self._stream(ctx, binlog)
             return
-        try:
-            ctx.staging.copy_inside(binlog.source.key, staged_key(self.dump_prefix, binlog))
-        except ObjectMissing:
-            raise self._outdated(binlog.source.key, "vanished") from None
-        except StoreRefused:  # for want of a permission, or between two file systems
-            if self.mode is TransferMode.SERVER_SIDE:
-                raise
-            self._stream(ctx, binlog)
+        transfer.choose(self._cargo(first))
+        totals = ctx.ledger.totals(self.collection_id)
 
-    def _stream(self, ctx: StepContext, binlog: Binlog) -> None:
-        """Read and write through us; bytes that a network bent on the way in or out are noticed, and sent again."""
-        self._require_frozen(ctx.source_store, binlog)
-        key = staged_key(self.dump_prefix, binlog)
-        try:
-            read = self._send(ctx, binlog, key)
-        except ObjectMissing:
-            raise self._outdated(binlog.source.key, "vanished") from None
-        self._require_arrived(ctx, key, read)
-
-    def _send(self, ctx: StepContext, binlog: Binlog, key: str) -> _Hashed:
-        read = _Hashed(self._read(ctx, binlog))
-        ctx.staging.write_stream(
-            key,
-            read,
-            multipart=binlog.source.size_bytes >= min(self.multipart_threshold, self.part_size),
-            part_size=self.part_size,
-        )
-        if read.size_bytes != binlog.source.size_bytes:
-            raise StoreUnavailable(
-                f"{ctx.source_store.place} sent {read.size_bytes:,} of {binlog.source.size_bytes:,} bytes of "
-                f"{binlog.source.key}"
+        def told(objects: int, size_bytes: int) -> None:
+            ctx.progress(
+                "copying",
+                done=totals.copied_objects + objects,
+                total=totals.objects,
+                unit="objects",
+                size_bytes=totals.copied_bytes + size_bytes,
             )
-        if _may_differ(binlog.source.etag, read) and read.md5 != _md5_of(self._read(ctx, binlog)):
-            raise StoreUnavailable(f"{ctx.source_store.place} sent other bytes of {binlog.source.key} when asked again")
-        return read
 
-    def _read(self, ctx: StepContext, binlog: Binlog) -> Iterator[bytes]:
-        return ctx.source_store.stream(binlog.source.key, part_size=_READ_BYTES)
+        try:
+            transfer.carry_all(
+                ctx.ledger.uncopied(self.collection_id),
+                cargo_of=self._cargo,
+                concurrency=self.concurrency,
+                note=lambda landed: ctx.ledger.note_copied(self.collection_id, landed),
+                told=told,
+            )
+        finally:
+            if transfer.in_words != self.notes(ctx).get(_WAY, ""):
+                self.note(ctx, **{_WAY: transfer.in_words})
 
-    def _require_arrived(self, ctx: StepContext, key: str, sent: _Hashed) -> None:
-        staged = ctx.staging.find_object(key)
-        is_whole = staged is not None and staged.size_bytes == sent.size_bytes
-        if staged is None or not is_whole:
-            raise StoreUnavailable(f"{ctx.staging.place} does not hold {key} as it was written")
-        if _may_differ(staged.etag, sent) and sent.md5 != _md5_of(ctx.staging.stream(key, part_size=_READ_BYTES)):
-            raise StoreUnavailable(f"{ctx.staging.place} holds other bytes of {key} than were written")
+    def _cargo(self, binlog: Binlog) -> Cargo:
+        return Cargo(binlog.source, staged_key(self.dump_prefix, binlog))
 
     def _require_unchanged(self, ctx: StepContext) -> None:
         """What was copied is what was frozen: objects of the source that are still there are still the same."""
@@ -255,12 +196,6 @@ class CopySegments(Step):
             if changed:
                 raise self._outdated(changed[0], "changed")
 
-    def _require_frozen(self, source: ObjectReader, binlog: Binlog) -> None:
-        """See that the source's object is the one that was frozen."""
-        found = source.find_object(binlog.source.key)
-        if found != binlog.source:
-            raise self._outdated(binlog.source.key, "vanished" if found is None else "changed")
-
     def _outdated(self, key: str, fate: str) -> ListingOutdated:
         return ListingOutdated(
             f"the source's {key} has {fate} since it was listed",
@@ -269,77 +204,3 @@ class CopySegments(Step):
             if fate == "vanished"
             else "see who writes below the source's root path",
         )
-
-    # -- many at once -----------------------------------------------------------------------------------------------
-
-    def _copy_all(self, ctx: StepContext, copy: Callable[[StepContext, Binlog], None]) -> None:
-        """Keep `concurrency` copies in flight and note them in groups; a stop notes what was in flight too."""
-        totals = ctx.ledger.totals(self.collection_id)
-        done, size_bytes = totals.copied_objects, totals.copied_bytes
-        todo = ctx.ledger.uncopied(self.collection_id)
-        flying: dict[Future[None], Binlog] = {}
-        landed: list[Binlog] = []
-        noted_at = ctx.clock.monotonic()
-        try:
-            while True:
-                for binlog in islice(todo, self.concurrency - len(flying)):
-                    flying[ctx.workers.submit(copy, ctx, binlog)] = binlog
-                if not flying:
-                    break
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                    binlog = flying.pop(future)
-                    future.result()
-                    landed.append(binlog)
-                    done, size_bytes = done + 1, size_bytes + binlog.source.size_bytes
-                if len(landed) >= self.concurrency or ctx.clock.monotonic() - noted_at >= _NOTE_EVERY_S:
-                    self._note_landed(ctx, landed)
-                    noted_at = ctx.clock.monotonic()
-                ctx.progress("copying", done=done, total=totals.objects, unit="objects", size_bytes=size_bytes)
-                ctx.clock.sleep(0)  # where a person's wish to stop is heard
-        finally:
-            landed.extend(_land(flying))
-            self._note_landed(ctx, landed)
-
-    def _note_landed(self, ctx: StepContext, landed: list[Binlog]) -> None:
-        ctx.ledger.note_copied(self.collection_id, landed)
-        landed.clear()
-
-
-def _land(flying: Mapping[Future[None], Binlog]) -> Iterator[Binlog]:
-    """Wait for what is in flight; the copies that succeed, for the others are made again next time."""
-    for future, binlog in flying.items():
-        if not future.cancel() and future.exception() is None:
-            yield binlog
-
-
-class _Hashed:
-    """Parts that pass by, with their length and MD5."""
-
-    def __init__(self, parts: Iterable[bytes]) -> None:
-        self._parts = parts
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self.size_bytes = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for part in self._parts:
-            self._md5.update(part)
-            self.size_bytes += len(part)
-            yield part
-
-    @property
-    def md5(self) -> str:
-        """In hex, of what has passed so far."""
-        return self._md5.hexdigest()
-
-
-def _md5_of(parts: Iterable[bytes]) -> str:
-    hashed = _Hashed(parts)
-    for _ in hashed:
-        pass
-    return hashed.md5
-
-
-def _may_differ(etag: str | None, content: _Hashed) -> bool:
-    """Whether the ETag looks like an MD5 and is not the content's: bent bytes, or a store with ETags of its own."""
-    found = _MD5.fullmatch(etag or "")
-    return found is not None and found[1] != content.md5

@@ -15,7 +15,7 @@ from migrator.planning.compatibility import parse_version
 from migrator.planning.plan import digest_of, plan_from_plain, plan_to_plain, step_from_plain, step_to_plain
 from migrator.planning.planner import make_plan
 from migrator.steps.clean_staging import CleanStaging
-from migrator.steps.copy_segments import CopySegments, TransferMode
+from migrator.steps.copy_segments import CopySegments
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase
 from migrator.steps.create_index import CreateIndex
@@ -28,6 +28,7 @@ from migrator.steps.restore_rbac import RestoreRbac
 from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import DumpedCollection, SealDump
 from migrator.steps.switch_alias import AliasMove, SwitchAlias
+from migrator.steps.transfer import TransferMode
 from migrator.steps.verification import Depth, Level
 from migrator.steps.verify_collection import VerifyCollection
 from tests.support.builders import BOOKS, a_collection, a_grant, a_loaded_plan, a_schema, an_index, an_observed_state

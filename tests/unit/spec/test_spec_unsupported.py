@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 DUMP = f"{{backup: {{storage: {storage('backup')}, name: my_backup}}}}"
 OPTIONS = [
     ("transfer: {mode: in_place}", "transfer.mode"),
-    ("transfer: {limit_bytes_per_s: 1MiB}", "transfer.limit_bytes_per_s"),
     ("pause_gc: always", "pause_gc"),
 ]
 

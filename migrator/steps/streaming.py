@@ -1,0 +1,113 @@
+"""An object read here and written there, through this machine; bytes that a network bent on the way are noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from migrator.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from migrator.model.segment import StoredObject
+    from migrator.ports.clock import Clock
+    from migrator.ports.store import ObjectReader, ObjectStore
+    from migrator.steps.throttle import Throttle
+
+_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
+"""An ETag of this form is the content's MD5 at most stores; at some, or encrypted, it is not."""
+_PARTS_HELD = 2
+"""Of a stream in parts, in memory at a time: one that is sent, one that is filled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streamer:
+    """Streams objects from one store to another within the limits of the run.
+
+    `part_size` and `multipart_threshold` are bytes. `pause` waits so many seconds, and raises once nobody wants the
+    stream any more; it is asked at every piece.
+    """
+
+    origin: ObjectReader
+    destination: ObjectStore
+    part_size: int
+    multipart_threshold: int
+    throttle: Throttle
+    clock: Clock
+    pause: Callable[[float], None]
+
+    def is_in_parts(self, size_bytes: int) -> bool:
+        """Whether an object of that size is written part by part, which a kill may leave behind."""
+        return size_bytes >= min(self.multipart_threshold, self.part_size)
+
+    def send(self, found: StoredObject, key: str) -> None:
+        """Bring the object `found` to `key`.
+
+        Raises:
+            StoreUnavailable: Bytes were lost or bent on the way: it is worth another try.
+            ObjectMissing: It is not there to be read.
+        """
+        in_parts = self.is_in_parts(found.size_bytes)
+        held_bytes = min(found.size_bytes, _PARTS_HELD * self.part_size) if in_parts else found.size_bytes
+        with self.throttle.stream(held_bytes, pause=self.pause):
+            self._require_arrived(key, self._send(found, key, in_parts=in_parts))
+
+    def _send(self, found: StoredObject, key: str, *, in_parts: bool) -> _Hashed:
+        read = _Hashed(self._read(self.origin, found.key))
+        self.destination.write_stream(key, read, multipart=in_parts, part_size=self.part_size)
+        if read.size_bytes != found.size_bytes:
+            raise StoreUnavailable(
+                f"{self.origin.place} sent {read.size_bytes:,} of {found.size_bytes:,} bytes of {found.key}"
+            )
+        if _may_differ(found.etag, read) and read.md5 != _md5_of(self._read(self.origin, found.key)):
+            raise StoreUnavailable(f"{self.origin.place} sent other bytes of {found.key} when asked again")
+        return read
+
+    def _read(self, store: ObjectReader, key: str) -> Iterator[bytes]:
+        for piece in store.stream(key, part_size=self.throttle.piece_bytes):
+            self.pause(0)
+            self.throttle.take(len(piece), now=self.clock.monotonic(), pause=self.pause)
+            yield piece
+
+    def _require_arrived(self, key: str, sent: _Hashed) -> None:
+        arrived = self.destination.find_object(key)
+        if arrived is None or arrived.size_bytes != sent.size_bytes:
+            raise StoreUnavailable(f"{self.destination.place} does not hold {key} as it was written")
+        if _may_differ(arrived.etag, sent) and sent.md5 != _md5_of(self._read(self.destination, key)):
+            raise StoreUnavailable(f"{self.destination.place} holds other bytes of {key} than were written")
+
+
+class _Hashed:
+    """Parts that pass by, with their length and MD5."""
+
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self._parts = parts
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self.size_bytes = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._parts:
+            self._md5.update(part)
+            self.size_bytes += len(part)
+            yield part
+
+    @property
+    def md5(self) -> str:
+        """In hex, of what has passed so far."""
+        return self._md5.hexdigest()
+
+
+def _md5_of(parts: Iterable[bytes]) -> str:
+    hashed = _Hashed(parts)
+    for _ in hashed:
+        pass
+    return hashed.md5
+
+
+def _may_differ(etag: str | None, content: _Hashed) -> bool:
+    """Whether the ETag looks like an MD5 and is not the content's: bent bytes, or a store with ETags of its own."""
+    found = _MD5.fullmatch(etag or "")
+    return found is not None and found[1] != content.md5

@@ -1,0 +1,275 @@
+"""How objects come from one store to another: copied by the service where that is shown to work, else streamed."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from migrator.errors import Interrupted, ObjectMissing, StoreRefused
+from migrator.steps.streaming import Streamer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from concurrent.futures import Future
+
+    from migrator.errors import MigratorError
+    from migrator.model.segment import Binlog, StoredObject
+    from migrator.ports.store import ObjectReader, ObjectStore
+    from migrator.steps.base import StepContext
+
+_NOTE_EVERY_S = 0.1
+_SLICE_S = 0.5
+"""So long a worker waits before it looks whether it is wanted."""
+
+
+class TransferMode(StrEnum):
+    """How binlogs travel."""
+
+    AUTO = "auto"
+    SERVER_SIDE = "server_side"
+    STREAM = "stream"
+
+
+class Way(StrEnum):
+    """Who carries the bytes."""
+
+    INSIDE = "inside"
+    """The service, within one bucket."""
+    ACROSS = "across"
+    """The service, from another of its buckets."""
+    STREAM = "stream"
+    """This machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A way, and why it is no better one."""
+
+    way: Way
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cargo:
+    """An object as it was when it was listed, and the key it is brought to; without an ETag its size tells it."""
+
+    origin: StoredObject
+    key: str
+
+    def is_still(self, found: StoredObject | None) -> bool:
+        """Whether what was found is the listed object."""
+        if found is None or self.origin.etag is None:
+            return found is not None and found.size_bytes == self.origin.size_bytes
+        return found == self.origin
+
+
+def choose_way(destination: ObjectReader, bucket: str | None, sample: Cargo) -> Choice:
+    """The best way for objects like `sample`, by evidence: it is asked for with the destination's own credentials.
+
+    Whoever shows the very object that the origin shows can copy it: keys carry ids that no two clusters share, and
+    every copy is held against the listed size in the end. `bucket` is the origin's; None where it is in none.
+    """
+    key, refusals = sample.origin.key, []
+    try:
+        if sample.is_still(destination.find_object(key)):
+            return Choice(Way.INSIDE)
+    except StoreRefused as error:
+        refusals.append(error.message)
+    try:
+        if bucket is not None and sample.is_still(destination.find_beside(bucket, key)):
+            return Choice(Way.ACROSS)
+    except StoreRefused as error:
+        refusals.append(error.message)
+    beside = f", nor does a bucket {bucket!r} beside it" if bucket is not None else ""
+    return Choice(Way.STREAM, refusals[-1] if refusals else f"{destination.place} does not show {key}{beside}")
+
+
+@dataclass(slots=True, kw_only=True)
+class Transfer:
+    """One step's objects on their way from `origin` to `destination`; `bucket` is the origin's, None without one.
+
+    Many workers carry at a time. `streamed` counts what this machine had to carry, for the first of the `reasons`.
+    """
+
+    ctx: StepContext
+    origin: ObjectReader
+    destination: ObjectStore
+    bucket: str | None
+    mode: TransferMode
+    part_size: int
+    multipart_threshold: int
+    outdated: Callable[[str, str], MigratorError]
+    """Makes the error of an object that is not what was listed, of its key and its fate: `vanished` or `changed`."""
+    way: Way = Way.STREAM
+    streamed: int = 0
+    reasons: list[str] = field(default_factory=list)
+    before_parts: Callable[[], None] = lambda: None
+    """Called before the first object is written in parts."""
+    _is_given_up: bool = False
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _announced_parts: bool = False
+
+    # -- which way --------------------------------------------------------------------------------------------------
+
+    def choose(self, sample: Cargo) -> None:
+        """Decide on the way, with the first object that is carried.
+
+        Raises:
+            StoreRefused: The mode is `server_side`, and the service cannot copy.
+        """
+        if self.mode is TransferMode.STREAM:
+            return
+        self._require_still(sample)
+        choice = choose_way(self.destination, self.bucket, sample)
+        self.way = choice.way
+        if choice.way is not Way.STREAM:
+            return
+        if self.mode is TransferMode.SERVER_SIDE:
+            raise StoreRefused(
+                f"{self.destination.place} cannot copy {sample.origin.key} by itself: {choice.reason}",
+                hint="set options.transfer.mode to auto or stream",
+            )
+        self.reasons.append(choice.reason)
+        self.ctx.progress(f"streaming through this machine: {choice.reason}")
+
+    @property
+    def in_words(self) -> str:
+        """How it went, where it was not the plain way."""
+        across = f"copied by the service from its bucket {self.bucket}" if self.way is Way.ACROSS else ""
+        if not self.streamed:
+            return across
+        because = f": {self.reasons[0]}" if self.reasons else ""
+        some = "" if self.way is Way.STREAM else f"{self.streamed:,} objects "
+        return "; ".join(filter(None, [across, f"{some}streamed through this machine{because}"]))
+
+    # -- one object -------------------------------------------------------------------------------------------------
+
+    def carry(self, cargo: Cargo) -> None:
+        """Bring one object to its place; what the service refuses to copy is streamed, unless the mode forbids it."""
+        if self.way is Way.STREAM:
+            self._stream(cargo)
+            return
+        most = self.destination.most_copied_bytes
+        if most is not None and cargo.origin.size_bytes > most:
+            self._stream(cargo, f"the service copies no object above {most // 1024**3} GiB")
+            return
+        self.ctx.throttle.take(cargo.origin.size_bytes, now=self.ctx.clock.monotonic(), pause=self._pause)
+        try:
+            self._copy(cargo)
+        except ObjectMissing as error:  # where the service looks there may be less than at the origin
+            self._require_still(cargo)
+            self._stream_instead(cargo, error)
+        except StoreRefused as error:  # for want of a permission, or between two file systems
+            self._stream_instead(cargo, error)
+
+    def _copy(self, cargo: Cargo) -> None:
+        if self.way is Way.ACROSS and self.bucket is not None:
+            self.destination.copy_from(self.bucket, cargo.origin.key, cargo.key)
+        else:
+            self.destination.copy_inside(cargo.origin.key, cargo.key)
+
+    def _stream_instead(self, cargo: Cargo, error: MigratorError) -> None:
+        if self.mode is TransferMode.SERVER_SIDE:
+            raise error
+        self._stream(cargo, error.message)
+
+    def _stream(self, cargo: Cargo, reason: str = "") -> None:
+        self._require_still(cargo)
+        streamer = self._streamer()
+        if streamer.is_in_parts(cargo.origin.size_bytes):
+            self._announce_parts()
+        try:
+            streamer.send(cargo.origin, cargo.key)
+        except ObjectMissing:
+            raise self.outdated(cargo.origin.key, "vanished") from None
+        with self._guard:
+            self.streamed += 1
+            if reason and not self.reasons:
+                self.reasons.append(reason)
+                self.ctx.progress(f"streaming through this machine: {reason}")
+
+    def _streamer(self) -> Streamer:
+        return Streamer(
+            origin=self.origin,
+            destination=self.destination,
+            part_size=self.part_size,
+            multipart_threshold=self.multipart_threshold,
+            throttle=self.ctx.throttle,
+            clock=self.ctx.clock,
+            pause=self._pause,
+        )
+
+    def _announce_parts(self) -> None:
+        with self._guard:
+            if not self._announced_parts:
+                self.before_parts()
+                self._announced_parts = True
+
+    def _require_still(self, cargo: Cargo) -> None:
+        """See that the origin's object is the one that was listed."""
+        found = self.origin.find_object(cargo.origin.key)
+        if not cargo.is_still(found):
+            raise self.outdated(cargo.origin.key, "vanished" if found is None else "changed")
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, unless the run is stopped or the step has failed meanwhile; of 0 seconds only that is looked at."""
+        left_s = seconds
+        while True:
+            if self._is_given_up:
+                raise Interrupted("the copy was given up, because another one failed")
+            self.ctx.clock.sleep(min(left_s, _SLICE_S))
+            left_s -= _SLICE_S
+            if left_s <= 0:
+                return
+
+    # -- many at once -----------------------------------------------------------------------------------------------
+
+    def carry_all(
+        self,
+        todo: Iterator[Binlog],
+        *,
+        cargo_of: Callable[[Binlog], Cargo],
+        concurrency: int,
+        note: Callable[[list[Binlog]], None],
+        told: Callable[[int, int], None],
+    ) -> None:
+        """Keep `concurrency` objects in flight and note them in groups; a stop notes those that got through.
+
+        `told` hears how many objects and bytes have arrived.
+        """
+        flying: dict[Future[None], Binlog] = {}
+        landed: list[Binlog] = []
+        done = size_bytes = 0
+        noted_at = self.ctx.clock.monotonic()
+        self._is_given_up = False
+        try:
+            while True:
+                for binlog in islice(todo, concurrency - len(flying)):
+                    flying[self.ctx.workers.submit(self.carry, cargo_of(binlog))] = binlog
+                if not flying:
+                    break
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    binlog = flying.pop(future)
+                    future.result()
+                    landed.append(binlog)
+                    done, size_bytes = done + 1, size_bytes + binlog.source.size_bytes
+                if len(landed) >= concurrency or self.ctx.clock.monotonic() - noted_at >= _NOTE_EVERY_S:
+                    note(landed)
+                    landed, noted_at = [], self.ctx.clock.monotonic()
+                told(done, size_bytes)
+                self.ctx.clock.sleep(0)  # where a person's wish to stop is heard
+        finally:
+            self._is_given_up = True
+            landed.extend(_land(flying))
+            note(landed)
+
+
+def _land(flying: Mapping[Future[None], Binlog]) -> Iterator[Binlog]:
+    """Wait for what is in flight; the copies that succeed, for the others are made again next time."""
+    for future, binlog in flying.items():
+        if not future.cancel() and future.exception() is None:
+            yield binlog
