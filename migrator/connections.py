@@ -122,6 +122,7 @@ def open_milvus(cluster: Cluster, side: str) -> GrpcMilvus:
             uri=milvus.uri,
             plan_field=field,
             token=token,
+            login_fields=("token",) if milvus.token is not None else ("password", "username"),
             ca_cert=tls.ca_cert if tls else None,
             client_cert=tls.client_cert if tls else None,
             client_key=tls.client_key if tls else None,

@@ -7,13 +7,11 @@ flush, import tasks with all their options, the status code of every reply, a de
 from __future__ import annotations
 
 import base64
-import socket
+import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import grpc
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
@@ -21,6 +19,8 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 from migrator.adapters import milvus_rbac as rbac
 from migrator.adapters import milvus_rows as rows
 from migrator.adapters import milvus_values as values
+from migrator.adapters.milvus_diagnosis import explain, require_listener
+from migrator.adapters.milvus_tls import host_and_port, read_files
 from migrator.errors import MilvusBusy, MilvusRefused, MilvusUnavailable
 from migrator.model import filters
 from migrator.model.collection import LoadState, ResourceGroup
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from migrator.ports.milvus import Hit
 
 CALL_TIMEOUT_S = 30.0
-CONNECT_TIMEOUT_S = 10.0
+HANDSHAKE_TIMEOUT_S = 15.0
 IMPORT_CALL_TIMEOUT_S = 60.0
 """2.3 itself tries for about 50 s; what is heard of later is waited for by the step, see its settle time."""
 SLOW_CALL_TIMEOUT_S = 120.0
@@ -109,6 +109,8 @@ _REFUSED = {
     grpc.StatusCode.UNIMPLEMENTED: "this server does not know the call",
 }
 
+_LACKING = re.compile(r"Privilege(\w+): permission deny to (\S+)")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MilvusEndpoint:
@@ -120,6 +122,9 @@ class MilvusEndpoint:
     uri: str
     plan_field: str
     token: str | None = field(default=None, repr=False)
+    """What is sent: `user:password`, or an API key."""
+    login_fields: tuple[str, ...] = ("password", "username")
+    """What `token` was made of, the likelier to be wrong first."""
     ca_cert: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
@@ -170,24 +175,14 @@ def _consistency(at_least_ts: int) -> dict[str, Any]:
 
 
 def _credentials(endpoint: MilvusEndpoint) -> grpc.ChannelCredentials:
-    def read(path: str | None) -> bytes | None:
-        return Path(path).read_bytes() if path else None
-
-    try:
-        return grpc.ssl_channel_credentials(
-            root_certificates=read(endpoint.ca_cert),
-            private_key=read(endpoint.client_key),
-            certificate_chain=read(endpoint.client_cert),
-        )
-    except OSError as error:
-        raise MilvusRefused(
-            f"the certificate file {error.filename} cannot be read: {error.strerror}",
-            hint=f"correct {endpoint.plan_field}.tls",
-        ) from error
+    files = read_files(endpoint)
+    return grpc.ssl_channel_credentials(
+        root_certificates=files.ca_cert, private_key=files.client_key, certificate_chain=files.client_cert
+    )
 
 
 def _channel(endpoint: MilvusEndpoint) -> grpc.Channel:
-    address = urlsplit(endpoint.uri)
+    host, port = host_and_port(endpoint.uri)
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", -1),
         ("grpc.max_send_message_length", -1),
@@ -197,24 +192,10 @@ def _channel(endpoint: MilvusEndpoint) -> grpc.Channel:
     ]
     if endpoint.server_name:
         options.append(("grpc.ssl_target_name_override", endpoint.server_name))
-    host = f"[{address.hostname}]" if ":" in (address.hostname or "") else address.hostname
-    target = f"{host}:{address.port or (443 if address.scheme == 'https' else 19530)}"
-    if address.scheme == "https":
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if endpoint.uri.startswith("https"):
         return grpc.secure_channel(target, _credentials(endpoint), options)
     return grpc.insecure_channel(target, options)
-
-
-def _require_listener(endpoint: MilvusEndpoint) -> None:
-    """Ask the socket first: it tells a refused connection at once, where gRPC would wait out its deadline."""
-    address = urlsplit(endpoint.uri)
-    port = address.port or (443 if address.scheme == "https" else 19530)
-    try:
-        socket.create_connection((address.hostname or "", port), timeout=CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        raise MilvusUnavailable(
-            f"no Milvus answers at {endpoint.uri}: {error.strerror or error}",
-            hint=f"correct {endpoint.plan_field}.uri, or start the server",
-        ) from error
 
 
 def _encoded(login: str) -> str:
@@ -228,10 +209,14 @@ class GrpcMilvus:
         self._endpoint = endpoint
         token = endpoint.token
         self._metadata = [("authorization", _encoded(token))] if token is not None else []
-        _require_listener(endpoint)
+        require_listener(endpoint)
         self._channel = _channel(endpoint)
         self._stub = milvus_pb2_grpc.MilvusServiceStub(self._channel)
-        self._version = self._connect()
+        try:
+            self._version = self._connect()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give the connection back."""
@@ -293,27 +278,29 @@ class GrpcMilvus:
                 ) from error
             reason = _REFUSED.get(code, code.name.lower().replace("_", " "))
             raise MilvusRefused(
-                f"{of} was refused by {self.uri}: {reason} ({detail})", hint=self._refusal_hint(code)
+                f"{of} was refused by {self.uri}: {reason} ({detail})", hint=self._refusal_hint(code, detail)
             ) from error
 
-    def _refusal_hint(self, code: grpc.StatusCode) -> str:
+    def _refusal_hint(self, code: grpc.StatusCode, detail: str) -> str:
         field_name = self._endpoint.plan_field
         if code is grpc.StatusCode.UNAUTHENTICATED:
-            return f"correct {field_name}.username and {field_name}.password, or {field_name}.token"
+            wrong = " or ".join(f"{field_name}.{name}" for name in self._endpoint.login_fields)
+            missing = f"add {field_name}.username and {field_name}.password, or {field_name}.token"
+            return f"correct {wrong}" if self._endpoint.token else missing
         if code is grpc.StatusCode.PERMISSION_DENIED:
-            return "grant the privilege that the message names"
+            lacking = _LACKING.search(detail)
+            wish = f"the privilege {lacking[1]} to {lacking[2]}" if lacking else "the privilege that the message names"
+            return f"grant {wish}, or log in as another user ({field_name}.username)"
         return f"see that {field_name}.uri is the address of a Milvus's gRPC port"
 
     def _connect(self) -> str:
         """Shake hands, and return the server's version."""
         client = common_pb2.ClientInfo(sdk_type="migrator")
+        request = milvus_pb2.ConnectRequest(client_info=client)
         try:
-            reply = self._call("Connect", milvus_pb2.ConnectRequest(client_info=client))
+            reply = self._call("Connect", request, timeout_s=HANDSHAKE_TIMEOUT_S)
         except MilvusUnavailable as error:
-            raise MilvusUnavailable(
-                f"something listens at {self.uri}, and it does not answer as a Milvus: {error.message}",
-                hint=f"correct {self._endpoint.plan_field}.uri (the gRPC port, 19530 by default; http or https)",
-            ) from error
+            raise explain(self._endpoint, error) from error
         build = reply.server_info.build_tags
         if not build:
             build = self._call("GetVersion", milvus_pb2.GetVersionRequest()).version

@@ -199,21 +199,21 @@ class _Door:
 
     def as_tls(self) -> Sighting | None:
         """What it says over TLS, and who it says it is."""
-        seen = self._saw(Answer.UNKNOWN, tls=PeerTls())
         try:
-            with closing(self._connect_tls(_trusting_nobody())) as line:
-                seen = replace(seen, tls=self._read_certificate(line.getpeercert(binary_form=True) or b""))
-                if _answers_http2(line):
-                    return replace(seen, answer=Answer.HTTP2)
+            line = self._connect_tls(_trusting_nobody())
         except ssl.SSLError as error:
             reason = error.reason or ""
             if "ALERT" not in reason:  # an alert is TLS; anything else is another language
                 return None
-            return replace(seen, tls=replace(seen.tls or PeerTls(), wants_client_cert=_is_about_our_cert(reason)))
-        except OSError:
-            return seen if seen.tls != PeerTls() else None
-        heard = self._ask(lambda: self._connect_tls(_trusting_nobody("http/1.1")))
-        return seen if heard is None else replace(heard, tls=seen.tls)
+            return self._saw(Answer.UNKNOWN, tls=PeerTls(wants_client_cert=_is_about_our_cert(reason)))
+        with closing(line):
+            peer = self._read_certificate(line.getpeercert(binary_form=True) or b"")
+            heard_first = first_words(line, _FIRST_WORD_S)
+            if heard_first is None:
+                return self._saw(Answer.UNKNOWN, tls=replace(peer, wants_client_cert=True))
+            answer = Answer.HTTP2 if _is_settings(heard_first) or _answers_http2(line) else Answer.UNKNOWN
+        heard = None if answer is Answer.HTTP2 else self._ask(lambda: self._connect_tls(_trusting_nobody("http/1.1")))
+        return replace(heard, tls=peer) if heard is not None else self._saw(answer, tls=peer)
 
     def _connect(self) -> socket.socket:
         line = socket.create_connection((self.host, self.port), timeout=_CONNECT_S)
@@ -271,14 +271,26 @@ def _trusting_nobody(*protocols: str) -> ssl.SSLContext:
 
 
 def _answers_http2(line: ssl.SSLSocket) -> bool:
-    line.settimeout(_FIRST_WORD_S)
+    line.settimeout(_ANSWER_S)
     try:
-        heard = line.recv(_MOST_BYTES)
-    except TimeoutError:
-        line.settimeout(_ANSWER_S)
         line.sendall(_PREFACE)
-        heard = line.recv(_MOST_BYTES)
-    return _is_settings(heard)
+        return _is_settings(line.recv(_MOST_BYTES))
+    except OSError:
+        return False
+
+
+def first_words(line: ssl.SSLSocket, within_s: float) -> bytes | None:
+    """What the server says after the handshake, before we do; None where it turns us away for want of a certificate.
+
+    From TLS 1.3 on it says so only then, by an alert, or, as gRPC's own server does, by nothing but the end.
+    """
+    line.settimeout(within_s)
+    try:
+        return line.recv(_MOST_BYTES) or None
+    except TimeoutError:
+        return b""
+    except OSError:
+        return None
 
 
 def _is_settings(heard: bytes) -> bool:

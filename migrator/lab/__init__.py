@@ -10,13 +10,14 @@ Needs Linux on x86_64 and the extra `lab`; elsewhere `up` raises `LabUnavailable
 
 from migrator.lab.errors import LabError, LabUnavailable, PortTaken, ServerDied
 from migrator.lab.lab import Lab, ServerStatus
-from migrator.lab.state import Instance, LabState, Server, Settings
+from migrator.lab.state import Instance, LabState, LabTls, Server, Settings
 
 __all__ = [
     "Instance",
     "Lab",
     "LabError",
     "LabState",
+    "LabTls",
     "LabUnavailable",
     "PortTaken",
     "Server",

@@ -37,7 +37,7 @@ from migrator.lab.wheel import MILVUS_VERSION, cache_folder, require_lab, unpack
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from migrator.lab.state import StorageType
+    from migrator.lab.state import LabTls, StorageType
 
 _START_WITHIN_S = 180.0  # a few seconds on an idle machine; this is for one that is busy
 _ATTEMPTS = 5
@@ -85,6 +85,7 @@ class Lab:
         auto_compaction: bool = True,
         storage: StorageType = "minio",
         source_version: str = MILVUS_VERSION,
+        tls: LabTls | None = None,
     ) -> LabState:
         """Start the lab, or find it running.
 
@@ -94,6 +95,7 @@ class Lab:
             auto_compaction: As in production; off, segments stay as they were flushed.
             storage: `minio` puts all into one bucket of an S3 server; `local` gives each its directory.
             source_version: Of the first server; the others are of the lab's own.
+            tls: Certificates of all servers, and of the clients that `clusters.yaml` speaks of.
 
         Returns:
             The lab, every server of it serving.
@@ -112,6 +114,7 @@ class Lab:
             auto_compaction=auto_compaction,
             storage=storage,
             source_version=source_version,
+            tls=tls,
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._alone():
@@ -251,7 +254,14 @@ class Lab:
         local = str(self._folder_of(name) / "data")
         root_path = f"files_{letter}" if settings.storage == "minio" else local
         version = settings.source_version if letter == string.ascii_uppercase[0] else MILVUS_VERSION
-        return Instance(name=name, first_port=0, cluster=letter.lower(), root_path=root_path, version=version)
+        return Instance(
+            name=name,
+            first_port=0,
+            cluster=letter.lower(),
+            root_path=root_path,
+            version=version,
+            has_tls=settings.tls is not None,
+        )
 
     def _bring_up(self, server: Server, lab: LabState) -> Server:
         """Start a server until it serves; a new one gets ports, and others where those were taken."""
@@ -276,7 +286,7 @@ class Lab:
         folder.mkdir(parents=True, exist_ok=True)
         if isinstance(server, Instance):
             server = self._record(server, start_milvus(server, lab, folder))
-            wait_until_serving(server, lab.token, folder, within_s=_START_WITHIN_S)
+            wait_until_serving(server, lab, folder, within_s=_START_WITHIN_S)
         else:
             server = self._record(server, _start_moto(server, folder))
             _wait_for_bucket(server, folder, within_s=_START_WITHIN_S)
@@ -380,6 +390,8 @@ def _cluster(instance: Instance, lab: LabState) -> dict[str, object]:
     milvus: dict[str, object] = {"uri": instance.uri}
     if lab.settings.authorization:
         milvus |= {"username": lab.token.partition(":")[0], "password": {"env": "MILVUS_PASSWORD"}}
+    if lab.settings.tls is not None:
+        milvus |= {"tls": lab.settings.tls.plan_file_block}
     if lab.store is None:
         return {"milvus": milvus, "storage": {"provider": "local", "root_path": instance.root_path}}
     credentials = {

@@ -47,7 +47,7 @@ def start_milvus(instance: Instance, lab: LabState, folder: Path) -> Process:
     return spawn(command, folder=folder, environment=environment, log=folder / LOG)
 
 
-def wait_until_serving(instance: Instance, token: str, folder: Path, *, within_s: float) -> None:
+def wait_until_serving(instance: Instance, lab: LabState, folder: Path, *, within_s: float) -> None:
     """Return once rows can be written, loaded and read; health alone comes seconds earlier.
 
     After a restart, what was loaded before can be read again, too.
@@ -63,8 +63,8 @@ def wait_until_serving(instance: Instance, token: str, folder: Path, *, within_s
         require_alive(instance, folder)
         if is_healthy(instance):
             try:
-                _write_and_read(instance.uri, token)
-                _read_what_was_loaded(instance.uri, token)
+                _write_and_read(instance.uri, lab)
+                _read_what_was_loaded(instance.uri, lab)
             except _client_errors() as error:
                 reason = str(error)
             else:
@@ -141,8 +141,8 @@ def quiet_client() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _write_and_read(uri: str, token: str) -> None:
-    with _connected(uri, token) as client:
+def _write_and_read(uri: str, lab: LabState) -> None:
+    with _connected(uri, lab) as client:
         if client.has_collection(_PROBE):  # left by an attempt that failed, or by a server that was killed
             client.drop_collection(_PROBE)
         client.create_collection(_PROBE, dimension=2, metric_type="L2", consistency_level="Strong")  # 2.2 knows it
@@ -151,22 +151,22 @@ def _write_and_read(uri: str, token: str) -> None:
         client.drop_collection(_PROBE)
 
 
-def _read_what_was_loaded(uri: str, token: str) -> None:
+def _read_what_was_loaded(uri: str, lab: LabState) -> None:
     """Read from every collection that was loaded when the server ended: they come back last."""
-    with _connected(uri, token) as client:
+    with _connected(uri, lab) as client:
         databases = client.list_databases()
     for database in databases:
-        with _connected(uri, token, database) as client:
+        with _connected(uri, lab, database) as client:
             for collection in client.list_collections():
                 if client.get_load_state(collection)["state"].name in {"Loading", "Loaded"}:
                     client.query(collection, output_fields=["count(*)"], timeout=10)
 
 
 @contextlib.contextmanager
-def _connected(uri: str, token: str, database: str = "default") -> Iterator[Any]:
+def _connected(uri: str, lab: LabState, database: str = "default") -> Iterator[Any]:
     from pymilvus import MilvusClient  # noqa: PLC0415 - slow to import
 
-    client = MilvusClient(uri, token=token, db_name=database, timeout=10, dedicated=True)
+    client = MilvusClient(uri, db_name=database, timeout=10, dedicated=True, **lab.client_arguments)
     try:
         yield client
     finally:
@@ -228,6 +228,7 @@ def _changes(instance: Instance, lab: LabState, folder: Path) -> dict[str, objec
         storage["dataNode.segment.syncPeriod"] = 15  # how long it keeps deletes of flushed rows to itself, in seconds
     return {
         **storage,
+        **_tls(lab),
         **{f"{role}.ip": HOST for role in _ROLES},  # what it registers, so that servers do not find each other
         "etcd.endpoints": f"{HOST}:{instance.ports['etcd_port']}",  # localhost may mean ::1
         "localStorage.path": str(folder / "data"),
@@ -237,6 +238,18 @@ def _changes(instance: Instance, lab: LabState, folder: Path) -> dict[str, objec
         "dataCoord.compaction.enableAutoCompaction": lab.settings.auto_compaction,
         "rootCoord.importTaskExpiration": 120,  # a task that a killed server took with it hangs for 15 minutes else
         "log.level": "warn",
+    }
+
+
+def _tls(lab: LabState) -> dict[str, object]:
+    tls = lab.settings.tls
+    if tls is None:
+        return {}
+    return {
+        "common.security.tlsMode": 2 if tls.is_mutual else 1,
+        "tls.serverPemPath": str(tls.server_cert),
+        "tls.serverKeyPath": str(tls.server_key),
+        "tls.caPemPath": str(tls.ca_cert),
     }
 
 

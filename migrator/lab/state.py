@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -36,6 +37,39 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class LabTls(_Value):
+    """Certificates of a lab, PEM files all; the server's is for 127.0.0.1. With a client's, a client needs one."""
+
+    ca_cert: Path
+    server_cert: Path
+    server_key: Path
+    client_cert: Path | None = None
+    client_key: Path | None = None
+
+    @property
+    def is_mutual(self) -> bool:
+        """Whether clients prove who they are, too: Milvus's `tlsMode` 2."""
+        return self.client_cert is not None
+
+    @property
+    def client_arguments(self) -> dict[str, object]:
+        """What pymilvus's client takes: beside a `server_pem_path` it would not show its own certificate."""
+        if not self.is_mutual:
+            return {"secure": True, "server_pem_path": str(self.ca_cert)}
+        return {
+            "secure": True,
+            "ca_pem_path": str(self.ca_cert),
+            "client_pem_path": str(self.client_cert),
+            "client_key_path": str(self.client_key),
+        }
+
+    @property
+    def plan_file_block(self) -> dict[str, str]:
+        """What stands below `tls` in a plan file."""
+        mine = {"client_cert": str(self.client_cert), "client_key": str(self.client_key)} if self.is_mutual else {}
+        return {"mode": "mutual" if self.is_mutual else "server", "ca_cert": str(self.ca_cert), **mine}
+
+
 class Settings(_Value):
     """What a lab was asked to be."""
 
@@ -45,6 +79,7 @@ class Settings(_Value):
     storage: StorageType = "minio"
     source_version: str = MILVUS_VERSION
     """Of the first server; an older one only with local storage, since its binary crashes with remote storage."""
+    tls: LabTls | None = None
 
 
 class Server(_Value):
@@ -80,11 +115,12 @@ class Instance(Server):
     """Its prefix in the bucket; with local storage, the absolute path of its directory."""
 
     version: str = MILVUS_VERSION
+    has_tls: bool = False
 
     @property
     def uri(self) -> str:
         """What clients connect to, for gRPC and REST."""
-        return self.address
+        return self.address.replace("http:", "https:") if self.has_tls else self.address
 
     @property
     def management_uri(self) -> str:
@@ -133,6 +169,12 @@ class LabState(_Value):
     def token(self) -> str:
         """What a Milvus client logs in with, empty without authorization."""
         return "root:Milvus" if self.settings.authorization else ""
+
+    @property
+    def client_arguments(self) -> dict[str, object]:
+        """What pymilvus's client needs besides the address: a login, certificates."""
+        tls = self.settings.tls
+        return {"token": self.token, **(tls.client_arguments if tls else {})}
 
     @property
     def environment(self) -> dict[str, str]:
