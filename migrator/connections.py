@@ -134,25 +134,27 @@ def open_milvus(cluster: Cluster, side: str) -> GrpcMilvus:
 def _open_store(storage: Storage, field: str, patience_s: float) -> ObstoreStore:
     from migrator.adapters.objects import ObstoreStore, StoreEndpoint  # noqa: PLC0415 - see above
 
-    keys = storage.credentials
-    static = keys if keys is not None and keys.type == "static" else None
-
-    def secret(ref: SecretRef | str | None, name: str) -> str | None:
+    def secret(name: str) -> str | None:
+        ref: SecretRef | str | None = getattr(storage.credentials, name, None)
         return None if ref is None else _secret(ref, f"{field}.credentials.{name}", StoreRefused)
 
     return ObstoreStore(
         StoreEndpoint(
             plan_field=field,
+            provider=storage.provider,
             bucket=storage.bucket,
+            account=storage.account,
             endpoint=storage.endpoint,
             region=storage.region,
-            virtual_host_style=bool(storage.virtual_host_style),
+            virtual_host_style=storage.virtual_host_style,
             ca_cert=storage.ca_cert,
-            access_key_id=secret(static.access_key_id, "access_key_id") if static else None,
-            secret_access_key=secret(static.secret_access_key, "secret_access_key") if static else None,
-            session_token=secret(static.session_token, "session_token") if static else None,
-            anonymous=keys is not None and keys.type == "none",
-            ambient=keys is None or keys.type == "default",
+            credentials=storage.credentials.type if storage.credentials is not None else "none",
+            access_key_id=secret("access_key_id"),
+            secret_access_key=secret("secret_access_key"),
+            session_token=secret("session_token"),
+            account_key=secret("account_key"),
+            credentials_file=getattr(storage.credentials, "credentials_file", None),
+            iam_endpoint=getattr(storage.credentials, "iam_endpoint", None),
             patience_s=patience_s,
         )
     )

@@ -46,10 +46,17 @@ def is_same_kind(one: Provider, other: Provider) -> bool:
 def is_elsewhere(staging: StagingStorage, base: Storage) -> bool:
     """Whether `staging` names another provider, endpoint or account, which `base`'s keys must not reach."""
     return (
-        (staging.provider is not None and not is_same_kind(staging.provider, base.provider))
+        (staging.provider is not None and not _is_same_service(staging.provider, base, staging.endpoint))
         or (staging.endpoint is not None and not is_same_endpoint(staging.endpoint, base.endpoint))
         or (staging.account is not None and staging.account != base.account)
     )
+
+
+def _is_same_service(provider: Provider, base: Storage, endpoint: str | None) -> bool:
+    """Whether another provider's name means `base`'s own service: `aws` without an endpoint is Amazon's."""
+    if provider == base.provider or {provider, base.provider} <= {"minio", "s3"}:
+        return True
+    return is_same_kind(provider, base.provider) and endpoint is not None
 
 
 def is_within(inner: str, outer: str) -> bool:

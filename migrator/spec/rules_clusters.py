@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from migrator.spec.document import BackupSource, Cluster, NoCredentials
 from migrator.spec.places import is_same_milvus, is_same_store, is_within
+from migrator.spec.rules_providers import check_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,15 +16,6 @@ if TYPE_CHECKING:
     from migrator.spec.report import Report
     from migrator.spec.source_map import Path
 
-_CREDENTIALS_OF = {
-    "minio": ("static", "iam", "default", "none"),
-    "s3": ("static", "iam", "default", "none"),
-    "aws": ("static", "iam", "default", "none"),
-    "gcp": ("service_account", "static", "iam", "default", "none"),
-    "azure": ("shared_key", "iam", "default", "none"),
-    "aliyun": ("static", "iam", "default", "none"),
-    "tencent": ("static", "iam", "default", "none"),
-}
 _REMOTE_KEYS = ("endpoint", "region", "virtual_host_style", "ca_cert", "bucket", "account", "credentials")
 
 
@@ -49,7 +41,7 @@ def check_storage(path: Path, storage: Storage, report: Report) -> None:
     if storage.provider == "local":
         _check_local(path, storage, report)
     else:
-        _check_remote(path, storage, report)
+        check_remote(path, storage, report)
 
 
 def address_of(path: Path) -> list[Path]:
@@ -104,31 +96,6 @@ def _check_local(path: Path, storage: Storage, report: Report) -> None:
         value = getattr(storage, key)
         if value is not None and not isinstance(value, NoCredentials):
             report.add((*path, key), f"a local storage has no {key}", "remove it", needs=[(*path, "provider")])
-
-
-def _check_remote(path: Path, storage: Storage, report: Report) -> None:
-    provider = (*path, "provider")
-    needed = ["bucket"]
-    needed += ["endpoint"] if storage.provider == "minio" else []
-    needed += ["account"] if storage.provider == "azure" else []
-    for key in needed:
-        if getattr(storage, key) is None:
-            message = f"a storage of provider {storage.provider} needs {key}"
-            report.add((*path, key), message, f"add {key}: ...", needs=[provider])
-    if storage.account is not None and storage.provider != "azure":
-        report.add((*path, "account"), "account is for provider azure alone", "remove it", needs=[provider])
-    _check_credentials(path, storage, report)
-
-
-def _check_credentials(path: Path, storage: Storage, report: Report) -> None:
-    place, provider = (*path, "credentials"), (*path, "provider")
-    allowed = _CREDENTIALS_OF[storage.provider]
-    if storage.credentials is None:
-        hint = f"add credentials: {{type: ...}} with one of {', '.join(allowed)}"
-        report.add(place, "the key credentials is missing", hint, needs=[provider])
-    elif storage.credentials.type not in allowed:
-        message = f"credentials of type {storage.credentials.type} are not for provider {storage.provider}"
-        report.add((*place, "type"), message, f"use one of {', '.join(allowed)}", needs=[provider])
 
 
 def _check_root_paths(source: Cluster, target: Cluster, report: Report) -> None:

@@ -128,12 +128,12 @@ def _check(storage: Storage, report: Report, *, needs: list[Path]) -> None:
 
 
 def _merged(own: StagingStorage, base: Storage, root_path: str) -> Storage:
-    """`own`, with what it leaves out from `base`; keys and certificates only where both are one endpoint."""
+    """`own`, with what it leaves out from `base`; elsewhere that is the bucket's name at most."""
     values = {key: getattr(base, key) for key in _ADDRESS}
     if own.provider is not None and not is_same_kind(own.provider, base.provider):
         values = dict.fromkeys(_ADDRESS)
     elif is_elsewhere(own, base):
-        values |= {"credentials": None, "ca_cert": None}
+        values = dict.fromkeys(_ADDRESS) | {key: values[key] for key in ("provider", "bucket", "account")}
     values |= {key: getattr(own, key) for key in own.model_fields_set if getattr(own, key) is not None}
     return Storage(root_path=root_path, **values)
 

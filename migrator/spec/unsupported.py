@@ -5,20 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migrator.spec.document import BackupSource, Cluster
+from migrator.spec.document import Cluster
 from migrator.spec.places import is_same_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migrator.spec.document import Storage
     from migrator.spec.parts import Parts
     from migrator.spec.report import Report
     from migrator.spec.rules_staging import ResolvedStaging
     from migrator.spec.source_map import Path
-
-_PROVIDERS = frozenset({"gcp", "azure", "aliyun", "tencent"})
-_CREDENTIALS = frozenset({"iam", "shared_key", "service_account"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +39,14 @@ def _gaps(parts: Parts, staging: ResolvedStaging | None, report: Report) -> Iter
 
 
 def _cluster_gaps(parts: Parts) -> Iterator[_Gap]:
-    if isinstance(parts.source, BackupSource):
-        yield from _storage_gaps(("source", "backup", "storage"), parts.source.backup.storage)
     for side, cluster in parts.clusters():
-        yield from _storage_gaps((side, "storage"), cluster.storage)
         if cluster.milvus.rest_uri is not None:
             yield _Gap((side, "milvus", "rest_uri"), "rest_uri", "remove it; REST is asked for at uri")
-
-
-def _storage_gaps(path: Path, storage: Storage) -> Iterator[_Gap]:
-    if storage.provider in _PROVIDERS:
-        hint = "use local, minio, s3 or aws"
-        yield _Gap((*path, "provider"), f"provider {storage.provider}", hint)
-    if storage.credentials is not None and storage.credentials.type in _CREDENTIALS:
-        hint = "use static, default or none"
-        yield _Gap((*path, "credentials", "type"), f"type {storage.credentials.type} of credentials", hint)
 
 
 def _staging_gaps(parts: Parts, staging: ResolvedStaging | None, report: Report) -> Iterator[_Gap]:
     if staging is None or not report.has(("staging", "storage")):
         return
-    yield from _storage_gaps(("staging", "storage"), staging.storage)
     if parts.target is not None and not is_same_store(staging.storage, parts.target.storage):
         what = "a staging storage other than the target's bucket"
         yield _Gap(("staging", "storage"), what, "remove staging.storage")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
-from migrator.adapters.neighbours import copier_of, has_neighbours
+from migrator.adapters.neighbours import copier_of
 from migrator.adapters.objects import ObstoreStore, StoreEndpoint
 from migrator.errors import Interrupted, ObjectMissing
 from tests.contract.test_store import MEBIBYTE
@@ -95,15 +95,8 @@ def test_what_is_not_beside_cannot_be_copied(here: ObstoreStore, there: ObstoreS
 def test_a_copy_is_sent_to_the_bucket_that_gets_it(settings: dict[str, str], address: str) -> None:
     mine = an_endpoint(bucket="mine", **settings)
     copier = copier_of(mine, "theirs")
-    assert (copier.endpoint, copier.bucket, copier.virtual_host_style) == (address, "theirs", True)
+    assert (copier.bucket_url, copier.bucket, copier.has_bucket_in_address) == (address, "theirs", True)
     assert (copier.access_key_id, copier.secret_access_key) == ("testing", "testing")
-
-
-def test_an_endpoint_that_only_the_environment_knows_has_no_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    ambient = StoreEndpoint(plan_field="staging.storage", bucket="mine", ambient=True)
-    assert has_neighbours(ambient)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://elsewhere:9000")
-    assert not has_neighbours(ambient)
 
 
 def test_a_local_directory_has_no_bucket_beside() -> None:

@@ -32,22 +32,6 @@ def test_options_to_come(tmp_path: Path, option: str, field: str) -> None:
     refused(tmp_path, plan_text(more=f"options: {{{option}}}\n"), f"options.{field}")
 
 
-@pytest.mark.parametrize("provider", ["gcp", "aliyun", "tencent"])
-def test_providers_to_come(tmp_path: Path, provider: str) -> None:
-    source = SOURCE.replace("provider: minio", f"provider: {provider}")
-    refused(tmp_path, plan_text(source=source), "source.storage.provider")
-
-
-def test_azure_is_to_come(tmp_path: Path) -> None:
-    source = SOURCE.replace("provider: minio", "provider: azure, account: x").replace(KEYS, "{type: default}")
-    refused(tmp_path, plan_text(source=source), "source.storage.provider")
-
-
-def test_roles_as_credentials_are_to_come(tmp_path: Path) -> None:
-    source = SOURCE.replace(KEYS, "{type: iam, iam_endpoint: 'http://h'}")
-    refused(tmp_path, plan_text(source=source), "source.storage.credentials.type")
-
-
 def test_a_backup_as_source_is_there(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, plan_text(source=DUMP))
     assert loaded.source is None
@@ -109,10 +93,3 @@ def test_a_management_address_wants_the_pause_that_is_to_come(tmp_path: Path) ->
 @pytest.mark.parametrize("mode", ["auto", "server_side", "stream"])
 def test_these_ways_of_copying_are_there(tmp_path: Path, mode: str) -> None:
     load_text(tmp_path, plan_text(more=f"options: {{transfer: {{mode: {mode}}}}}\n"))
-
-
-@pytest.mark.parametrize("provider", ["s3", "aws"])
-@pytest.mark.parametrize("keys", [KEYS, "{type: default}", "{type: none}"])
-def test_these_stores_are_there(tmp_path: Path, provider: str, keys: str) -> None:
-    source = SOURCE.replace("provider: minio", f"provider: {provider}").replace(KEYS, keys)
-    assert load_text(tmp_path, plan_text(source=source)).source_storage.provider == provider
