@@ -17,16 +17,21 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore import exceptions as foreign
 
+from migrator.adapters.bucket_names import find_bucket_names
+from migrator.adapters.creating import find_creator
 from migrator.adapters.neighbours import copier_of, has_neighbours
+from migrator.adapters.s3_service import find_service
 from migrator.adapters.store_endpoint import StoreEndpoint
 from migrator.adapters.store_errors import cannot_be_opened, translated
-from migrator.adapters.store_opening import has_own_create, open_store, settled
-from migrator.errors import ObjectMissing
+from migrator.adapters.store_opening import open_store, settled
+from migrator.errors import ObjectMissing, StoreError, StoreRefused
 from migrator.model.segment import StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
+
+    from obstore import ObjectMeta
 
     from migrator.adapters.store_opening import ForeignStore
 
@@ -59,12 +64,11 @@ class ObstoreStore:
         self._guard = threading.Lock()
         self._neighbours: dict[str, ObstoreStore] = {}
         self._copiers: dict[str, ForeignStore] = {}
+        self._service = find_service(endpoint)
         try:
             self._store = open_store(endpoint, silence_s=_SILENCE_S)
             self._bodies = open_store(endpoint, silence_s=_BODY_SILENCE_S)
-            self._creates = (
-                open_store(endpoint, silence_s=_SILENCE_S, creates=True) if has_own_create(endpoint) else None
-            )
+            self._creator = find_creator(endpoint)
         except (ValueError, foreign.BaseError) as error:
             raise cannot_be_opened(endpoint, error) from error
 
@@ -79,8 +83,8 @@ class ObstoreStore:
 
     @property
     def most_copied_bytes(self) -> int | None:
-        """What S3 copies by one request; a link has no bound, nor have Azure and Google."""
-        return _MOST_COPIED_BYTES if self._endpoint.speaks_s3 else None
+        """What S3 copies by one request; None where it copies in parts too, and where there is no such bound."""
+        return _MOST_COPIED_BYTES if self._endpoint.speaks_s3 and self._service is None else None
 
     def _translated(self, what: str) -> AbstractContextManager[None]:
         return translated(self._endpoint, what)
@@ -92,7 +96,7 @@ class ObstoreStore:
         with self._translated(f"listing {prefix}/"):
             for page in obstore.list(self._store, prefix, chunk_size=_LIST_CHUNK):
                 for entry in page:
-                    yield StoredObject(entry["path"], entry["size"], entry["e_tag"])
+                    yield self._stored(entry)
 
     def list_folders(self, prefix: str) -> tuple[str, ...]:
         """The names of folders one level below `prefix`."""
@@ -107,7 +111,11 @@ class ObstoreStore:
                 entry = obstore.head(self._store, key)
         except ObjectMissing:
             return None
-        return StoredObject(entry["path"], entry["size"], entry["e_tag"])
+        return self._stored(entry)
+
+    def find_buckets(self) -> tuple[str, ...] | None:
+        """The names of all buckets of the service; None where it does not tell them, or not to these credentials."""
+        return find_bucket_names(self._endpoint)
 
     def find_beside(self, bucket: str, key: str) -> StoredObject | None:
         """The object in another bucket of the same service, or None; asked with this store's own credentials."""
@@ -122,6 +130,12 @@ class ObstoreStore:
             if bucket not in self._neighbours:
                 self._neighbours[bucket] = ObstoreStore(replace(self._endpoint, bucket=bucket))
             return self._neighbours[bucket]
+
+    def _stored(self, entry: ObjectMeta) -> StoredObject:
+        etag = entry["e_tag"]
+        if self._endpoint.provider == "azure" and etag and not etag.startswith('"'):
+            etag = f'"{etag}"'  # a listing has it bare
+        return StoredObject(entry["path"], entry["size"], etag)
 
     def read(self, key: str) -> bytes:
         """A small object's bytes."""
@@ -140,10 +154,9 @@ class ObstoreStore:
         """Put a small object; with `create_only` False comes back where the key is taken already."""
         with self._translated(f"writing {key}"):
             try:
-                if create_only and self._creates is not None:
-                    obstore.put(self._creates, key, data)
-                else:
-                    obstore.put(self._store, key, data, mode="create" if create_only else "overwrite")
+                if create_only and self._creator is not None:
+                    return self._creator.create(key, data)
+                obstore.put(self._store, key, data, mode="create" if create_only else "overwrite")
             except foreign.AlreadyExistsError:
                 return False
         return True
@@ -165,11 +178,11 @@ class ObstoreStore:
         The link is made by hand: obstore's copy leaves `key#0` beside a key that is a link to the source already, hides
         it from its listings, and Milvus would read it.
         """
-        with self._translated(f"copying {source_key}"):
-            if self._endpoint.bucket is None:
+        if self._endpoint.bucket is None:
+            with self._translated(f"copying {source_key}"):
                 _link(Path("/", source_key), Path("/", key))
-            else:
-                obstore.copy(self._bodies, source_key, key)
+        else:
+            self._copy(self._bodies, self._endpoint.bucket, source_key, key)
 
     def copy_from(self, bucket: str, source_key: str, key: str) -> None:
         """Let the service copy an object out of another of its buckets."""
@@ -178,11 +191,33 @@ class ObstoreStore:
                 neighbour = copier_of(self._endpoint, bucket)
                 self._copiers[bucket] = open_store(neighbour, silence_s=_BODY_SILENCE_S)
             copier = self._copiers[bucket]
-        with self._translated(f"copying {source_key} out of the bucket {bucket}"):
-            obstore.copy(copier, source_key, key)
+        self._copy(copier, bucket, source_key, key)
+
+    def _copy(self, copier: ForeignStore, bucket: str, source_key: str, key: str) -> None:
+        """Let the service copy by one request, or in parts where it refuses that for an object's size."""
+        try:
+            with self._translated(f"copying {source_key} out of the bucket {bucket}"):
+                obstore.copy(copier, source_key, key)
+        except StoreRefused:
+            large = self._find_large(bucket, source_key)
+            if self._service is None or large is None:
+                raise
+            self._service.copy_in_parts(bucket, large, key)
+
+    def _find_large(self, bucket: str, key: str) -> StoredObject | None:
+        """The object, where it is larger than what the service has to copy by one request."""
+        found = self.find_object(key) if bucket == self._endpoint.bucket else self.find_beside(bucket, key)
+        return found if found is not None and found.size_bytes > _MOST_COPIED_BYTES else None
 
     def sweep(self, prefix: str) -> None:
-        """Remove what writes that were killed left below the folder: on the local file system `name#<number>`."""
+        """Remove what writes that were killed left below the folder.
+
+        On the local file system that is `name#<number>`; in S3 the parts of unfinished uploads, as far as these
+        credentials may see them and boto3 is installed. Azure drops such parts by itself after a week.
+        """
+        if self._service is not None:
+            with suppress(StoreError):  # parts cost money, and harm nothing
+                self._service.abort_uploads(prefix)
         if self._endpoint.bucket is None:
             for path in Path("/", prefix).rglob("*#*"):
                 if path.name.rpartition("#")[2].isdigit() and path.is_file():

@@ -23,21 +23,18 @@ if TYPE_CHECKING:
 ForeignStore: TypeAlias = S3Store | AzureStore | GCSStore | LocalStore
 
 _AWS = "https://s3.amazonaws.com"
-_CREATE_ONLY = {"aliyun": "x-oss-forbid-overwrite", "tencent": "x-cos-forbid-overwrite"}
-"""What makes a put create only, where `If-None-Match` is refused (OSS answers 501) or not spoken of (COS)."""
 _REGION_IN_HOST = re.compile(
     r"(?:\bs3[.-](?:dualstack\.)?|\boss-|\bcos\.)([a-z0-9-]+?)(?:-internal)?\.(?:amazonaws|aliyuncs|myqcloud)\.com"
 )
 _WITHOUT_BULK_DELETE = frozenset({"aliyun", "tencent", "gcp"})
 
 
-def open_store(endpoint: StoreEndpoint, *, silence_s: int, creates: bool = False) -> ForeignStore:
+def open_store(endpoint: StoreEndpoint, *, silence_s: int) -> ForeignStore:
     """The bucket as obstore's value; nothing is asked of it yet.
 
     Args:
         endpoint: What to open, and as whom.
         silence_s: How long a request may hear nothing.
-        creates: Whether each put of this value is to create only, by a header of the provider's own.
 
     Raises:
         StoreRefused: A certificate or a package is missing.
@@ -46,8 +43,6 @@ def open_store(endpoint: StoreEndpoint, *, silence_s: int, creates: bool = False
     if endpoint.bucket is None:
         return LocalStore("/")
     options = _client_options(endpoint, silence_s)
-    if creates:
-        options["default_headers"] = {_CREATE_ONLY[endpoint.provider]: "true"}
     common: dict[str, Any] = {"client_options": options, "retry_config": _retry(endpoint)}
     if endpoint.speaks_s3:
         settings = _s3_settings(endpoint) | common
@@ -56,11 +51,6 @@ def open_store(endpoint: StoreEndpoint, *, silence_s: int, creates: bool = False
     settings = (_azure_settings(endpoint) if endpoint.provider == "azure" else _google_settings(endpoint)) | common
     with visible_environment(endpoint):
         return (AzureStore if endpoint.provider == "azure" else GCSStore)(endpoint.bucket, **settings)
-
-
-def has_own_create(endpoint: StoreEndpoint) -> bool:
-    """Whether a put that creates only is asked for by a header of the provider's own."""
-    return endpoint.provider in _CREATE_ONLY
 
 
 def settled(endpoint: StoreEndpoint) -> StoreEndpoint:

@@ -133,7 +133,9 @@ class IamCredentials(SpecModel):
     """What the machine's role gives."""
 
     type: Literal["iam"]
-    iam_endpoint: WebAddress | None = Field(None, description="Where the role's keys are asked for.")
+    iam_endpoint: WebAddress | None = Field(
+        None, description="Where the role's keys are asked for; default: the machine's own address."
+    )
 
 
 class DefaultCredentials(SpecModel):
@@ -191,9 +193,17 @@ _CredentialsByType: TypeAlias = Annotated[
 ]
 Credentials: TypeAlias = Annotated[_CredentialsByType, BeforeValidator(_credentials_block)]
 
-_ENDPOINT = Field(None, description="Address of the store; https means SSL.", examples=["http://minio:9000"])
-_REGION = Field(None, description="Region of the bucket.", examples=["us-east-1"])
-_VIRTUAL_HOST = Field(None, description="Whether the bucket's name stands in the host's; default: in the path.")
+_ENDPOINT = Field(
+    None,
+    description="Address of the store; https means SSL. Default: the provider's own.",
+    examples=["http://minio:9000"],
+)
+_REGION = Field(
+    None, description="Region of the bucket; aliyun and tencent have it in their address.", examples=["us-east-1"]
+)
+_VIRTUAL_HOST = Field(
+    None, description="Whether the bucket's name stands in the host's; default: for aliyun and tencent."
+)
 _CA_CERT = Field(None, description="PEM file of the authority that signed the store's certificate.")
 _BUCKET = Field(None, description="Bucket; azure: the container; local: none.", examples=["a-bucket", "bucket_A"])
 _ACCOUNT = Field(None, description="Storage account; azure only.")

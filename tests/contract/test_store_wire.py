@@ -253,17 +253,32 @@ def test_a_bucket_stands_in_the_host_of_an_own_endpoint_too(proxied: Recorder) -
 
 
 @pytest.mark.parametrize(
-    ("provider", "header"), [("aliyun", "x-oss-forbid-overwrite"), ("tencent", "x-cos-forbid-overwrite")]
+    ("provider", "header", "value"),
+    [
+        ("aliyun", "x-oss-forbid-overwrite", "true"),
+        ("tencent", "x-cos-forbid-overwrite", "true"),
+        ("gcp", "x-goog-if-generation-match", "0"),
+    ],
 )
-def test_a_put_that_creates_only_asks_for_it_in_the_provider_s_way(wire: Recorder, provider: str, header: str) -> None:
+def test_a_put_that_creates_only_asks_for_it_in_the_provider_s_way(
+    wire: Recorder, provider: str, header: str, value: str
+) -> None:
     store = ObstoreStore(endpoint(provider, endpoint=wire.url, virtual_host_style=False, region="r"))
-    assert store.write("a", b"x", create_only=True) is True
-    store.write("a", b"x")
+    assert store.write("a b/ü", b"x", create_only=True) is True
+    store.write("a b/ü", b"x")
     creating, writing = wire.requests
-    assert (creating.headers[header], "if-none-match" in creating.headers) == ("true", False)
+    assert creating.path == writing.path == "/bucket-a/a%20b/%C3%BC"
+    assert (creating.headers[header], "if-none-match" in creating.headers) == (value, False)
+    assert header in creating.authorization.partition("SignedHeaders=")[2]
+    assert not (provider == "gcp" and "amz" in str(creating))
     assert header not in writing.headers
-    wire.answer = lambda _: Reply(status=409, body=b"<Error><Code>FileAlreadyExists</Code></Error>")
-    assert store.write("a", b"x", create_only=True) is False
+    for status in (409, 412):
+        wire.answer = lambda _, status=status: Reply(status=status, body=b"<Error><Code>Taken</Code></Error>")  # type: ignore[misc] # bound early
+        assert store.write("a", b"x", create_only=True) is False
+    wire.answer = lambda _: Reply(status=403, body=b"<Error><Code>SignatureDoesNotMatch</Code></Error>")
+    with pytest.raises(StoreRefused) as caught:
+        store.write("a", b"x", create_only=True)
+    assert caught.value.hint == "correct source.storage.credentials.secret_access_key"
 
 
 @pytest.mark.parametrize(("provider", "header"), [("s3", "if-none-match"), ("azure", "if-none-match")])

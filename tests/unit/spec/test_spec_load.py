@@ -66,6 +66,26 @@ def test_the_example_of_a_backup_makes_the_one_that_the_example_of_a_restore_rea
     assert read.mappings[0].target_of(CollectionRef.parse("db1.coll"), read.variables).short == "db1.coll_restored"
 
 
+@pytest.mark.parametrize(
+    ("name", "source", "target", "bucket"),
+    [
+        ("s3_to_azure.yaml", "default", "shared_key", "milvus"),
+        ("gcp_to_aliyun.yaml", "service_account", "static", "milvus-hangzhou"),
+    ],
+)
+def test_the_examples_of_clouds_keep_each_side_s_keys_on_its_side(
+    name: str, source: str, target: str, bucket: str
+) -> None:
+    plan = load_plan(PLANS / name)
+    assert plan.target is not None
+    ours, theirs = plan.source_storage.credentials, plan.target.storage.credentials
+    assert ours is not None
+    assert theirs is not None
+    assert (ours.type, theirs.type) == (source, target)
+    assert plan.staging.storage.credentials == theirs
+    assert plan.staging.storage.bucket == bucket
+
+
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
     plan = load_text(tmp_path, plan_text())
     assert (plan.staging.root_path, plan.staging.backup_name, plan.staging.keep) == ("backup", "a_to_b", True)
