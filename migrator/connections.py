@@ -58,7 +58,7 @@ def connect(loaded: LoadedPlan, *, patience_s: float, without_source: bool = Fal
             source=source or cast("MilvusSource", _absent()),
             target=None if target is None else stack.enter_context(closing(open_milvus(target, "target"))),
             source_store=open_source_store(loaded, patience_s),
-            target_store=None if target is None else _open_store(target.storage, "target.storage", patience_s),
+            target_store=open_target_store(loaded, patience_s),
             staging=open_staging(loaded, patience_s),
         )
 
@@ -90,6 +90,11 @@ def _absent() -> AbsentMilvus:
 
 def open_staging(loaded: LoadedPlan, patience_s: float) -> ObstoreStore:
     return _open_store(loaded.staging.storage, _staging_field(loaded), patience_s)
+
+
+def open_target_store(loaded: LoadedPlan, patience_s: float) -> ObstoreStore | None:
+    """The store that the target imports from; None without a target."""
+    return None if loaded.target is None else _open_store(loaded.target.storage, "target.storage", patience_s)
 
 
 def _staging_field(loaded: LoadedPlan) -> str:

@@ -19,6 +19,7 @@ from migrator.connections import (
     open_source,
     open_source_store,
     open_staging,
+    open_target_store,
 )
 from migrator.errors import (
     Complaint,
@@ -30,7 +31,7 @@ from migrator.errors import (
     StalePlan,
     StoreError,
 )
-from migrator.planning.places import mirror_folder
+from migrator.planning.places import is_apart, mirror_folder
 from migrator.planning.planner import make_plan, mapped, mapped_pairs
 from migrator.reports.summary import summarize
 from migrator.running.backup_shelf import BackupShelf
@@ -40,7 +41,8 @@ from migrator.running.comparison import Comparer, Comparison, open_past
 from migrator.running.events import StepState
 from migrator.running.executor import Executor, RunResult
 from migrator.running.journal import StepEvent
-from migrator.running.lock import LeasePlaces, Leases, identity_of
+from migrator.running.leasing import PlanLeases, PlanStores, place_of
+from migrator.running.lock import identity_of
 from migrator.running.mirror import JournalMirror, adopt
 from migrator.running.premises import require_premises
 from migrator.running.refresh import refresh, source_names
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from migrator.model.collection import CollectionRef
     from migrator.model.observed import MigratedRecord
     from migrator.planning.plan import Plan
+    from migrator.ports.store import ObjectStore
     from migrator.reports.summary import RunSummary
     from migrator.running.events import Watcher
     from migrator.running.journal import Journal
@@ -143,7 +146,8 @@ def apply(
     with ExitStack() as stack:
         journal = stack.enter_context(state.journal(run, read_only=False))
         clients = _connect_run(run, journal, stack, clock, watcher)
-        leases = stack.enter_context(_leases(run, state, clients.staging, clock))
+        stores = _stores(run.loaded, clients.staging, clients.target_store)
+        leases = stack.enter_context(_leases(run, state, stores, clock))
         leases.acquire(run.lease_targets(), timeout_s=lock_timeout_s, on_wait=watcher.lock_waits)
         policy = RetryPolicy(max_elapsed_s=options.retry.max_elapsed, max_backoff_s=options.retry.max_backoff)
         if not run.was_started(journal):
@@ -184,7 +188,7 @@ def _connect_run(run: Run, journal: Journal, stack: ExitStack, clock: SystemCloc
 def _mirror(
     run: Run,
     journal: Journal,
-    staging: ObstoreStore,
+    staging: ObjectStore,
     *,
     policy: RetryPolicy,
     clock: SystemClock,
@@ -205,6 +209,7 @@ def look(run: Run, state: StateDirectory) -> dict[str, Evidence | None]:
             source=clients.source,
             target=clients.target or no_target(),
             source_store=clients.source_store,
+            target_store=clients.target_store or clients.staging,
             staging=clients.staging,
             clock=SystemClock(),
         )
@@ -313,11 +318,13 @@ def rollback(
             target = no_target()
             if run.loaded.target is not None:
                 target = stack.enter_context(closing(open_milvus(run.loaded.target, "target")))
-            staging = open_staging(run.loaded, _RUNNING_PATIENCE_S)
-            leases = stack.enter_context(_leases(run, state, staging, clock))
+            stores = open_stores(run.loaded, _RUNNING_PATIENCE_S)
+            leases = stack.enter_context(_leases(run, state, stores, clock))
             leases.acquire(run.lease_targets(), timeout_s=lock_timeout_s, on_wait=partial(_tell_holder, tell))
-            _mirror(run, journal, staging, policy=RetryPolicy(), clock=clock, on_wait=partial(_tell_pause, tell))
-            undoing = Rollback(run, journal, target, staging, lease=leases, clock=clock, tell=tell)
+            _mirror(run, journal, stores.staging, policy=RetryPolicy(), clock=clock, on_wait=partial(_tell_pause, tell))
+            undoing = Rollback(
+                run, journal, target, stores.staging, imports=stores.target, lease=leases, clock=clock, tell=tell
+            )
             remnants, looked_at = undoing.survey(), clock.monotonic()
             if not ask(remnants):
                 return None
@@ -349,8 +356,8 @@ def cleaning(
     """
     with state.exclusive(plan_name, timeout_s=0):
         files = [run.loaded for run in state.runs() if run.plan.name == plan_name]
-        places = {repr(each.staging): each for each in [*files, *filter(None, [loaded])]}
-        stores = [(open_staging(each, _PLANNING_PATIENCE_S), each) for each in places.values()]
+        places = {place_of(each): each for each in [*files, *filter(None, [loaded])]}
+        stores = [open_stores(each, _PLANNING_PATIENCE_S) for each in places.values()]
         with ExitStack() as stack:
 
             def open_target(file: LoadedPlan) -> GrpcMilvus:
@@ -381,9 +388,9 @@ def find_leases(
         loaded, targets = runs[0].loaded, runs[0].lease_targets()
     else:
         targets = _mapped_targets(loaded)
-    staging, prefix = open_staging(loaded, _PLANNING_PATIENCE_S), loaded.staging.prefix.lstrip("/")
-    held = find_held(staging, LeasePlaces.of(loaded), prefix, targets, clock=SystemClock(), tell=tell)
-    return held, partial(break_held, staging, held)
+    leases = open_stores(loaded, _PLANNING_PATIENCE_S).names(targets)
+    held = find_held(leases, clock=SystemClock(), tell=tell)
+    return held, partial(break_held, held)
 
 
 def find_resumable(state: StateDirectory, loaded: LoadedPlan | None) -> Run | None:
@@ -445,11 +452,18 @@ def _require_unedited(run: Run, loaded: LoadedPlan | None) -> None:
         )
 
 
-def _leases(run: Run, state: StateDirectory, staging: ObstoreStore, clock: SystemClock) -> Leases:
-    prefix = run.loaded.staging.prefix.lstrip("/")
-    home = identity_of(state.folder)
-    places = LeasePlaces.of(run.loaded)
-    return Leases(staging, places, prefix, run_id=run.run_id, home=home, clock=clock)
+def _leases(run: Run, state: StateDirectory, stores: PlanStores, clock: SystemClock) -> PlanLeases:
+    return stores.leases(run_id=run.run_id, home=identity_of(state.folder), clock=clock)
+
+
+def open_stores(loaded: LoadedPlan, patience_s: float) -> PlanStores:
+    """The stores that a plan file writes to; one of them where both have one address."""
+    there = open_target_store(loaded, patience_s) if is_apart(loaded) else None
+    return _stores(loaded, open_staging(loaded, patience_s), there)
+
+
+def _stores(loaded: LoadedPlan, staging: ObstoreStore, target: ObstoreStore | None) -> PlanStores:
+    return PlanStores(loaded=loaded, staging=staging, target=target if target and is_apart(loaded) else staging)
 
 
 def _mapped_targets(loaded: LoadedPlan) -> list[CollectionRef]:
@@ -460,7 +474,7 @@ def _mapped_targets(loaded: LoadedPlan) -> list[CollectionRef]:
 
 
 def _context_maker(
-    run: Run, journal: Journal, clients: Clients, *, workers: ThreadPoolExecutor, clock: SystemClock, leases: Leases
+    run: Run, journal: Journal, clients: Clients, *, workers: ThreadPoolExecutor, clock: SystemClock, leases: PlanLeases
 ) -> Callable[[ProgressReport], StepContext]:
     throttle = Throttle(run.loaded.options.transfer.limit_bytes_per_s)
 
@@ -471,6 +485,7 @@ def _context_maker(
             source=clients.source,
             target=clients.target or no_target(),
             source_store=clients.source_store,
+            target_store=clients.target_store or clients.staging,
             staging=clients.staging,
             clock=clock,
             lease=leases,

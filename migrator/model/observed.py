@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from migrator.errors import Complaint
 from migrator.model.collection import Collection, CollectionRef, ResourceGroup
 from migrator.model.rbac import Rbac
+from migrator.model.way import Choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,3 +115,7 @@ class ObservedState:
     """None unless the plan asks for it (`rbac: true`)."""
     notices: tuple[str, ...] = ()
     """What has to be known of the source as a whole."""
+    copies: Choice | None = None
+    """How files would come into the dump; None where there is no file to tell it by."""
+    forwards: bool = False
+    """Whether they have to be brought on to the target's store, which does not show what is in staging."""

@@ -7,14 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadState
-from migrator.planning.places import claims_folder, dump_place, source_root
+from migrator.planning.places import claims_folder, dump_place, imports_folder, source_root
 from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.copy_segments import CopySegments
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase, database_key
 from migrator.steps.create_index import CreateIndex
+from migrator.steps.drop_forwarded import DropForwarded
 from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import FLUSH_KEY, Flush
+from migrator.steps.forward_segments import ForwardSegments
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.retire_predecessor import RetirePredecessor
@@ -109,13 +111,16 @@ class _Graph:
             return [dump, copy]
         database = database_key(item.target.database)
         create = self._create(item, needs=(dump.key, *((database,) if database in created else ())))
-        chain: list[Step] = [dump, copy, create, self._import(item, (copy.key, create.key))]
+        forward = self._forward(item, (copy.key,)) if self._observed.forwards else None
+        brought: list[Step] = [copy] if forward is None else [copy, forward]
+        chain: list[Step] = [dump, *brought, create, self._import(item, (brought[-1].key, create.key))]
+        imported = chain[-1].key
         makers: list[Callable[[PlannedItem, tuple[str, ...]], Step | None]]
         makers = [_index_step, load_step, partial(self._verify, create), _retire_step, _alias_step]
         for make in makers:
             if (step := make(item, (chain[-1].key,))) is not None:
                 chain.append(step)
-        return chain
+        return chain if forward is None else [*chain, self._drop_forwarded(item, (imported,))]
 
     def _dump(self, item: PlannedItem) -> DumpMeta:
         return DumpMeta(
@@ -146,6 +151,32 @@ class _Graph:
             multipart_threshold=transfer.multipart_threshold,
         )
 
+    def _forward(self, item: PlannedItem, needs: tuple[str, ...]) -> ForwardSegments:
+        transfer, target = self._loaded.options.transfer, self._loaded.target
+        return ForwardSegments(
+            collection=item.target.short,
+            needs=needs,
+            source=item.source,
+            collection_id=item.collection.collection_id,
+            dump_prefix=self._dump_prefix,
+            imports_folder=imports_folder(self._loaded),
+            staging_bucket=self._loaded.staging.storage.bucket,
+            target_bucket=None if target is None else target.storage.bucket,
+            mode=TransferMode(transfer.mode),
+            concurrency=transfer.concurrency,
+            part_size=transfer.part_size,
+            multipart_threshold=transfer.multipart_threshold,
+        )
+
+    def _drop_forwarded(self, item: PlannedItem, needs: tuple[str, ...]) -> DropForwarded:
+        return DropForwarded(
+            collection=item.target.short,
+            needs=needs,
+            target=item.built_as,
+            collection_id=item.collection.collection_id,
+            imports_folder=imports_folder(self._loaded),
+        )
+
     def _import(self, item: PlannedItem, needs: tuple[str, ...]) -> ImportSegments:
         options = self._loaded.options.import_
         return ImportSegments(
@@ -155,6 +186,7 @@ class _Graph:
             target=item.built_as,
             collection_id=item.collection.collection_id,
             dump_prefix=self._dump_prefix,
+            imports_folder=imports_folder(self._loaded) if self._observed.forwards else "",
             max_jobs=options.max_jobs,
             segments_per_job=None if options.segments_per_job == "auto" else options.segments_per_job,
             stall_timeout_s=options.stall_timeout,

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migrator.spec.places import is_same_store
+
 if TYPE_CHECKING:
+    from migrator.spec.document import Storage
     from migrator.spec.loaded import LoadedPlan
 
 _OWN = ".migrator"
@@ -30,11 +33,28 @@ def source_root(loaded: LoadedPlan) -> str:
     return loaded.source_prefix if loaded.source_backup is None else f"{loaded.source_prefix}/binlogs"
 
 
+def is_apart(loaded: LoadedPlan) -> bool:
+    """Whether the dump's store has another address than the target's; both may still be one."""
+    return loaded.target is not None and not is_same_store(loaded.staging.storage, loaded.target.storage)
+
+
 def targets_folder(loaded: LoadedPlan) -> str:
-    """Of the leases of target collections, told apart by the target's root path: two clusters may share a bucket."""
-    storage = loaded.target.storage if loaded.target is not None else loaded.source_storage
-    root = storage.root_path.strip("/")
-    return f"{_beside(loaded, root)}/leases/targets/{flat(root) or 'root'}"
+    """Of the leases of target collections, told apart by the target's root path: two clusters may share a bucket.
+
+    It is in the target's store.
+    """
+    root = _target_storage(loaded).root_path.strip("/")
+    return f"{_target_folder(loaded)}/leases/targets/{flat(root) or 'root'}"
+
+
+def target_beats_folder(loaded: LoadedPlan) -> str:
+    """Of the heartbeats in the target's store, where that is another than the dump's."""
+    return f"{_target_folder(loaded)}/leases/beats"
+
+
+def imports_folder(loaded: LoadedPlan) -> str:
+    """Of what runs bring into the target's store for their imports."""
+    return f"{_target_folder(loaded)}/imports"
 
 
 def dumps_folder(loaded: LoadedPlan) -> str:
@@ -59,11 +79,17 @@ def mirror_folder(loaded: LoadedPlan) -> str:
 
 def _staging_folder(loaded: LoadedPlan) -> str:
     above, _, _ = loaded.staging.prefix.strip("/").rpartition("/")
-    return _beside(loaded, above)
+    return beside(above, is_bucket=loaded.staging.storage.bucket is not None)
 
 
-def _beside(loaded: LoadedPlan, root: str) -> str:
-    return beside(root, is_bucket=loaded.staging.storage.bucket is not None)
+def _target_folder(loaded: LoadedPlan) -> str:
+    storage = _target_storage(loaded)
+    return beside(storage.root_path.strip("/"), is_bucket=storage.bucket is not None)
+
+
+def _target_storage(loaded: LoadedPlan) -> Storage:
+    """Without a target nothing lies there."""
+    return loaded.target.storage if loaded.target is not None else loaded.source_storage
 
 
 def beside(root: str, *, is_bucket: bool) -> str:

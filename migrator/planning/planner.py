@@ -12,6 +12,7 @@ from migrator.model.timestamps import told_as_utc
 from migrator.planning.access import ONLY_NOTICE, plan_access
 from migrator.planning.aliases import AliasClaims
 from migrator.planning.backup_only import backup_action, backup_notices, tell_backup
+from migrator.planning.carriage import carriage_notices
 from migrator.planning.compatibility import unsupported_source, unsupported_target
 from migrator.planning.graph import build_steps
 from migrator.planning.indexes import plan_indexes, unindexed_vectors
@@ -120,6 +121,9 @@ class _Planner:
         return replace(plan, digest=self._digest(plan))
 
     def _notices(self, todo: list[PlannedItem]) -> tuple[str, ...]:
+        return (*self._usual_notices(todo), *carriage_notices(self._loaded, self._observed))
+
+    def _usual_notices(self, todo: list[PlannedItem]) -> tuple[str, ...]:
         if self._loaded.source_backup is not None:
             cut: tuple[str, ...] = ("all that the backup holds comes along, rows newer than its time too",)
             later = (*plan_notices(self._loaded)[1:], *verification_notices(self._loaded, self._observed, todo))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from migrator.model.segment import Binlog, Segment, StoredObject
 
@@ -62,6 +62,14 @@ class LedgerReader(Protocol):
 
     def uncopied(self, collection_id: int) -> Iterator[Binlog]:
         """Those of the frozen listing that no copy was noted for."""
+
+    def compare_forwarded(
+        self, collection_id: int, found: Iterable[StoredObject], *, partition_id: int | None = None
+    ) -> tuple[StagedDifference, ...]:
+        """Hold objects of another place than the dump, keyed by suffix, against the frozen binlogs, by their sizes."""
+
+    def unforwarded(self, collection_id: int, found: Iterable[StoredObject]) -> Generator[Binlog]:
+        """The frozen binlogs that are not among those objects with their size."""
 
     def superseded(self, collection_id: int) -> Iterator[str]:
         """Suffixes that earlier listings of the collection had, and the present one has not."""

@@ -14,12 +14,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.errors import MigratorError, MilvusError, ObjectMissing
-from migrator.planning.places import claims_folder
+from migrator.planning.places import claims_folder, imports_folder, is_apart
 from migrator.running.dump_share import DumpShare
+from migrator.running.forward_share import ForwardShare
 from migrator.running.journal import StepEvent
-from migrator.running.lock import EXPIRES_S, Holder, LeaseName, LeasePlaces, Leases, find_holder, identity_of
+from migrator.running.leasing import LeaseHome, PlanStores, place_of
+from migrator.running.lock import EXPIRES_S, Holder, LeaseName, find_holder, identity_of
 from migrator.running.retired import Retired, retirements
 from migrator.steps.dump_claim import read_claims
+from migrator.steps.forward_segments import forwarded_prefix
 from migrator.steps.seal_dump import find_listed
 
 if TYPE_CHECKING:
@@ -80,14 +83,14 @@ def remove_all(leftovers: Iterable[Leftover]) -> Iterator[tuple[Leftover, str]]:
 class Cleaning:
     """The leftovers of one plan; its local lock is held, so that no process of this state directory is at work.
 
-    `stores` are the staging stores of its runs, each with a plan file that names the places in it.
+    `stores` are those of its runs, each with a plan file that names the places in them.
     """
 
     def __init__(
         self,
         state: StateDirectory,
         plan_name: str,
-        stores: Iterable[tuple[ObjectStore, LoadedPlan]],
+        stores: Iterable[PlanStores],
         *,
         open_target: Callable[[LoadedPlan], MilvusTarget],
         clock: Clock,
@@ -104,8 +107,9 @@ class Cleaning:
 
     def find(self) -> list[Leftover]:
         """All of them; those of dead processes elsewhere are watched for half a minute first."""
-        dumps = [leftover for place in self._stores for leftover in self._dumps(*place)]
-        return [*dumps, *self._replaced(), *self._leases(), *self._folders()]
+        dumps = [leftover for place in self._stores for leftover in self._dumps(place.staging, place.loaded)]
+        imports = [leftover for place in self._stores for leftover in self._imports(place)]
+        return [*dumps, *imports, *self._replaced(), *self._leases(), *self._folders()]
 
     # -- dumps ------------------------------------------------------------------------------------------------------
 
@@ -145,12 +149,40 @@ class Cleaning:
 
     def _remove(self, store: ObjectStore, run: Run) -> None:
         """Under the lease of the dump; what a finished one lists stays."""
-        places, prefix = LeasePlaces.of(run.loaded), run.loaded.staging.prefix.lstrip("/")
-        with Leases(store, places, prefix, run_id=run.run_id, home=self._home, clock=self._clock) as leases:
+        with self._stores_of(run).leases(run_id=run.run_id, home=self._home, clock=self._clock) as leases:
             leases.acquire((), timeout_s=_WATCH_S, on_wait=lambda *_: None)
             leases.require_dump_held()
             if (share := DumpShare.find(store, run)) is not None:
                 share.remove(store)
+
+    def _stores_of(self, run: Run) -> PlanStores:
+        return next(stores for stores in self._stores if place_of(stores.loaded) == place_of(run.loaded))
+
+    # -- what was brought for imports -------------------------------------------------------------------------------
+
+    def _imports(self, place: PlanStores) -> Iterator[Leftover]:
+        """Files in the target's store of runs of this plan; no job of a run that is over reads them."""
+        if not is_apart(place.loaded):
+            return
+        folder = imports_folder(place.loaded)
+        for run_id in place.target.list_folders(folder):
+            run = self._runs.get(run_id)
+            if run is not None or plan_of(run_id) == self._plan_name:
+                name = f"{place.target.place}/{forwarded_prefix(folder, run_id)}"
+                reason, is_over = self._ending_of(run_id, run)
+                share = ForwardShare(prefix=forwarded_prefix(folder, run_id))
+                remove = partial(share.remove, place.target) if is_over else None
+                yield Leftover(kind="files for imports", name=name, reason=reason, remove=remove)
+
+    def _ending_of(self, run_id: str, run: Run | None) -> tuple[str, bool]:
+        """What became of a run, and whether that is its end."""
+        if run is None:
+            return f"they belong to run {run_id}, which this state directory does not know", False
+        with self._state.journal(run) as journal:
+            if run.is_unfinished(journal):
+                ways = f"migrator apply --resume, or migrator rollback {run_id}"
+                return f"run {run_id} is unfinished: {ways}", False
+        return f"run {run_id} is over", True
 
     # -- what was replaced ------------------------------------------------------------------------------------------
 
@@ -170,9 +202,7 @@ class Cleaning:
 
     def _drop(self, run: Run, target: MilvusTarget, drop: Callable[[MilvusTarget, Lease], None]) -> None:
         """Under the leases of the run's targets, which another run may want to replace once more."""
-        store = next(store for store, loaded in self._stores if repr(loaded.staging) == repr(run.loaded.staging))
-        places, prefix = LeasePlaces.of(run.loaded), run.loaded.staging.prefix.lstrip("/")
-        with Leases(store, places, prefix, run_id=run.run_id, home=self._home, clock=self._clock) as leases:
+        with self._stores_of(run).leases(run_id=run.run_id, home=self._home, clock=self._clock) as leases:
             leases.acquire(run.lease_targets(), timeout_s=_WATCH_S, on_wait=lambda *_: None)
             drop(target, leases)
 
@@ -180,26 +210,26 @@ class Cleaning:
 
     def _leases(self) -> Iterator[Leftover]:
         """Those of dead processes: told by the local lock where they ran here, else by a heart that stands still."""
-        held = [(place, holder, path) for place in self._stores for holder, path in self._held(*place)]
-        beats = [(place, key) for place in self._stores for key in self._beats(*place)]
+        homes = [home for place in self._stores for home in place.homes()]
+        held = [(home.store, holder, path) for home in homes for holder, path in self._held(home)]
+        beats = [(home.store, key) for home in homes for key in self._beats(home)]
         dead = {holder.beat for _, holder, _ in held if holder.home == self._home}
-        watched = [(store, holder.beat) for (store, _), holder, _ in held] + [(store, key) for (store, _), key in beats]
+        watched = [(store, holder.beat) for store, holder, _ in held] + beats
         dead |= self._silent([each for each in watched if each[1] not in dead])
-        for (store, _), holder, path in held:
+        for store, holder, path in held:
             if holder.beat in dead:
                 remove = partial(store.delete, [f"{path}/{holder.number:08d}"])
                 yield Leftover(kind="lease", name=path, reason=f"its holder, {holder}, is dead", remove=remove)
-        for (store, _), key in beats:
+        for store, key in beats:
             if key in dead:
                 reason = "its process is dead"
                 yield Leftover(kind="heartbeat", name=key, reason=reason, remove=partial(store.delete, [key]))
 
-    def _held(self, store: ObjectStore, loaded: LoadedPlan) -> Iterator[tuple[Holder, str]]:
+    def _held(self, home: LeaseHome) -> Iterator[tuple[Holder, str]]:
         """The leases that runs of this plan and state directory hold, each with its folder."""
-        places = LeasePlaces.of(loaded)
-        keys = [entry.key for folder in (places.targets, places.dumps) for entry in store.list_objects(folder)]
+        keys = [entry.key for folder in home.leases for entry in home.store.list_objects(folder)]
         for path in sorted({key.rpartition("/")[0] for key in keys}):
-            holder = find_holder(store, LeaseName(path=path, label=path))
+            holder = find_holder(home.store, LeaseName(path=path, label=path))
             if holder is not None and self._is_own(holder.run_id, holder.home):
                 yield holder, path
 
@@ -207,10 +237,10 @@ class Cleaning:
         """A run that is known here; or one that was discarded, and whose process ran here."""
         return run_id in self._runs or (home == self._home and plan_of(run_id) == self._plan_name)
 
-    def _beats(self, store: ObjectStore, loaded: LoadedPlan) -> Iterator[str]:
-        for entry in store.list_objects(LeasePlaces.of(loaded).beats):
+    def _beats(self, home: LeaseHome) -> Iterator[str]:
+        for entry in home.store.list_objects(home.beats):
             try:
-                content = json.loads(store.read(entry.key))
+                content = json.loads(home.store.read(entry.key))
             except ObjectMissing:
                 continue
             if self._is_own(content["run_id"]):

@@ -22,7 +22,7 @@ from migrator.model.segment import Binlog, LogKind, Segment, StoredObject
 from migrator.ports.ledger import ListingTotals, SegmentTotals, StagedDifference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from migrator.ports.clock import Clock
@@ -422,6 +422,19 @@ class Journal:
         with self._temporary(staged) as table:
             return self._compare(table, collection_id, partition_id, forget_missing=forget_missing)
 
+    def compare_forwarded(
+        self, collection_id: int, found: Iterable[StoredObject], *, partition_id: int | None = None
+    ) -> tuple[StagedDifference, ...]:
+        """The same by sizes alone, and nothing is noted."""
+        with self._temporary(found) as table:
+            return self._differences(table, collection_id, partition_id, "s.size_bytes = b.size_bytes")
+
+    def unforwarded(self, collection_id: int, found: Iterable[StoredObject]) -> Generator[Binlog]:
+        """The frozen binlogs that are not among those objects, page by page."""
+        with self._temporary(found) as table:
+            same = "s.name = binlogs.suffix AND s.size_bytes = binlogs.size_bytes"
+            yield from self._paged(collection_id, f"AND NOT EXISTS (SELECT 1 FROM {table} s WHERE {same})")
+
     def changed_at_source(self, collection_id: int, found: Iterable[StoredObject]) -> tuple[str, ...]:
         """Keys that are frozen and have another size or ETag now; at most five."""
         with self._temporary(found) as table:
@@ -450,19 +463,10 @@ class Journal:
     def _compare(
         self, table: str, collection_id: int, partition_id: int | None, *, forget_missing: bool
     ) -> tuple[StagedDifference, ...]:
-        mine = "b.collection_id = ?" + ("" if partition_id is None else f" AND b.partition_id = {partition_id:d}")
+        mine = _of(partition_id)
         same = "s.size_bytes = b.size_bytes AND COALESCE(b.staged_etag, s.etag) IS s.etag"
         key = (collection_id,)
-        wrong = self._rows(
-            f"SELECT b.suffix, b.size_bytes, s.size_bytes FROM binlogs b LEFT JOIN {table} s ON s.name = b.suffix "
-            f"WHERE {mine} AND ({same}) IS NOT TRUE LIMIT 5",
-            key,
-        )
-        strange = self._rows(
-            f"SELECT s.name, NULL, s.size_bytes FROM {table} s WHERE NOT EXISTS "
-            f"(SELECT 1 FROM binlogs b WHERE {mine} AND b.suffix = s.name) LIMIT 5",
-            key,
-        )
+        differences = self._differences(table, collection_id, partition_id, same)
         with self._transaction() as db:
             if forget_missing:
                 db.execute(
@@ -475,6 +479,22 @@ class Journal:
                 f"WHERE {mine} AND copied AND staged_etag IS NULL",
                 key,
             )
+        return differences
+
+    def _differences(
+        self, table: str, collection_id: int, partition_id: int | None, same: str
+    ) -> tuple[StagedDifference, ...]:
+        mine, key = _of(partition_id), (collection_id,)
+        wrong = self._rows(
+            f"SELECT b.suffix, b.size_bytes, s.size_bytes FROM binlogs b LEFT JOIN {table} s ON s.name = b.suffix "
+            f"WHERE {mine} AND ({same}) IS NOT TRUE LIMIT 5",
+            key,
+        )
+        strange = self._rows(
+            f"SELECT s.name, NULL, s.size_bytes FROM {table} s WHERE NOT EXISTS "
+            f"(SELECT 1 FROM binlogs b WHERE {mine} AND b.suffix = s.name) LIMIT 5",
+            key,
+        )
         return tuple(StagedDifference(*row) for row in (*wrong, *strange))
 
 
@@ -484,6 +504,11 @@ def _address(path: Path, *, read_only: bool) -> str:
         return f"{path.absolute().as_uri()}?mode=rw"
     has_writer = path.with_name(f"{path.name}-wal").exists()
     return f"{path.absolute().as_uri()}?mode=ro" + ("" if has_writer else "&immutable=1")
+
+
+def _of(partition_id: int | None) -> str:
+    """What binlogs of a collection, or of one partition of it, fulfil."""
+    return "b.collection_id = ?" + ("" if partition_id is None else f" AND b.partition_id = {partition_id:d}")
 
 
 def _listing_table(name: str) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import LockHeld, MigratorError, ObjectMissing
-from migrator.planning.places import beats_folder, dumps_folder, flat, targets_folder
+from migrator.planning.places import beats_folder, dumps_folder, flat, target_beats_folder, targets_folder
 from migrator.running.clock import boot_id
 
 if TYPE_CHECKING:
@@ -59,8 +59,13 @@ class LeasePlaces:
 
     @classmethod
     def of(cls, loaded: LoadedPlan) -> Self:
-        """Those of a plan file."""
+        """Those of a plan file, with the heartbeats in the dump's store."""
         return cls(targets=targets_folder(loaded), dumps=dumps_folder(loaded), beats=beats_folder(loaded))
+
+    @classmethod
+    def at_target(cls, loaded: LoadedPlan) -> Self:
+        """The same with the heartbeats in the target's store, where that has another address."""
+        return cls(targets=targets_folder(loaded), dumps=dumps_folder(loaded), beats=target_beats_folder(loaded))
 
     def target(self, ref: CollectionRef) -> LeaseName:
         """The lease of a target collection."""
@@ -123,11 +128,12 @@ def identity_of(state_folder: Path) -> str:
 class Leases:
     """The leases of one process: taken together, kept alive by a heartbeat, and given back at the end.
 
-    `home` is the identity of the state directory whose local lock this process holds.
+    `home` is the identity of the state directory whose local lock this process holds. With a `dump_prefix` of None they
+    are of targets alone.
     """
 
     def __init__(
-        self, store: ObjectStore, places: LeasePlaces, dump_prefix: str, *, run_id: str, home: str, clock: Clock
+        self, store: ObjectStore, places: LeasePlaces, dump_prefix: str | None, *, run_id: str, home: str, clock: Clock
     ) -> None:
         self._store = store
         self._places = places
@@ -172,7 +178,8 @@ class Leases:
             LockHeld: Somebody alive holds one of them.
         """
         deadline = self._clock.monotonic() + timeout_s
-        names = [self._places.dump(self._dump_prefix), *map(self._places.target, targets)]
+        dump = [] if self._dump_prefix is None else [self._places.dump(self._dump_prefix)]
+        names = [*dump, *map(self._places.target, targets)]
         for lease in sorted(names, key=lambda name: name.path):  # one order for all: no two wait for each other
             self._acquire(lease, deadline, on_wait)
         self._store.delete(self._former_beats)
@@ -239,6 +246,8 @@ class Leases:
 
     def require_dump_held(self) -> None:
         """Raise `LockHeld` unless the dump's lease is ours."""
+        if self._dump_prefix is None:
+            raise AssertionError("these leases are of targets alone")
         self._require(self._places.dump(self._dump_prefix))
 
     def _require(self, lease: LeaseName) -> None:

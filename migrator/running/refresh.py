@@ -11,8 +11,9 @@ from migrator.errors import BackupUnreadable, Complaint, MilvusRefused, ObjectMi
 from migrator.model.collection import DEFAULT_RESOURCE_GROUP, CollectionRef
 from migrator.model.observed import Estimate, ObservedAccess, ObservedCollection, ObservedState, ObservedTarget
 from migrator.model.segment import LogKind, SegmentState, parse_binlog
+from migrator.model.way import Choice, Way
 from migrator.planning.partitions import with_chosen_partitions
-from migrator.planning.places import claims_folder, dump_place, source_root
+from migrator.planning.places import claims_folder, dump_place, is_apart, source_root
 from migrator.planning.selection import Selected, Selection, select
 from migrator.ports.backup import as_backup
 from migrator.running.refresh_backup import doubts, left_behind, unrestorable, unrestorable_collection
@@ -21,13 +22,14 @@ from migrator.steps.counting import WHOLE, count_named, count_partitions
 from migrator.steps.dump_claim import read_claims
 from migrator.steps.import_segments import PARTITION_REQUEST_BYTES
 from migrator.steps.seal_dump import find_entries, full_meta_key
+from migrator.steps.transfer import choose_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from migrator.model.collection import Collection, ResourceGroup
     from migrator.model.observed import MigratedRecord
-    from migrator.model.segment import Segment
+    from migrator.model.segment import Segment, StoredObject
     from migrator.ports.backup import BackupReader
     from migrator.ports.milvus import MilvusReader
     from migrator.ports.store import ObjectReader
@@ -86,6 +88,8 @@ class _Refresh:
         self._target_root = loaded.target.storage.root_path.strip("/") if loaded.target else ""
         self._dump_prefix = loaded.staging.prefix.lstrip("/")
         self._findings: list[Complaint] = []
+        self._sample: StoredObject | None = None
+        """A file that would be copied."""
 
     def observe(self) -> ObservedState:
         """Names first, then what the mappings select of them."""
@@ -99,7 +103,7 @@ class _Refresh:
         same_milvus = not self._is_backup and self._is_same_milvus(collections)
         if not self._is_backup:
             self._check_roots(collections, same_milvus=same_milvus)
-        dumped, moment = self._dumped(), self._backed_up_ts(names)
+        dumped, moment, copies = self._dumped(), self._backed_up_ts(names), self._copies()
         observed = ObservedState(
             source_version=readers.source.version(),
             target_version="",
@@ -115,6 +119,8 @@ class _Refresh:
             migrated=self._migrated,
             findings=tuple(self._findings),
             notices=self._notices(),
+            copies=copies,
+            forwards=self._forwards(),
         )
         return observed if readers.target is None else self._with_target(observed, readers.target, selection)
 
@@ -189,6 +195,7 @@ class _Refresh:
         by_partition: dict[int, _Inventory] = defaultdict(_Inventory)
         for binlog in files.binlogs:
             by_partition[binlog.partition_id].add(binlog.source.size_bytes)
+            self._sample = self._sample or binlog.source
         left_out = f"{files.left_out:,} files that the backup's meta does not name stay out"
         return ObservedCollection(
             collection=collection,
@@ -259,6 +266,7 @@ class _Refresh:
                 binlog = parse_binlog(entry, self._source_root)
                 if binlog is not None and binlog.segment_id in live:
                     found[binlog.partition_id].add(entry.size_bytes)
+                    self._sample = self._sample or entry
         return found
 
     def _requests(self, segments: Iterable[Segment], by_partition: dict[int, _Inventory]) -> int:
@@ -348,6 +356,27 @@ class _Refresh:
                 self._loaded.staging.root_path,
             )
 
+    # -- which way files go -----------------------------------------------------------------------------------------
+
+    def _copies(self) -> Choice | None:
+        """How files would come into the dump, by what staging shows of one of them."""
+        mode = self._loaded.options.transfer.mode
+        if self._sample is None or mode == "stream":
+            return None
+        choice = choose_way(self._readers.staging, self._loaded.source_storage.bucket, self._sample)
+        if choice.way is Way.STREAM and mode == "server_side":
+            message = f"staging cannot copy the source's files by itself: {choice.reason}"
+            self._find("options.transfer.mode", message, "set it to auto or stream", mode)
+        return choice
+
+    def _forwards(self) -> bool:
+        """Whether the target's store is another than staging's: different addresses may lead to one bucket."""
+        target, staging = self._readers.target_store, self._readers.staging
+        if target is None or not is_apart(self._loaded):
+            return False
+        shows = ((target, staging, self._target_root), (staging, target, self._dump_prefix))
+        return not any(_is_shown(one, other, folder) for one, other, folder in shows)
+
     # -- the target -------------------------------------------------------------------------------------------------
 
     def _is_same_milvus(self, collections: Sequence[ObservedCollection]) -> bool:
@@ -399,6 +428,14 @@ class _Refresh:
             self._find("staging.backup_name", error.message, error.hint, self._loaded.staging.backup_name)
             return ()
         return tuple((entry["collection_id"], entry.get("collection_name", "")) for entry in listed)
+
+
+def _is_shown(one: ObjectReader, other: ObjectReader, folder: str) -> bool:
+    """Whether the first object that one client finds in a folder is there for the other too, size and ETag alike."""
+    with suppress(StoreRefused):
+        found = next(iter(one.list_objects(folder)), None)
+        return found is not None and other.find_object(found.key) == found
+    return False
 
 
 def _target_names(

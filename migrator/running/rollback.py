@@ -18,6 +18,7 @@ from migrator.model.import_job import TAG_RUN, ImportState
 from migrator.model.segment import SegmentState
 from migrator.model.timestamps import physical_ms
 from migrator.running.dump_share import DumpShare
+from migrator.running.forward_share import ForwardShare
 from migrator.running.journal import StepEvent
 from migrator.running.predecessors import Predecessors
 from migrator.running.retry import Patience, RetryPolicy
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from migrator.model.collection import Collection
     from migrator.model.import_job import ImportJob
+    from migrator.model.segment import StoredObject
     from migrator.ports.clock import Clock
     from migrator.ports.lease import Lease
     from migrator.ports.milvus import MilvusTarget
@@ -59,6 +61,8 @@ class Kind(StrEnum):
     COLLECTION = "collection"
     DATABASE = "database"
     DUMP = "dump"
+    IMPORTS = "files for imports"
+    """What the run brought to the target's store and has not deleted yet."""
     PREDECESSOR = "predecessor"
     """A collection that the run replaced: it is not removed, but gets its name back."""
     ROLE = "role"
@@ -126,7 +130,7 @@ def is_rolled_back(endings: Iterable[Ending]) -> bool:
 class Rollback:
     """The rollback of one run. The plan's local lock and the run's leases are held.
 
-    `tell` hears what is waited for.
+    `imports` is the store that the target imports from, None where that is staging; `tell` hears what is waited for.
     """
 
     def __init__(
@@ -136,6 +140,7 @@ class Rollback:
         target: MilvusTarget,
         staging: ObjectStore,
         *,
+        imports: ObjectStore | None = None,
         lease: Lease,
         clock: Clock,
         tell: Callable[[str], None],
@@ -144,6 +149,8 @@ class Rollback:
         self._journal = journal
         self._target = target
         self._staging = staging
+        self._imports = imports or staging
+        self._forwarded = ForwardShare.of(run)
         self._lease = lease
         self._clock = clock
         self._tell = tell
@@ -168,7 +175,7 @@ class Rollback:
         collections = [self._collection(step, there.get(step.target), faults) for step in asked]
         replaced = self._replaced(collections)
         roles = [self._role(share) for share in self._patiently(lambda: self._access.shares(self._target))]
-        return [*replaced, *roles, *collections, *self._databases(collections), *self._dump()]
+        return [*replaced, *roles, *collections, *self._databases(collections), *self._dump(), *self._files()]
 
     def _place(self, built_as: CollectionRef) -> CollectionRef:
         return self._patiently(lambda: self._predecessors.place(built_as))
@@ -392,6 +399,12 @@ class Rollback:
             )
             yield Remnant(kind=Kind.DUMP, name=name, verdict=Verdict.KEEP, reason=reason)
 
+    def _files(self) -> Iterator[Remnant]:
+        share = self._forwarded
+        if share is not None and (reason := self._patiently(lambda: _objects_in_words(share.objects(self._imports)))):
+            name = f"{self._imports.place}/{share.prefix}"
+            yield Remnant(kind=Kind.IMPORTS, name=name, verdict=Verdict.REMOVE, reason=reason)
+
     # -- waiting ----------------------------------------------------------------------------------------------------
 
     def _wait_for_requests(self) -> None:
@@ -543,6 +556,11 @@ class Rollback:
             if (share := DumpShare.find(self._staging, self._run)) is not None:
                 share.remove(self._staging)
             return
+        if remnant.kind is Kind.IMPORTS:
+            self._wait_for_requests()
+            if self._forwarded is not None:
+                self._forwarded.remove(self._imports)
+            return
         if remnant.kind is Kind.PREDECESSOR:
             for step in self._predecessors.asked():
                 if step.temporary == remnant.ref:
@@ -606,8 +624,13 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _share_in_words(store: ObjectReader, share: DumpShare) -> str:
-    objects, size_bytes = 0, 0
-    for found in share.objects(store):
-        objects, size_bytes = objects + 1, size_bytes + found.size_bytes
     rest = " of what it does not list" if share.listed else ", not finished"
-    return f"{_counted(objects, 'object')}, {size_bytes:,} bytes{rest}"
+    return (_objects_in_words(share.objects(store)) or "0 objects, 0 bytes") + rest
+
+
+def _objects_in_words(found: Iterable[StoredObject]) -> str:
+    """How many, and their bytes; empty where there is none."""
+    objects, size_bytes = 0, 0
+    for each in found:
+        objects, size_bytes = objects + 1, size_bytes + each.size_bytes
+    return f"{_counted(objects, 'object')}, {size_bytes:,} bytes" if objects else ""

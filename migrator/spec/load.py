@@ -58,7 +58,7 @@ def load_plan(path: Path, *, variables: Mapping[str, str] | None = None, cluster
     check_clusters(parts, report)
     staging = resolve_staging(parts, report)
     mappings = resolve_mappings(parts, report)
-    check_supported(parts, staging, report)
+    check_supported(parts, report)
     report.raise_if_any()
     if parts.source is None or staging is None:
         raise AssertionError("a plan without source or staging was not complained about")

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrator.spec.document import Cluster
-from migrator.spec.places import is_same_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from migrator.spec.parts import Parts
     from migrator.spec.report import Report
-    from migrator.spec.rules_staging import ResolvedStaging
     from migrator.spec.source_map import Path
 
 
@@ -26,15 +24,14 @@ class _Gap:
     hint: str
 
 
-def check_supported(parts: Parts, staging: ResolvedStaging | None, report: Report) -> None:
+def check_supported(parts: Parts, report: Report) -> None:
     """Complain about everything in the plan that this version cannot do yet."""
-    for gap in _gaps(parts, staging, report):
+    for gap in _gaps(parts):
         report.add(gap.path, f"{gap.what} is not supported yet", gap.hint)
 
 
-def _gaps(parts: Parts, staging: ResolvedStaging | None, report: Report) -> Iterator[_Gap]:
+def _gaps(parts: Parts) -> Iterator[_Gap]:
     yield from _cluster_gaps(parts)
-    yield from _staging_gaps(parts, staging, report)
     yield from _option_gaps(parts)
 
 
@@ -42,14 +39,6 @@ def _cluster_gaps(parts: Parts) -> Iterator[_Gap]:
     for side, cluster in parts.clusters():
         if cluster.milvus.rest_uri is not None:
             yield _Gap((side, "milvus", "rest_uri"), "rest_uri", "remove it; REST is asked for at uri")
-
-
-def _staging_gaps(parts: Parts, staging: ResolvedStaging | None, report: Report) -> Iterator[_Gap]:
-    if staging is None or not report.has(("staging", "storage")):
-        return
-    if parts.target is not None and not is_same_store(staging.storage, parts.target.storage):
-        what = "a staging storage other than the target's bucket"
-        yield _Gap(("staging", "storage"), what, "remove staging.storage")
 
 
 def _option_gaps(parts: Parts) -> Iterator[_Gap]:

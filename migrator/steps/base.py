@@ -67,6 +67,7 @@ class ReadContext:
     source: MilvusReader
     target: MilvusReader
     source_store: ObjectReader
+    target_store: ObjectReader
     staging: ObjectReader
     clock: Clock
 
@@ -80,6 +81,8 @@ class StepContext:
     source: MilvusSource
     target: MilvusTarget
     source_store: ObjectReader
+    target_store: ObjectStore
+    """The one that the target imports from: written to where staging is another; staging itself without a target."""
     staging: ObjectStore
     clock: Clock
     lease: Lease
@@ -98,6 +101,7 @@ class StepContext:
             source=self.source,
             target=self.target,
             source_store=self.source_store,
+            target_store=self.target_store,
             staging=self.staging,
             clock=self.clock,
         )

@@ -31,7 +31,7 @@ def staged_key(dump_prefix: str, binlog: Binlog) -> str:
     return f"{dump_prefix}/binlogs/{binlog.staged_suffix}"
 
 
-def _staged_objects(
+def staged_objects(
     store: ObjectReader, dump_prefix: str, collection_id: int, partition_id: int | None
 ) -> Iterator[StoredObject]:
     """The dump's objects of a collection or partition, keyed by their suffix below `binlogs/`."""
@@ -56,7 +56,7 @@ def require_staged_exactly(
         StagedFilesDiffer: There is something that this run did not copy.
         DumpDamaged: A copy is missing, or is not what it was.
     """
-    staged = _staged_objects(ctx.staging, dump_prefix, collection_id, partition_id)
+    staged = staged_objects(ctx.staging, dump_prefix, collection_id, partition_id)
     differences = ctx.ledger.compare_staged(collection_id, staged, partition_id=partition_id)
     if not differences:
         return
@@ -142,7 +142,7 @@ class CopySegments(Step):
 
     def _forget_what_is_not_there(self, ctx: StepContext) -> bool:
         """Whether copies that were made do not lie there as they should: they will be made again."""
-        staged = _staged_objects(ctx.staging, self.dump_prefix, self.collection_id, None)
+        staged = staged_objects(ctx.staging, self.dump_prefix, self.collection_id, None)
         return bool(ctx.ledger.compare_staged(self.collection_id, staged, forget_missing=True))
 
     def _transfer(self, ctx: StepContext) -> Transfer:

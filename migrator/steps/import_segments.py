@@ -28,6 +28,7 @@ from migrator.steps.counting import WHOLE, count_named
 from migrator.steps.create_collection import require_own
 from migrator.steps.dump_meta import dump_key, frozen_dump
 from migrator.steps.flush import FLUSH_KEY
+from migrator.steps.forward_segments import forwarded_prefix, require_forwarded_exactly
 
 if TYPE_CHECKING:
     from migrator.model.collection import Collection
@@ -84,6 +85,8 @@ class ImportSegments(Step):
     target: CollectionRef
     collection_id: int
     dump_prefix: str
+    imports_folder: str = ""
+    """Where `forward_segments` brings the files in the target's store; empty: they are read where they are staged."""
     max_jobs: int = 8
     segments_per_job: int | None = None
     """At most so many; None is a whole partition up to `PARTITION_REQUEST_BYTES`."""
@@ -139,7 +142,7 @@ class ImportSegments(Step):
         for partition_id, group in groupby(listing, key=lambda entry: entry.segment.partition_id):
             for entries in self._requests(list(group)):
                 number += 1
-                batch = self._batch(number, partition_id, entries)
+                batch = self._batch(self._prefix(ctx), number, partition_id, entries)
                 name = collection.partition_name(partition_id)
                 if name is None:
                     raise SchemaDiffers(
@@ -159,7 +162,7 @@ class ImportSegments(Step):
         else:
             yield from ([entry] for entry in entries)
 
-    def _batch(self, number: int, partition_id: int, entries: list[SegmentTotals]) -> SegmentBatch:
+    def _batch(self, prefix: str, number: int, partition_id: int, entries: list[SegmentTotals]) -> SegmentBatch:
         ids = tuple(entry.segment.segment_id for entry in entries)
         whole = len(ids) > 1
         folder = f"{self.collection_id}/{partition_id}/" + ("" if whole else f"{ids[0]}/")
@@ -173,17 +176,28 @@ class ImportSegments(Step):
             objects=sum(entry.insert_objects for entry in entries) + deltas,
             delta_objects=deltas,
             size_bytes=sum(entry.size_bytes for entry in entries),
-            insert_prefix=f"{self.dump_prefix}/binlogs/{LogKind.INSERT}/{folder}",
-            delta_prefix=f"{self.dump_prefix}/binlogs/{LogKind.DELTA}/{folder}" if deltas else None,
+            insert_prefix=f"{prefix}/binlogs/{LogKind.INSERT}/{folder}",
+            delta_prefix=f"{prefix}/binlogs/{LogKind.DELTA}/{folder}" if deltas else None,
         )
 
     def _with_server_paths(self, ctx: StepContext, batch: SegmentBatch) -> SegmentBatch:
-        delta = batch.delta_prefix
+        delta, store = batch.delta_prefix, ctx.target_store if self.imports_folder else ctx.staging
         return replace(
             batch,
-            insert_prefix=ctx.staging.server_path(batch.insert_prefix),
-            delta_prefix=None if delta is None else ctx.staging.server_path(delta),
+            insert_prefix=store.server_path(batch.insert_prefix),
+            delta_prefix=None if delta is None else store.server_path(delta),
         )
+
+    def _prefix(self, ctx: StepContext) -> str:
+        """What the target reads lies below this."""
+        return forwarded_prefix(self.imports_folder, ctx.run_id) if self.imports_folder else self.dump_prefix
+
+    def require_exactly(self, ctx: StepContext, partition_id: int) -> None:
+        """See that there is just the frozen set of a partition where the target reads it."""
+        if self.imports_folder:
+            require_forwarded_exactly(ctx, self.source, self.imports_folder, self.collection_id, partition_id)
+        else:
+            require_staged_exactly(ctx, self.source, self.dump_prefix, self.collection_id, partition_id)
 
     # -- notes ------------------------------------------------------------------------------------------------------
 
@@ -341,7 +355,7 @@ class _Imports:
     def _send(self, batch: SegmentBatch) -> None:
         """Check what lies there, note the intention, and only then let the request leave."""
         step, ctx = self._step, self._ctx
-        require_staged_exactly(ctx, step.source, step.dump_prefix, step.collection_id, batch.partition_id)
+        step.require_exactly(ctx, batch.partition_id)
         ctx.lease.require_held(step.target)
         attempt = self._notes(batch).attempt + 1
         self._note(

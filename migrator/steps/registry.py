@@ -9,8 +9,10 @@ from migrator.steps.copy_segments import CopySegments
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase
 from migrator.steps.create_index import CreateIndex
+from migrator.steps.drop_forwarded import DropForwarded
 from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import Flush
+from migrator.steps.forward_segments import ForwardSegments
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.restore_rbac import RestoreRbac
@@ -29,7 +31,9 @@ STEP_KINDS: dict[str, type[Step]] = {
     SealDump.kind: SealDump,
     CreateDatabase.kind: CreateDatabase,
     CreateCollection.kind: CreateCollection,
+    ForwardSegments.kind: ForwardSegments,
     ImportSegments.kind: ImportSegments,
+    DropForwarded.kind: DropForwarded,
     CreateIndex.kind: CreateIndex,
     LoadCollection.kind: LoadCollection,
     VerifyCollection.kind: VerifyCollection,

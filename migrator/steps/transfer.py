@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from migrator.errors import Interrupted, ObjectMissing, StoreRefused
+from migrator.model.way import Choice, Way
 from migrator.steps.streaming import Streamer
 
 if TYPE_CHECKING:
@@ -34,25 +35,6 @@ class TransferMode(StrEnum):
     STREAM = "stream"
 
 
-class Way(StrEnum):
-    """Who carries the bytes."""
-
-    INSIDE = "inside"
-    """The service, within one bucket."""
-    ACROSS = "across"
-    """The service, from another of its buckets."""
-    STREAM = "stream"
-    """This machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A way, and why it is no better one."""
-
-    way: Way
-    reason: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Cargo:
     """An object as it was when it was listed, and the key it is brought to; without an ETag its size tells it."""
@@ -60,32 +42,32 @@ class Cargo:
     origin: StoredObject
     key: str
 
-    def is_still(self, found: StoredObject | None) -> bool:
+    def is_still(self, found: StoredObject) -> bool:
         """Whether what was found is the listed object."""
-        if found is None or self.origin.etag is None:
-            return found is not None and found.size_bytes == self.origin.size_bytes
+        if self.origin.etag is None:
+            return found.size_bytes == self.origin.size_bytes
         return found == self.origin
 
 
-def choose_way(destination: ObjectReader, bucket: str | None, sample: Cargo) -> Choice:
+def choose_way(destination: ObjectReader, bucket: str | None, sample: StoredObject) -> Choice:
     """The best way for objects like `sample`, by evidence: it is asked for with the destination's own credentials.
 
     Whoever shows the very object that the origin shows can copy it: keys carry ids that no two clusters share, and
     every copy is held against the listed size in the end. `bucket` is the origin's; None where it is in none.
     """
-    key, refusals = sample.origin.key, []
+    refusals = []
     try:
-        if sample.is_still(destination.find_object(key)):
+        if destination.find_object(sample.key) == sample:
             return Choice(Way.INSIDE)
     except StoreRefused as error:
         refusals.append(error.message)
     try:
-        if bucket is not None and sample.is_still(destination.find_beside(bucket, key)):
+        if bucket is not None and destination.find_beside(bucket, sample.key) == sample:
             return Choice(Way.ACROSS)
     except StoreRefused as error:
         refusals.append(error.message)
     beside = f", nor does a bucket {bucket!r} beside it" if bucket is not None else ""
-    return Choice(Way.STREAM, refusals[-1] if refusals else f"{destination.place} does not show {key}{beside}")
+    return Choice(Way.STREAM, refusals[-1] if refusals else f"{destination.place} does not show {sample.key}{beside}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,8 +105,7 @@ class Transfer:
         """
         if self.mode is TransferMode.STREAM:
             return
-        self._require_still(sample)
-        choice = choose_way(self.destination, self.bucket, sample)
+        choice = choose_way(self.destination, self.bucket, self._require_still(sample))
         self.way = choice.way
         if choice.way is not Way.STREAM:
             return
@@ -178,12 +159,12 @@ class Transfer:
         self._stream(cargo, error.message)
 
     def _stream(self, cargo: Cargo, reason: str = "") -> None:
-        self._require_still(cargo)
+        found = self._require_still(cargo)
         streamer = self._streamer()
         if streamer.is_in_parts(cargo.origin.size_bytes):
             self._announce_parts()
         try:
-            streamer.send(cargo.origin, cargo.key)
+            streamer.send(found, cargo.key)
         except ObjectMissing:
             raise self.outdated(cargo.origin.key, "vanished") from None
         with self._guard:
@@ -209,11 +190,12 @@ class Transfer:
                 self.before_parts()
                 self._announced_parts = True
 
-    def _require_still(self, cargo: Cargo) -> None:
-        """See that the origin's object is the one that was listed."""
+    def _require_still(self, cargo: Cargo) -> StoredObject:
+        """The origin's object as it is now, if it is the one that was listed."""
         found = self.origin.find_object(cargo.origin.key)
-        if not cargo.is_still(found):
+        if found is None or not cargo.is_still(found):
             raise self.outdated(cargo.origin.key, "vanished" if found is None else "changed")
+        return found
 
     def _pause(self, seconds: float) -> None:
         """Wait, unless the run is stopped or the step has failed meanwhile; of 0 seconds only that is looked at."""

@@ -2,7 +2,8 @@
 
 A whole migration on memory adapters is the scenario of all of them: two collections, in two databases, one of them
 loaded, with partitions, growing rows, fresh deletes and an alias; a role with grants, and a user at both sides who
-has it. Another one, that deletes its dump, is in `test_steps_of_words.py`.
+has it. Another one, that deletes its dump, is in `test_steps_of_words.py`; one whose dump lies apart from the target in
+`test_steps_of_hops.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from migrator.running.refresh import refresh
 from migrator.running.retry import RetryPolicy
 from migrator.steps.base import Evidence, StepContext
 from migrator.steps.clean_staging import CleanStaging
+from migrator.steps.drop_forwarded import DropForwarded
+from migrator.steps.forward_segments import ForwardSegments
 from migrator.steps.registry import STEP_KINDS
 from tests.support.builders import (
     BOOKS,
@@ -67,11 +70,13 @@ FILMS = CollectionRef("db1", "films")
 COLLECTIONS = """[books, {source: db1.films, target: "db1.{{ collection }}_bak"}]"""
 OPTIONS = "options: {transfer: {concurrency: 1, mode: %s}, verify: full, rbac: true}\n"
 MOST_ATTEMPTS = 400
+ELSEWHERE = {CleanStaging.kind, ForwardSegments.kind, DropForwarded.kind}
+"""Kinds that the scenarios of other files have."""
 
 
-def a_source() -> Pair:
+def a_source(pair: Pair | None = None) -> Pair:
     """Two collections worth migrating, and a target without them."""
-    pair = Pair()
+    pair = pair or Pair()
     source = pair.source
     create(source, BOOKS)
     source.create_partition(BOOKS, "old")
@@ -135,7 +140,8 @@ class World:
             source=mortal_source(self.pair.source, fate),
             target=mortal_target(self.pair.target, fate),
             source_store=mortal_store(self.pair.store, fate),
-            staging=mortal_store(self.pair.store, fate),
+            target_store=mortal_store(self.pair.imports, fate),
+            staging=mortal_store(self.pair.staging, fate),
             clock=self.pair.clock,
             lease=HeldLease(),
             workers=workers,
@@ -269,7 +275,7 @@ def strikes(undisturbed: Undisturbed, kind: str) -> list[int]:
 # -- the migration by itself ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", sorted(STEP_KINDS.keys() - {CleanStaging.kind}))
+@pytest.mark.parametrize("kind", sorted(STEP_KINDS.keys() - ELSEWHERE))
 def test_the_scenarios_have_every_kind_of_step(kind: str, undisturbed: Undisturbed, replaced: Undisturbed) -> None:
     found = strikes(undisturbed, kind) or strikes(replaced, kind)
     assert found, f"give a scenario of this file a step of kind {kind}"

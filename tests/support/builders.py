@@ -258,17 +258,30 @@ def some_rows(count: int, *, start: int = 0) -> list[dict[str, object]]:
 
 @dataclass(slots=True)
 class Pair:
-    """A source and a target that share one bucket and one clock."""
+    """A source and a target that share one clock, and one bucket unless they are given others."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     store: MemoryStore = field(default_factory=MemoryStore)
+    """The source's."""
+    apart: tuple[MemoryStore, MemoryStore] | None = None
+    """Staging, and the target's store, where they are others."""
     source: MemoryMilvus = field(init=False)
     target: MemoryMilvus = field(init=False)
 
     def __post_init__(self) -> None:
         """Start both."""
         self.source = MemoryMilvus("http://milvus_A:19530", self.store, "files_A", self.clock)
-        self.target = MemoryMilvus("http://milvus_B:19530", self.store, "files_B", self.clock, number=1)
+        self.target = MemoryMilvus("http://milvus_B:19530", self.imports, "files_B", self.clock, number=1)
+
+    @property
+    def staging(self) -> MemoryStore:
+        """Where the dump goes."""
+        return self.apart[0] if self.apart else self.store
+
+    @property
+    def imports(self) -> MemoryStore:
+        """The target's."""
+        return self.apart[1] if self.apart else self.store
 
     def readers(self) -> Readers:
         """For a refresh."""
@@ -276,8 +289,8 @@ class Pair:
             source=self.source,
             target=self.target,
             source_store=self.store,
-            target_store=self.store,
-            staging=self.store,
+            target_store=self.imports,
+            staging=self.staging,
         )
 
     def keys(self, prefix: str) -> dict[str, bytes]:
@@ -427,7 +440,8 @@ def a_context(
             source=pair.source,
             target=pair.target,
             source_store=pair.store,
-            staging=pair.store,
+            target_store=pair.imports,
+            staging=pair.staging,
             clock=pair.clock,
             lease=lease or HeldLease(),
             workers=workers,

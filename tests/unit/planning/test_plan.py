@@ -19,8 +19,10 @@ from migrator.steps.copy_segments import CopySegments
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase
 from migrator.steps.create_index import CreateIndex
+from migrator.steps.drop_forwarded import DropForwarded
 from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import Flush
+from migrator.steps.forward_segments import ForwardSegments
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.registry import STEP_KINDS
@@ -64,6 +66,16 @@ STEPS: list[Step] = [
         concurrency=3,
         part_size=5,
     ),
+    ForwardSegments(
+        source=BOOKS,
+        collection_id=2**62,
+        dump_prefix="backup/x",
+        imports_folder=".migrator/imports",
+        staging_bucket="dumps",
+        target_bucket=None,
+        mode=TransferMode.SERVER_SIDE,
+    ),
+    DropForwarded(target=BAK, collection_id=2**62, imports_folder=".migrator/imports"),
     SealDump(
         follows=("copy_segments:default.books",),
         dump_prefix="backup/x",

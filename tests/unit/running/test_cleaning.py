@@ -13,6 +13,7 @@ from migrator.planning.places import claims_folder
 from migrator.planning.planner import make_plan
 from migrator.running.cleaning import Cleaning, Leftover, plan_of, plans_with_folders, remove_all
 from migrator.running.journal import StepEvent
+from migrator.running.leasing import PlanStores
 from migrator.running.lock import LeasePlaces, Leases, identity_of
 from migrator.running.refresh import refresh
 from migrator.running.rollback import Rollback
@@ -60,10 +61,14 @@ def roll_back(run: Run, pair: Pair, state: StateDirectory) -> None:
         undoing.carry_out(undoing.survey(), force=False, on_end=lambda _: None)
 
 
+def stores(pair: Pair, folder: Path) -> PlanStores:
+    return PlanStores(loaded=a_loaded_plan(folder), staging=pair.store, target=pair.store)
+
+
 def cleaning(
     folder: Path, pair: Pair, state: StateDirectory, told: list[str] | None = None, *, clock: FakeClock | None = None
 ) -> Cleaning:
-    places = [(pair.store, a_loaded_plan(folder))]
+    places = [stores(pair, folder)]
     tell = (told if told is not None else []).append
     return Cleaning(state, "a-to-b", places, open_target=lambda _: pair.target, clock=clock or pair.clock, tell=tell)
 
@@ -186,7 +191,7 @@ def test_a_dump_that_somebody_works_on_is_not_deleted(tmp_path: Path, pair: Pair
     alive = Cleaning(
         state,
         "a-to-b",
-        [(pair.store, a_loaded_plan(tmp_path))],
+        [stores(pair, tmp_path)],
         open_target=lambda _: pair.target,
         clock=beating,
         tell=lambda _: None,
@@ -230,7 +235,7 @@ def test_leases_of_the_living_stay(tmp_path: Path, pair: Pair, state: StateDirec
             super().sleep(seconds)
             alive._beat()
 
-    places = [(pair.store, a_loaded_plan(tmp_path))]
+    places = [stores(pair, tmp_path)]
     assert (
         Cleaning(
             state, "a-to-b", places, open_target=lambda _: pair.target, clock=Beating(), tell=lambda _: None
@@ -251,19 +256,19 @@ def test_leases_of_others_are_not_even_looked_at(tmp_path: Path, pair: Pair, sta
 
 
 def test_a_lease_that_is_broken_stops_its_holder(tmp_path: Path, pair: Pair) -> None:
-    loaded = a_loaded_plan(tmp_path)
     others = CollectionRef("default", "others")
     with leases(pair, tmp_path, run_id="run-1", home="here") as holder:
         holder.acquire([BOOKS], timeout_s=0, on_wait=lambda *_: None)
         told: list[str] = []
-        held = find_held(pair.store, LeasePlaces.of(loaded), DUMP, [BOOKS, others], clock=pair.clock, tell=told.append)
+        names = stores(pair, tmp_path).names([BOOKS, others])
+        held = find_held(names, clock=pair.clock, tell=told.append)
         assert [(each.lease.label, each.holder.run_id, each.is_beating) for each in held] == [
             ("the dump backup/a_to_b", "run-1", False),
             ("the target collection books", "run-1", False),
         ]
         assert f"{WATCH_S:.0f} s" in told[0]
         holder.require_held(BOOKS)
-        break_held(pair.store, held)
+        break_held(held)
         with pytest.raises(LockHeld, match="somebody broke it"):
             holder.require_held(BOOKS)
         with pytest.raises(LockHeld, match="somebody broke it"):
@@ -271,15 +276,14 @@ def test_a_lease_that_is_broken_stops_its_holder(tmp_path: Path, pair: Pair) -> 
 
 
 def test_a_heart_that_beats_is_told_from_one_that_stands_still(tmp_path: Path, pair: Pair) -> None:
-    loaded = a_loaded_plan(tmp_path)
     with leases(pair, tmp_path, run_id="run-1", home="here") as holder:
         holder.acquire([BOOKS], timeout_s=0, on_wait=lambda *_: None)
-        places = LeasePlaces.of(loaded)
-        held = find_held(pair.store, places, DUMP, [BOOKS], clock=pair.clock, tell=lambda _: holder._beat())
+        names = stores(pair, tmp_path).names([BOOKS])
+        held = find_held(names, clock=pair.clock, tell=lambda _: holder._beat())
         assert [each.is_beating for each in held] == [True, True]
 
 
 def test_where_nobody_holds_anything_nobody_is_watched(tmp_path: Path, pair: Pair) -> None:
-    places, slept = LeasePlaces.of(a_loaded_plan(tmp_path)), list(pair.clock.sleeps)
-    assert find_held(pair.store, places, DUMP, [BOOKS], clock=pair.clock, tell=pytest.fail) == []
+    names, slept = stores(pair, tmp_path).names([BOOKS]), list(pair.clock.sleeps)
+    assert find_held(names, clock=pair.clock, tell=pytest.fail) == []
     assert pair.clock.sleeps == slept

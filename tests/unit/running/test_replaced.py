@@ -13,6 +13,7 @@ from migrator.planning.plan import Action
 from migrator.planning.planner import make_plan
 from migrator.running.cleaning import Cleaning, Leftover, remove_all
 from migrator.running.journal import StepEvent
+from migrator.running.leasing import PlanStores
 from migrator.running.predecessors import RENAME_SETTLES_S
 from migrator.running.refresh import refresh
 from migrator.running.rollback import Ending, Fate, Kind, Remnant, Rollback, Verdict
@@ -141,7 +142,7 @@ class Scene:
 
     def clean(self, open_target: Callable[[LoadedPlan], MilvusTarget] | None = None) -> list[Leftover]:
         """What `clean` finds at the target."""
-        places = [(self.pair.store, self.run.loaded)]
+        places = [PlanStores(loaded=self.run.loaded, staging=self.pair.store, target=self.pair.store)]
         cleaning = Cleaning(
             self.state,
             self.run.plan.name,
