@@ -34,6 +34,8 @@ BRIEF_SETTLE_S = "8"
 """How long a request without a reply is looked for, where the servers are idle and register it at once."""
 NOT_IN_THE_PLAN: dict[str, str] = {
     "clean_staging": "tests/contract/test_steps_of_words.py kills in it",
+    "drop_forwarded": "tests/faults/test_hops.py kills in it",
+    "forward_segments": "tests/faults/test_hops.py kills in it",
     "restore_rbac": "tests/contract/test_steps.py kills in it",
     "retire_predecessor": "tests/e2e/test_replace.py kills in it",
 }
@@ -45,7 +47,9 @@ OF_ACCESS = frozenset({"create_role", "drop_role", "grant", "revoke", "add_to_ro
 """Writers of `restore_rbac` and its rollback."""
 OF_THE_SHELF = frozenset({"drop_empty_folders"})
 """Writers of `backup delete`."""
-NOT_CALLED = OF_A_ROLLBACK | OF_A_REPLACEMENT | OF_ACCESS | OF_THE_SHELF
+ACROSS_BUCKETS = frozenset({"copy_from"})
+"""Of a source in another bucket: tests/contract/test_steps_of_hops.py kills at it."""
+NOT_CALLED = ACROSS_BUCKETS | OF_A_ROLLBACK | OF_A_REPLACEMENT | OF_ACCESS | OF_THE_SHELF
 SEED = int(os.environ.get("KILLS_SEED", "20260101"))
 ALL = (
     Pair("mortal_stirred", "mortal_stirred"),
