@@ -11,21 +11,28 @@ WORKERS ?= 3
 # File by file, in the order of tests/conftest.py: the slow ones first.
 SPREAD := --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Microsoft's emulator of Azure's storage, for tests; without npm, or without its registry, they are skipped by name.
+AZURITE := tests/support/services/azurite
+# Of Debian; an S3 service as people run it.
+CEPH := ceph-mon ceph-osd radosgw ceph-common
 
-.PHONY: help setup demo test check unit contract e2e faults schemas lock clean
+.PHONY: help setup demo test check unit contract e2e e2e-rgw faults schemas lock clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Make the virtual environment from the lock
 
-$(STAMP): requirements.lock requirements-older.lock pyproject.toml
+$(STAMP): requirements.lock requirements-older.lock pyproject.toml $(AZURITE)/package-lock.json
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found; set PYTHON=…" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
-	  --target $(VENV)/milvus-2.2.16 -r requirements-older.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@mkdir -p $(VENV)/azurite && cp $(AZURITE)/package*.json $(VENV)/azurite
+	@npm ci --prefix $(VENV)/azurite --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null \
+	  || echo "Azurite was not installed: tests of Azure storage need npm and its registry" >&2 & azurite=$$!; \
+	$(PIP) --require-hashes -r requirements.lock && \
+	$(PIP) --require-hashes --no-deps --target $(VENV)/milvus-2.2.16 -r requirements-older.lock && \
+	$(PIP) --no-deps --no-build-isolation --editable . && wait $$azurite
 	@touch $@
 
 demo: $(STAMP)  ## Two real Milvus servers, a migration, another one killed and resumed, every row compared (three minutes)
@@ -48,6 +55,12 @@ contract: $(STAMP)  ## One suite per port, on every adapter
 
 e2e: $(STAMP)  ## Whole commands on two real Milvus servers and an S3 server
 	$(BIN)/pytest tests/e2e -n $(WORKERS) $(SPREAD)
+
+e2e-rgw: $(STAMP)  ## Whole migrations and the suite of stores on Ceph's RADOS gateway, installed where it can be
+	@command -v radosgw >/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CEPH) >/dev/null; } \
+	  || { echo "needed, and only root can install them: apt-get install $(CEPH)" >&2; exit 1; }
+	$(BIN)/pytest -m rgw tests/contract tests/e2e
 
 faults: $(STAMP)  ## Everything that can break on the way, the slow ones too (half an hour)
 	$(BIN)/pytest tests/faults tests/e2e/test_busy_*.py tests/e2e/test_demo.py -m "" -n $(WORKERS) $(SPREAD)

@@ -10,7 +10,7 @@ Needs Linux on x86_64 and the extra `lab`; elsewhere `up` raises `LabUnavailable
 
 from migrator.lab.errors import LabError, LabUnavailable, PortTaken, ServerDied
 from migrator.lab.lab import Lab, ServerStatus
-from migrator.lab.state import Instance, LabState, LabTls, Server, Settings
+from migrator.lab.state import Instance, LabState, LabTls, Place, Server, Settings
 
 __all__ = [
     "Instance",
@@ -19,6 +19,7 @@ __all__ = [
     "LabState",
     "LabTls",
     "LabUnavailable",
+    "Place",
     "PortTaken",
     "Server",
     "ServerDied",

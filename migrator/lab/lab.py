@@ -37,7 +37,7 @@ from migrator.lab.wheel import MILVUS_VERSION, cache_folder, require_lab, unpack
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from migrator.lab.state import LabTls, StorageType
+    from migrator.lab.state import LabTls, Place, StorageType
 
 _START_WITHIN_S = 180.0  # a few seconds on an idle machine; this is for one that is busy
 _ATTEMPTS = 5
@@ -86,6 +86,7 @@ class Lab:
         storage: StorageType = "minio",
         source_version: str = MILVUS_VERSION,
         tls: LabTls | None = None,
+        places: tuple[Place | None, ...] = (),
     ) -> LabState:
         """Start the lab, or find it running.
 
@@ -96,6 +97,8 @@ class Lab:
             storage: `minio` puts all into one bucket of an S3 server; `local` gives each its directory.
             source_version: Of the first server; the others are of the lab's own.
             tls: Certificates of all servers, and of the clients that `clusters.yaml` speaks of.
+            places: One for each server, in the place of `storage`: a bucket of an S3 server that is not the lab's, or
+                None for a directory of its own.
 
         Returns:
             The lab, every server of it serving.
@@ -108,6 +111,8 @@ class Lab:
         require_lab()
         if not 1 <= instances <= len(string.ascii_uppercase):
             raise LabError(f"a lab has 1 to {len(string.ascii_uppercase)} Milvus servers, not {instances}")
+        if places and len(places) != instances:
+            raise LabError(f"{instances} Milvus servers need a place each, and {len(places)} are given")
         wanted = Settings(
             instances=instances,
             authorization=authorization,
@@ -115,6 +120,7 @@ class Lab:
             storage=storage,
             source_version=source_version,
             tls=tls,
+            places=places,
         )
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._alone():
@@ -218,7 +224,7 @@ class Lab:
     def _start_afresh(self, settings: Settings) -> LabState:
         self._wipe()
         state = LabState(settings=settings)
-        if settings.storage == "minio":
+        if settings.storage == "minio" and not settings.places:
             state = state.model_copy(update={"store": Server(name=STORE, first_port=0)})
         state = state.model_copy(
             update={"instances": tuple(self._instance(letter, settings) for letter in _letters(settings))}
@@ -252,7 +258,10 @@ class Lab:
     def _instance(self, letter: str, settings: Settings) -> Instance:
         name = f"milvus_{letter}"
         local = str(self._folder_of(name) / "data")
-        root_path = f"files_{letter}" if settings.storage == "minio" else local
+        has_bucket = settings.storage == "minio"
+        if settings.places:
+            has_bucket = settings.places[string.ascii_uppercase.index(letter)] is not None
+        root_path = f"files_{letter}" if has_bucket else local
         version = settings.source_version if letter == string.ascii_uppercase[0] else MILVUS_VERSION
         return Instance(
             name=name,
@@ -392,17 +401,15 @@ def _cluster(instance: Instance, lab: LabState) -> dict[str, object]:
         milvus |= {"username": lab.token.partition(":")[0], "password": {"env": "MILVUS_PASSWORD"}}
     if lab.settings.tls is not None:
         milvus |= {"tls": lab.settings.tls.plan_file_block}
-    if lab.store is None:
+    place = lab.place_of(instance)
+    if place is None:
         return {"milvus": milvus, "storage": {"provider": "local", "root_path": instance.root_path}}
-    credentials = {
-        "type": "static",
-        "access_key_id": {"env": "S3_ACCESS_KEY_ID"},
-        "secret_access_key": {"env": "S3_SECRET_ACCESS_KEY"},
-    }
+    key_id, secret = instance.key_variables if lab.settings.places else ("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY")
+    credentials = {"type": "static", "access_key_id": {"env": key_id}, "secret_access_key": {"env": secret}}
     storage = {
         "provider": "minio",
-        "endpoint": lab.s3_endpoint,
-        "bucket": lab.bucket,
+        "endpoint": f"http://{HOST}:{place.port}",
+        "bucket": place.bucket,
         "root_path": instance.root_path,
         "credentials": credentials,
     }

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from migrator.lab.errors import LabError, PortTaken, ServerDied
 from migrator.lab.process import spawn
-from migrator.lab.state import BUCKET, HOST, KEY, MILVUS_PORTS, Instance, LabState, Server
+from migrator.lab.state import HOST, MILVUS_PORTS, Instance, LabState, Server
 from migrator.lab.wheel import package_data, unpack_binaries
 
 if TYPE_CHECKING:
@@ -214,14 +214,15 @@ def _filled_template(instance: Instance, folder: Path) -> io.StringIO:
 
 
 def _changes(instance: Instance, lab: LabState, folder: Path) -> dict[str, object]:
-    storage: dict[str, object] = {"common.storageType": lab.settings.storage}
-    if lab.store is not None:
+    place = lab.place_of(instance)
+    storage: dict[str, object] = {"common.storageType": "local" if place is None else "minio"}
+    if place is not None:
         storage |= {
             "minio.address": HOST,
-            "minio.port": lab.store.first_port,
-            "minio.accessKeyID": KEY,
-            "minio.secretAccessKey": KEY,
-            "minio.bucketName": BUCKET,
+            "minio.port": place.port,
+            "minio.accessKeyID": place.access_key_id,
+            "minio.secretAccessKey": place.secret_access_key,
+            "minio.bucketName": place.bucket,
             "minio.rootPath": instance.root_path,
         }
     if instance.version.startswith("2.2."):

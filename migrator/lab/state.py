@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from migrator.lab.process import Process
 from migrator.lab.wheel import MILVUS_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 HOST = "127.0.0.1"
 BUCKET = "bucket_A"
@@ -70,6 +73,15 @@ class LabTls(_Value):
         return {"mode": "mutual" if self.is_mutual else "server", "ca_cert": str(self.ca_cert), **mine}
 
 
+class Place(_Value):
+    """A bucket on loopback that a Milvus server keeps its files in, and the keys it is given."""
+
+    port: int
+    bucket: str = BUCKET
+    access_key_id: str = KEY
+    secret_access_key: str = Field(default=KEY, repr=False)
+
+
 class Settings(_Value):
     """What a lab was asked to be."""
 
@@ -80,6 +92,9 @@ class Settings(_Value):
     source_version: str = MILVUS_VERSION
     """Of the first server; an older one only with local storage, since its binary crashes with remote storage."""
     tls: LabTls | None = None
+
+    places: tuple[Place | None, ...] = ()
+    """One for each server, on S3 servers that are not the lab's; None is a directory. Empty: as `storage` says."""
 
 
 class Server(_Value):
@@ -116,6 +131,12 @@ class Instance(Server):
 
     version: str = MILVUS_VERSION
     has_tls: bool = False
+
+    @property
+    def key_variables(self) -> tuple[str, str]:
+        """The variables with its own keys, where its place is not the one of all."""
+        letter = self.cluster.upper()
+        return f"S3_ACCESS_KEY_ID_{letter}", f"S3_SECRET_ACCESS_KEY_{letter}"
 
     @property
     def uri(self) -> str:
@@ -155,6 +176,12 @@ class LabState(_Value):
         """The bucket all instances share."""
         return BUCKET
 
+    def place_of(self, instance: Instance) -> Place | None:
+        """Where a Milvus server keeps its files; None is its own directory."""
+        if self.settings.places:
+            return self.settings.places[ord(instance.cluster) - ord("a")]
+        return None if self.store is None else Place(port=self.store.first_port)
+
     @property
     def access_key_id(self) -> str:
         """One half of the S3 credentials."""
@@ -180,7 +207,15 @@ class LabState(_Value):
     def environment(self) -> dict[str, str]:
         """The variables that `clusters.yaml` refers to."""
         variables = {"S3_ACCESS_KEY_ID": self.access_key_id, "S3_SECRET_ACCESS_KEY": self.secret_access_key}
+        if self.settings.places:
+            variables = {name: key for instance in self.instances for name, key in self._own_keys(instance)}
         return variables | ({"MILVUS_PASSWORD": self.token.partition(":")[2]} if self.token else {})
+
+    def _own_keys(self, instance: Instance) -> Iterable[tuple[str, str]]:
+        place = self.place_of(instance)
+        if place is None:
+            return ()
+        return zip(instance.key_variables, (place.access_key_id, place.secret_access_key), strict=True)
 
     def with_server(self, server: Server) -> LabState:
         """Return this state with `server` in the place of the one of its name."""

@@ -1,4 +1,4 @@
-"""What every object store does, in memory, on the local file system, and over S3."""
+"""What every object store does, in memory, on the local file system, and on services that check their keys."""
 
 from __future__ import annotations
 
@@ -8,41 +8,34 @@ from typing import TYPE_CHECKING
 import pytest
 
 from migrator.adapters.memory import MemoryStore
-from migrator.adapters.objects import ObstoreStore, StoreEndpoint
 from migrator.errors import ObjectMissing
+from tests.support.services.kinds import depot_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from migrator.ports.store import ObjectStore
-    from tests.support.bench import Bench
 
 MEBIBYTE = 1024**2
 
 
-@pytest.fixture(params=["memory", "local", "s3"])
+KINDS = ["memory", "local", "s3", "azure", "google", pytest.param("rgw", marks=pytest.mark.rgw)]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
-@pytest.fixture
-def store(kind: str, request: pytest.FixtureRequest) -> ObjectStore:
+@pytest.fixture(scope="module")
+def store(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     if kind == "memory":
-        return MemoryStore()
-    if kind == "local":
-        return ObstoreStore(StoreEndpoint(plan_field="source.storage"))
-    bench: Bench = request.getfixturevalue("bench")
-    return ObstoreStore(
-        StoreEndpoint(
-            plan_field="source.storage",
-            bucket=bench.state.bucket,
-            endpoint=bench.state.s3_endpoint,
-            access_key_id=bench.state.access_key_id,
-            secret_access_key=bench.state.secret_access_key,
-        )
-    )
+        yield MemoryStore()
+        return
+    with depot_of(kind, tmp_path_factory.mktemp(kind)) as depot:
+        yield depot.open()
 
 
 @pytest.fixture
