@@ -6,7 +6,7 @@ The only place that chooses adapters: everything else works on ports.
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from migrator.errors import MilvusRefused, StoreRefused
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from migrator.adapters.absent import AbsentMilvus
     from migrator.adapters.backup import BackupMilvus
-    from migrator.adapters.milvus import GrpcMilvus
+    from migrator.adapters.milvus import GrpcMilvus, MilvusEndpoint
+    from migrator.adapters.milvus_management import ManagementPort
+    from migrator.adapters.milvus_rest import RestMilvus
     from migrator.adapters.objects import ObstoreStore
     from migrator.ports.milvus import MilvusSource, MilvusTarget
     from migrator.ports.rows import DumpReader
@@ -109,7 +111,31 @@ def dump_reader() -> DumpReader:
 
 
 def open_milvus(cluster: Cluster, side: str) -> GrpcMilvus:
-    from migrator.adapters.milvus import GrpcMilvus, MilvusEndpoint  # noqa: PLC0415 - costs a second: only when used
+    from migrator.adapters.milvus import GrpcMilvus  # noqa: PLC0415 - costs a second: only when used
+
+    return GrpcMilvus(_endpoint(cluster, side))
+
+
+def open_rest(cluster: Cluster, side: str) -> RestMilvus:
+    """Its REST interface, at `rest_uri` or else at `uri`; nothing is sent yet."""
+    from migrator.adapters.milvus_rest import RestMilvus  # noqa: PLC0415 - as the others
+
+    endpoint, uri = _endpoint(cluster, side), cluster.milvus.rest_uri
+    return RestMilvus(endpoint if uri is None else replace(endpoint, uri=uri, uri_name="rest_uri"))
+
+
+def open_management(cluster: Cluster, side: str) -> ManagementPort | None:
+    """Its management port, None where the plan names none; nothing is sent yet."""
+    from migrator.adapters.milvus_management import ManagementPort  # noqa: PLC0415 - as the others
+
+    uri = cluster.milvus.management_uri
+    return (
+        None if uri is None else ManagementPort(replace(_endpoint(cluster, side), uri=uri, uri_name="management_uri"))
+    )
+
+
+def _endpoint(cluster: Cluster, side: str) -> MilvusEndpoint:
+    from migrator.adapters.milvus import MilvusEndpoint  # noqa: PLC0415 - see above
 
     milvus, tls = cluster.milvus, cluster.milvus.tls
     field = f"{side}.milvus"
@@ -122,17 +148,15 @@ def open_milvus(cluster: Cluster, side: str) -> GrpcMilvus:
         token = secret(milvus.token, "token")
     elif milvus.username is not None and milvus.password is not None:
         token = f"{milvus.username}:{secret(milvus.password, 'password')}"
-    return GrpcMilvus(
-        MilvusEndpoint(
-            uri=milvus.uri,
-            plan_field=field,
-            token=token,
-            login_fields=("token",) if milvus.token is not None else ("password", "username"),
-            ca_cert=tls.ca_cert if tls else None,
-            client_cert=tls.client_cert if tls else None,
-            client_key=tls.client_key if tls else None,
-            server_name=tls.server_name if tls else None,
-        )
+    return MilvusEndpoint(
+        uri=milvus.uri,
+        plan_field=field,
+        token=token,
+        login_fields=("token",) if milvus.token is not None else ("password", "username"),
+        ca_cert=tls.ca_cert if tls else None,
+        client_cert=tls.client_cert if tls else None,
+        client_key=tls.client_key if tls else None,
+        server_name=tls.server_name if tls else None,
     )
 
 

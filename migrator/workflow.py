@@ -15,6 +15,7 @@ from migrator.connections import (
     connect,
     dump_reader,
     no_target,
+    open_management,
     open_milvus,
     open_source,
     open_source_store,
@@ -40,6 +41,7 @@ from migrator.running.clock import StopSignal, SystemClock
 from migrator.running.comparison import Comparer, Comparison, open_past
 from migrator.running.events import StepState
 from migrator.running.executor import Executor, RunResult
+from migrator.running.garbage_pause import GarbagePause
 from migrator.running.journal import StepEvent
 from migrator.running.leasing import PlanLeases, PlanStores, place_of
 from migrator.running.lock import identity_of
@@ -154,6 +156,7 @@ def apply(
             require_premises(run, clients.target, clients.staging)
         _mirror(run, journal, clients.staging, policy=policy, clock=clock, on_wait=watcher.run_waits)
         _require_not_undone(run, journal.rollback())
+        _pause_garbage(run, journal, stack, watcher)
         workers = stack.enter_context(ThreadPoolExecutor(options.transfer.concurrency, thread_name_prefix="worker"))
         executor = Executor(
             run.plan.steps,
@@ -183,6 +186,23 @@ def _connect_run(run: Run, journal: Journal, stack: ExitStack, clock: SystemCloc
     except (MilvusError, StoreError) as error:
         raise RunError(error.message, hint=error.hint or "run migrator apply --resume once it is up") from error
     return clients
+
+
+def _pause_garbage(run: Run, journal: Journal, stack: ExitStack, watcher: Watcher) -> None:
+    """Ask the source to collect no garbage until the run ends, where the plan wants that and names the port."""
+    source, wish = run.loaded.source, run.loaded.options.pause_gc
+    port = None if source is None or wish == "never" else open_management(source, "source")
+    if port is None:
+        return
+    stack.enter_context(closing(port))
+    try:
+        stack.enter_context(GarbagePause(port, is_required=wish == "always", tell=watcher.run_told))
+    except MilvusError as error:
+        hint = f"{error.hint}, or set options.pause_gc: auto"
+        if run.was_started(journal):
+            raise RunError(error.message, hint=hint) from error
+        error.hint = hint
+        raise
 
 
 def _mirror(

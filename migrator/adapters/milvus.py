@@ -7,7 +7,6 @@ flush, import tasks with all their options, the status code of every reply, a de
 from __future__ import annotations
 
 import base64
-import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 from migrator.adapters import milvus_rbac as rbac
 from migrator.adapters import milvus_rows as rows
 from migrator.adapters import milvus_values as values
-from migrator.adapters.milvus_diagnosis import explain, require_listener
+from migrator.adapters.milvus_diagnosis import explain, login_hint, privilege_hint, require_listener
 from migrator.adapters.milvus_tls import host_and_port, read_files
 from migrator.errors import MilvusBusy, MilvusRefused, MilvusUnavailable
 from migrator.model import filters
@@ -109,8 +108,6 @@ _REFUSED = {
     grpc.StatusCode.UNIMPLEMENTED: "this server does not know the call",
 }
 
-_LACKING = re.compile(r"Privilege(\w+): permission deny to (\S+)")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MilvusEndpoint:
@@ -121,6 +118,8 @@ class MilvusEndpoint:
 
     uri: str
     plan_field: str
+    uri_name: str = "uri"
+    """Below `plan_field`, what `uri` was made of."""
     token: str | None = field(default=None, repr=False)
     """What is sent: `user:password`, or an API key."""
     login_fields: tuple[str, ...] = ("password", "username")
@@ -129,6 +128,11 @@ class MilvusEndpoint:
     client_cert: str | None = None
     client_key: str | None = None
     server_name: str | None = None
+
+    @property
+    def uri_field(self) -> str:
+        """The dotted path of the address."""
+        return f"{self.plan_field}.{self.uri_name}"
 
 
 class _StatusError(Exception):
@@ -282,16 +286,11 @@ class GrpcMilvus:
             ) from error
 
     def _refusal_hint(self, code: grpc.StatusCode, detail: str) -> str:
-        field_name = self._endpoint.plan_field
         if code is grpc.StatusCode.UNAUTHENTICATED:
-            wrong = " or ".join(f"{field_name}.{name}" for name in self._endpoint.login_fields)
-            missing = f"add {field_name}.username and {field_name}.password, or {field_name}.token"
-            return f"correct {wrong}" if self._endpoint.token else missing
+            return login_hint(self._endpoint)
         if code is grpc.StatusCode.PERMISSION_DENIED:
-            lacking = _LACKING.search(detail)
-            wish = f"the privilege {lacking[1]} to {lacking[2]}" if lacking else "the privilege that the message names"
-            return f"grant {wish}, or log in as another user ({field_name}.username)"
-        return f"see that {field_name}.uri is the address of a Milvus's gRPC port"
+            return privilege_hint(self._endpoint, detail)
+        return f"see that {self._endpoint.uri_field} is the address of a Milvus's gRPC port"
 
     def _connect(self) -> str:
         """Shake hands, and return the server's version."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -24,6 +25,23 @@ _OTHER_NAME = {62, 64}
 _OUT_OF_TIME = {9, 10}
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 
+_LACKING = re.compile(r"Privilege(\w+): permission deny to (\S+)")
+
+
+def login_hint(endpoint: MilvusEndpoint) -> str:
+    """What to change where a login was refused, or none was given."""
+    field = endpoint.plan_field
+    if endpoint.token is None:
+        return f"add {field}.username and {field}.password, or {field}.token"
+    return "correct " + " or ".join(f"{field}.{name}" for name in endpoint.login_fields)
+
+
+def privilege_hint(endpoint: MilvusEndpoint, detail: str) -> str:
+    """What to grant, as far as `detail` names it."""
+    lacking = _LACKING.search(detail)
+    wish = f"the privilege {lacking[1]} to {lacking[2]}" if lacking else "the privilege that the message names"
+    return f"grant {wish}, or log in as another user ({endpoint.plan_field}.username)"
+
 
 def require_listener(endpoint: MilvusEndpoint) -> None:
     """Ask the socket first: it tells a refused connection at once, where gRPC would wait out its deadline."""
@@ -32,7 +50,7 @@ def require_listener(endpoint: MilvusEndpoint) -> None:
     except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
         raise MilvusUnavailable(
             f"no Milvus answers at {endpoint.uri}: {getattr(error, 'strerror', None) or error}",
-            hint=f"correct {endpoint.plan_field}.uri, or start the server",
+            hint=f"correct {endpoint.uri_field}, or start the server",
         ) from error
 
 
@@ -42,15 +60,23 @@ def explain(endpoint: MilvusEndpoint, error: MilvusUnavailable) -> MilvusError:
     return _of_language(endpoint, seen) or _of_certificates(endpoint, seen.tls) or _of_anything(endpoint, error)
 
 
+def explain_certificates(endpoint: MilvusEndpoint) -> MilvusError | None:
+    """Why `endpoint` and we do not trust one another; None where that is not what is wrong."""
+    if not endpoint.uri.startswith("https"):
+        return None
+    seen = look_at_port(*host_and_port(endpoint.uri))
+    return _of_certificates(endpoint, seen.tls)
+
+
 def _of_anything(endpoint: MilvusEndpoint, error: MilvusUnavailable) -> MilvusError:
     return MilvusUnavailable(
         f"something listens at {endpoint.uri}, and it does not answer as a Milvus: {error.message}",
-        hint=f"correct {endpoint.plan_field}.uri (the gRPC port, 19530 by default; http or https)",
+        hint=f"correct {endpoint.uri_field} (the gRPC port, 19530 by default; http or https)",
     )
 
 
 def _of_language(endpoint: MilvusEndpoint, seen: Sighting) -> MilvusError | None:
-    uri, is_https = f"{endpoint.plan_field}.uri", endpoint.uri.startswith("https")
+    uri, is_https = endpoint.uri_field, endpoint.uri.startswith("https")
     if seen.answer is Answer.HTTP1:
         hint = f"correct {uri}: it is the address of Milvus's gRPC port, 19530 by default"
         return MilvusRefused(f"{seen}, and no gRPC", hint=hint)
@@ -86,10 +112,10 @@ def _of_theirs(endpoint: MilvusEndpoint, peer: PeerTls, verify_code: int) -> Mil
     host, port = host_and_port(endpoint.uri)
     tls = f"{endpoint.plan_field}.tls"
     if verify_code in _OTHER_NAME:
-        hint = f"set {tls}.server_name to a name in the certificate, or correct {endpoint.plan_field}.uri"
+        hint = f"set {tls}.server_name to a name in the certificate, or correct {endpoint.uri_field}"
         return MilvusRefused(f"{host}:{port} shows {peer}, and not for {endpoint.server_name or host}", hint=hint)
     if verify_code in _OUT_OF_TIME:
-        hint = f"renew it at the server that {endpoint.plan_field}.uri leads to, or set this machine's clock"
+        hint = f"renew it at the server that {endpoint.uri_field} leads to, or set this machine's clock"
         return MilvusRefused(f"{host}:{port} shows {peer}, and it is not valid today", hint=hint)
     whom = f"{tls}.ca_cert does not vouch" if endpoint.ca_cert else "no authority of this system vouches"
     hint = f"set {tls}.ca_cert to the PEM file of the authority that signed the server's certificate"

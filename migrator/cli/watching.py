@@ -77,6 +77,10 @@ class PlainWatcher:
         """What the run as a whole waits for."""
         self._say(f"  … trying again in {seconds:.0f} s: {error.message}", Style.CHANGED)
 
+    def run_told(self, message: str) -> None:
+        """What a person should know of the run as a whole."""
+        self._say(f"  … {message}", Style.CHANGED)
+
     def step_started(self, step: "Step") -> None:
         """Remember when, so that a long step is heard of."""
         self._spoke_at[step.key] = time.monotonic()
@@ -257,6 +261,10 @@ class JsonWatcher:
     def run_waits(self, error: "MigratorError", seconds: float) -> None:
         """What the run as a whole waits for."""
         self._emit("run_waits", seconds=round(seconds, 1), message=error.message)
+
+    def run_told(self, message: str) -> None:
+        """What a person should know of the run as a whole."""
+        self._emit("run_told", message=message)
 
     def step_started(self, step: "Step") -> None:
         """A step begins, or is taken up."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -198,7 +198,7 @@ class LabState(_Value):
         return "root:Milvus" if self.settings.authorization else ""
 
     @property
-    def client_arguments(self) -> dict[str, object]:
+    def client_arguments(self) -> dict[str, Any]:
         """What pymilvus's client needs besides the address: a login, certificates."""
         tls = self.settings.tls
         return {"token": self.token, **(tls.client_arguments if tls else {})}

@@ -31,8 +31,16 @@ def check_clusters(parts: Parts, report: Report) -> None:
             report.add(("target",), message, "add target: and a cluster's name")
     if parts.target is not None and parts.target.protected:
         report.add(("target", "protected"), "the target is protected", "choose another target, or set it to false")
+    _check_pause(parts, report)
     if isinstance(parts.source, Cluster) and parts.target is not None:
         _check_root_paths(parts.source, parts.target, report)
+
+
+def _check_pause(parts: Parts, report: Report) -> None:
+    is_managed = isinstance(parts.source, Cluster) and parts.source.milvus.management_uri is not None
+    if parts.options.pause_gc == "always" and not is_managed and report.is_intact(("source",)):
+        message = "pause_gc is always, and the source has no management_uri to ask for the pause"
+        report.add(("options", "pause_gc"), message, "add source.milvus.management_uri, or write pause_gc: auto")
 
 
 def check_storage(path: Path, storage: Storage, report: Report) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migrator.spec.document import Cluster
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,25 +29,10 @@ def check_supported(parts: Parts, report: Report) -> None:
 
 
 def _gaps(parts: Parts) -> Iterator[_Gap]:
-    yield from _cluster_gaps(parts)
     yield from _option_gaps(parts)
-
-
-def _cluster_gaps(parts: Parts) -> Iterator[_Gap]:
-    for side, cluster in parts.clusters():
-        if cluster.milvus.rest_uri is not None:
-            yield _Gap((side, "milvus", "rest_uri"), "rest_uri", "remove it; REST is asked for at uri")
 
 
 def _option_gaps(parts: Parts) -> Iterator[_Gap]:
     options = parts.options
     if options.transfer.mode == "in_place":
         yield _Gap(("options", "transfer", "mode"), "mode: in_place", "use auto, server_side or stream")
-    yield from _pause_gaps(parts)
-
-
-def _pause_gaps(parts: Parts) -> Iterator[_Gap]:
-    pause, source = parts.options.pause_gc, parts.source
-    is_managed = isinstance(source, Cluster) and source.milvus.management_uri is not None
-    if pause == "always" or (pause == "auto" and is_managed):
-        yield _Gap(("options", "pause_gc"), "the pause of garbage collection", "set options.pause_gc: never")

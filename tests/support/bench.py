@@ -126,7 +126,7 @@ def skip_unless_possible(error: LabUnavailable) -> None:
 @pytest.fixture(scope="session")
 def running_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """The one that most modules share, one after the other: each pair of servers costs a good part of a core."""
-    with _started(tmp_path_factory, Settings(auto_compaction=False)) as started:
+    with start_bench(tmp_path_factory, Settings(auto_compaction=False)) as started:
         yield started
 
 
@@ -139,7 +139,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """
     settings: Settings | None = getattr(request, "param", None)
     if settings is not None:
-        with _started(tmp_path_factory, settings) as started:
+        with start_bench(tmp_path_factory, settings) as started:
             yield started
         return
     running: Bench = request.getfixturevalue("running_bench")
@@ -149,7 +149,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @contextmanager
-def _started(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Iterator[Bench]:
+def start_bench(tmp_path_factory: pytest.TempPathFactory, settings: Settings) -> Iterator[Bench]:
     """Servers that are stopped at the end whatever happens."""
     lab = Lab(tmp_path_factory.mktemp("lab"))
     try:

@@ -376,6 +376,10 @@ class RecordingWatcher:
         """Note it."""
         self.told.append(("waits", error.message))
 
+    def run_told(self, message: str) -> None:
+        """Note it."""
+        self.told.append(("told", message))
+
     def step_started(self, step: Step) -> None:
         """Note it."""
         self.told.append(("started", step.key))

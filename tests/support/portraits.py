@@ -36,11 +36,11 @@ class Portrait:
 
 
 @contextlib.contextmanager
-def connected(uri: str, database: str = "default", *, token: str = "") -> Iterator[Any]:
-    """Open a client of its own."""
+def connected(uri: str, database: str = "default", **how: Any) -> Iterator[Any]:  # noqa: ANN401 - as pymilvus takes it
+    """Open a client of its own; `how` is a token, certificates."""
     from pymilvus import MilvusClient  # noqa: PLC0415 - slow to import
 
-    client = MilvusClient(uri, token=token, timeout=60, dedicated=True, db_name=database)
+    client = MilvusClient(uri, timeout=60, dedicated=True, db_name=database, **how)
     try:
         yield client
     finally:
@@ -62,9 +62,9 @@ def collections_of(uri: str, *, token: str = "") -> dict[str, list[str]]:
     return found
 
 
-def portray(uri: str, collection: str, database: str = "default", *, token: str = "") -> Portrait:
+def portray(uri: str, collection: str, database: str = "default", **how: Any) -> Portrait:  # noqa: ANN401 - as above
     """Look at a collection from all sides; it is loaded for that where it is not, and left as it was."""
-    with connected(uri, database, token=token) as client:
+    with connected(uri, database, **how) as client:
         described = client.describe_collection(collection)
         indexes = {name: client.describe_index(collection, name) for name in client.list_indexes(collection)}
         names = client.list_partitions(collection)

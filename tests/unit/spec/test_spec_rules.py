@@ -301,3 +301,12 @@ def test_a_broken_value_causes_no_second_complaint(tmp_path: Path) -> None:
     source = SOURCE.replace("root_path: files_A", "root_path: 5").replace("19530}", "19530, username: u, password: x}")
     found = complaints_of(tmp_path, plan_text(source=source, target=TARGET.replace("files_B", "files_A")))
     assert found.keys() == {"source.milvus.password", "source.storage.root_path"}
+
+
+def test_a_pause_that_is_required_needs_the_port_to_ask_at(tmp_path: Path) -> None:
+    always = "options: {pause_gc: always}\n"
+    found = complaints_of(tmp_path, plan_text(more=always))
+    assert found.keys() == {"options.pause_gc"}
+    assert "source.milvus.management_uri" in found["options.pause_gc"].hint
+    managed = SOURCE.replace("19530}", "19530, management_uri: 'http://milvus_A:9091', rest_uri: 'http://milvus_A:80'}")
+    load_text(tmp_path, plan_text(source=managed, more=always))

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 DUMP = f"{{backup: {{storage: {storage('backup')}, name: my_backup}}}}"
 OPTIONS = [
     ("transfer: {mode: in_place}", "transfer.mode"),
-    ("pause_gc: always", "pause_gc"),
 ]
 
 
@@ -78,18 +77,6 @@ def test_another_bucket_for_the_dump_is_there(tmp_path: Path) -> None:
     )
     elsewhere = f"staging: {{storage: {{endpoint: 'http://o:1', credentials: {KEYS}}}}}\n"
     assert load_text(tmp_path, plan_text(more=elsewhere)).staging.storage.endpoint == "http://o:1"
-
-
-def test_a_rest_address_is_to_come(tmp_path: Path) -> None:
-    source = SOURCE.replace("19530}", "19530, rest_uri: 'http://milvus_A:9091'}")
-    refused(tmp_path, plan_text(source=source), "source.milvus.rest_uri")
-
-
-def test_a_management_address_wants_the_pause_that_is_to_come(tmp_path: Path) -> None:
-    source = SOURCE.replace("19530}", "19530, management_uri: 'http://milvus_A:9091'}")
-    found = complaints_of(tmp_path, plan_text(source=source))
-    assert "set options.pause_gc: never" in found["options.pause_gc"].hint
-    load_text(tmp_path, plan_text(source=source, more="options: {pause_gc: never}\n"))
 
 
 @pytest.mark.parametrize("mode", ["auto", "server_side", "stream"])
