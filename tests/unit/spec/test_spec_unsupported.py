@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from migrator.spec.loaded import LoadedPlan
-from tests.support.spec_cases import KEYS, SOURCE, TARGET, complaints_of, load_text, plan_text, storage
+from tests.support.spec_cases import KEYS, TARGET, complaints_of, load_text, plan_text, storage
 
 if TYPE_CHECKING:
     from pathlib import Path
