@@ -70,7 +70,7 @@ class Creator:
         try:
             answer = httpx.put(url, content=data, headers=headers, timeout=_SILENCE_S, verify=self._authorities)
         except httpx.HTTPError as error:
-            raise GenericError(f"error sending request: {type(error).__name__}") from None
+            raise GenericError(f"error sending request: {type(error).__name__}: {error}") from None
         if answer.status_code in _TAKEN:
             return False
         if not answer.is_success:

@@ -70,7 +70,7 @@ class ObstoreStore:
             self._bodies = open_store(endpoint, silence_s=_BODY_SILENCE_S)
             self._creator = find_creator(endpoint)
         except (ValueError, foreign.BaseError) as error:
-            raise cannot_be_opened(endpoint, error) from error
+            raise cannot_be_opened(endpoint, error) from None
 
     @property
     def place(self) -> str:

@@ -120,7 +120,7 @@ def _new_client(endpoint: StoreEndpoint) -> Any:  # noqa: ANN401 - boto3 ships n
         s3={"addressing_style": style},
         connect_timeout=5,
         read_timeout=300,
-        retries={"mode": "standard", "max_attempts": 5},
+        retries={"mode": "standard", "max_attempts": 3},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         ignore_configured_endpoint_urls=True,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from migrator.errors import StoreRefused
+from migrator.errors import StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +55,8 @@ def _google_role(endpoint: StoreEndpoint) -> Callable[[], GCSCredential]:
             found = answer.raise_for_status().json()
             expires_at = datetime.now(UTC) + timedelta(seconds=float(found["expires_in"]))
             return {"token": found["access_token"], "expires_at": expires_at}
+        except httpx.TransportError as error:
+            raise StoreUnavailable(f"{base} gives no token: {type(error).__name__}") from None
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise _no_role(endpoint, f"{base} gives no token: {type(error).__name__}") from None
 
@@ -67,7 +69,7 @@ def _profile(endpoint: StoreEndpoint) -> Callable[[], S3Credential] | None:
         boto3 = import_module("boto3")
     except ImportError:
         return None
-    keys = boto3.Session().get_credentials()
+    keys = _asked(endpoint, lambda: boto3.Session().get_credentials())
     if keys is None:
         raise StoreRefused(
             "AWS's tools find no credentials: neither in the environment, nor a profile, nor a role",
@@ -75,7 +77,7 @@ def _profile(endpoint: StoreEndpoint) -> Callable[[], S3Credential] | None:
         )
 
     def ask() -> S3Credential:
-        frozen = keys.get_frozen_credentials()
+        frozen = _asked(endpoint, keys.get_frozen_credentials)
         return _pair(frozen.access_key, frozen.secret_key, frozen.token)
 
     return ask

@@ -32,9 +32,11 @@ _FIELD_OF = {
     "ExpiredToken": "credentials.session_token",
     "InvalidToken": "credentials.session_token",
     "AuthenticationFailed": "credentials",
+    "AuthorizationFailure": "credentials",
     "InvalidAuthenticationInfo": "credentials",
     "NoAuthenticationInformation": "credentials",
     "AccountIsDisabled": "account",
+    "ResourceNotFound": "account",
     "AuthorizationHeaderMalformed": "region",
     "IllegalLocationConstraintException": "region",
     "PermanentRedirect": "region",
@@ -46,17 +48,16 @@ _FIELD_OF = {
 _BROKEN = (
     (re.compile(r"InvalidCertificate\(\s*NotValidForName"), "the server's certificate is for another name", "endpoint"),
     (re.compile(r"InvalidCertificate\(\s*(\w+)"), "the server's certificate is not trusted", "ca_cert"),
-    (re.compile(r"REDACTED.*builder error"), "the pod's token is not sent over http", "credentials.iam_endpoint"),
-    (re.compile(r"InvalidContentType"), "the server does not speak TLS", "endpoint"),
+    (re.compile(r"CERTIFICATE_VERIFY_FAILED"), "the server's certificate is not trusted", "ca_cert"),
+    (re.compile(r"InvalidContentType|WRONG_VERSION_NUMBER"), "the server does not speak TLS", "endpoint"),
     (re.compile(r"missing region|without LOCATION"), "the bucket is in another region", "region"),
-    (
-        re.compile(r"[Ii]nvalid [Aa]ccess [Kk]ey|Invalid symbol|Invalid last symbol"),
-        "the key is not Base64",
-        "credentials",
-    ),
-    (re.compile(r"token re(quest|sponse)|Error getting credentials|instance metadata"), "no token", "credentials"),
 )
 """What breaks before or beside the service's answer, and no second try mends: a pattern, the words, the field."""
+_OWN_PROVIDER = re.compile(r"External \w+ credential provider: (\w+): ([^\n]*)")
+_ROLE = re.compile(
+    r"/latest/(?:api/token|meta-data)|[Tt]oken re(?:quest|sponse)|oauth2/token|/computeMetadata/|REDACTED"
+)
+"""A request for a role's keys went wrong, and not one to the store; obstore shows the address of none to an STS."""
 
 
 @contextmanager
@@ -64,22 +65,48 @@ def translated(endpoint: StoreEndpoint, what: str) -> Iterator[None]:
     """Turn foreign errors into ours; `what` was being done ("reading a/b"). The only place that does."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise _missing(endpoint, what, error) from error
-    except (foreign.PermissionDeniedError, foreign.UnauthenticatedError, PermissionError) as error:
-        raise _refused(endpoint, what, error) from error
-    except foreign.GenericError as error:
-        raise _from_generic(endpoint, what, error) from error
     except (foreign.BaseError, OSError, ValueError) as error:
-        raise StoreRefused(f"{what} failed in {endpoint.place}: {sentence(error)}") from error
+        raise _ours(endpoint, what, error) from error
+
+
+def _ours(endpoint: StoreEndpoint, what: str, error: Exception) -> StoreError:
+    without_keys = _without_keys(endpoint, what, error)
+    if without_keys is not None:
+        return without_keys
+    match error:
+        case FileNotFoundError():
+            return _missing(endpoint, what, error)
+        case foreign.PermissionDeniedError() | foreign.UnauthenticatedError() | PermissionError():
+            return _refused(endpoint, what, error)
+        case foreign.GenericError():
+            return _from_generic(endpoint, what, error)
+        case _:
+            return StoreRefused(f"{what} failed in {endpoint.place}: {sentence(error)}")
+
+
+def _without_keys(endpoint: StoreEndpoint, what: str, error: Exception) -> StoreError | None:
+    """The error of a role that gave no keys; None where that is not what went wrong."""
+    text = str(error)
+    own, field = _OWN_PROVIDER.search(text), "iam_endpoint" if endpoint.iam_endpoint else "type"
+    hint = f"correct {endpoint.plan_field}.credentials.{field}, or run where the role is given"
+    if own:
+        kind = StoreUnavailable if own[1] == StoreUnavailable.__name__ else StoreRefused
+        return kind(f"{what} failed in {endpoint.place}: {own[2]}", hint=hint)
+    if not _ROLE.search(text) or endpoint.credentials not in {"iam", "default", "service_account"}:
+        return None
+    if "builder error" in text:
+        return StoreRefused(f"{what} failed in {endpoint.place}: a pod's token is not sent over http", hint=hint)
+    status = _STATUS.search(text)
+    kind = StoreRefused if status and int(status[1]) < 500 else StoreUnavailable
+    return kind(f"{what} failed in {endpoint.place}: the role gives no keys: {sentence(error)}", hint=hint)
 
 
 def cannot_be_opened(endpoint: StoreEndpoint, error: BaseException) -> StoreRefused:
     """The error for settings that obstore did not take."""
     fields = (f"{endpoint.plan_field}.{name}" for name in _fields_of_settings(endpoint, str(error)))
-    return StoreRefused(
-        f"the store {endpoint.place} cannot be opened: {sentence(error)}", hint=f"correct {' or '.join(fields)}"
-    )
+    is_bad_key = "Invalid Access Key" in str(error)  # the rest of that text tells a piece of the key
+    reason = "the account's key is not Base64" if is_bad_key else sentence(error)
+    return StoreRefused(f"the store {endpoint.place} cannot be opened: {reason}", hint=f"correct {' or '.join(fields)}")
 
 
 def sentence(error: BaseException) -> str:
@@ -109,6 +136,8 @@ def _missing(endpoint: StoreEndpoint, what: str, error: BaseException) -> StoreE
     code = _CODE.search(str(error))
     if code and code[1] in _NO_BUCKET:
         return _no_bucket(endpoint)
+    if code and _FIELD_OF.get(code[1]) == "account":
+        return _refused(endpoint, what, error)
     return ObjectMissing(f"{what} failed in {endpoint.place}: there is no such object")
 
 
@@ -184,5 +213,6 @@ def _unavailable(endpoint: StoreEndpoint, what: str, error: BaseException) -> St
         field = "region"
     return StoreUnavailable(
         f"{what} got no answer from {endpoint.place}: {sentence(error)}",
-        hint=f"correct {endpoint.plan_field}.{field}, or start the service",
+        hint=f"correct {endpoint.plan_field}.{field}, or "
+        + ("start the service" if endpoint.endpoint else "see that this machine may reach it"),
     )

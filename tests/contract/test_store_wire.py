@@ -5,14 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import re
+import ssl
+import sys
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from migrator.adapters.objects import ObstoreStore, StoreEndpoint
 from migrator.errors import StoreError, StoreRefused
 from tests.support.recorder import Recorder, Reply, Request, recording
+from tests.support.tls import write_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,6 +151,13 @@ def test_a_profile_is_found_where_the_environment_has_no_keys(
     assert key_of(wire.requests[-1]) == "profile-key"
 
 
+def test_a_profile_that_is_not_there_is_told(wire: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(StoreRefused, match="ProfileNotFound") as caught:
+        put(endpoint("s3", endpoint=wire.url, credentials="default"))
+    assert "source.storage.credentials" in caught.value.hint
+
+
 def test_a_profile_without_keys_is_told(wire: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name)
@@ -210,11 +223,18 @@ def test_azure_s_environment_is_another_account_s_unless_it_says_otherwise(
 
 
 def test_a_service_account_s_file_signs_its_own_token(wire: Recorder, tmp_path: Path) -> None:
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = serialization.PrivateFormat.PKCS8
+    pem = private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
     file = tmp_path / "key.json"
-    file.write_text(json.dumps({"client_email": "", "private_key": "", "private_key_id": "", "disable_oauth": True}))
+    file.write_text(json.dumps({"client_email": "reader@example", "private_key": pem, "private_key_id": "1"}))
     put(endpoint("gcp", endpoint=wire.url, credentials="service_account", credentials_file=str(file)))
     (request,) = wire.requests
-    assert (unquote(request.path), request.authorization) == ("/bucket-a/a/b", "Bearer ")
+    assert unquote(request.path) == "/bucket-a/a/b"
+    kind, _, token = request.authorization.partition(" ")
+    claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    assert (kind, claims["iss"]) == ("Bearer", "reader@example")
+    assert pem not in wire.everything()
 
 
 @pytest.mark.parametrize(
@@ -294,7 +314,7 @@ def test_a_missing_package_is_named(
     monkeypatch: pytest.MonkeyPatch, provider: str, credentials: str, wire: Recorder
 ) -> None:
     for name in ("alibabacloud_credentials", "tencentcloud"):
-        monkeypatch.setitem(__import__("sys").modules, name, None)
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(StoreRefused, match="not installed") as caught:
         put(endpoint(provider, endpoint=wire.url, credentials=credentials, virtual_host_style=False))
     assert f"migrator[{provider}]" in caught.value.hint
@@ -311,3 +331,95 @@ def test_a_bucket_s_region_is_what_amazon_says(proxied: Recorder, monkeypatch: p
         put(endpoint("aws"))
     assert proxied.asked("HEAD")[0].path == "http://aws.example/bucket-a"
     assert asked_hosts(proxied) == {"s3.eu-north-1.amazonaws.com:443"}
+
+
+class _Played(ModuleType):
+    """A provider's package, as far as it is used; it notes what kind of role it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.asked: list[str | None] = []
+        self.Config = SimpleNamespace
+
+    def Client(self, config: SimpleNamespace | None) -> SimpleNamespace:  # noqa: N802 - the package's name
+        self.asked.append(None if config is None else str(config.type))
+        found = SimpleNamespace(access_key_id="role-key", access_key_secret="s", security_token="role-token")  # noqa: S106 - no secret
+        return SimpleNamespace(get_credential=lambda: found)
+
+    def CVMRoleCredential(self) -> SimpleNamespace:  # noqa: N802 - the package's name
+        self.asked.append("ecs_ram_role")
+        return SimpleNamespace(secret_id="role-key", secret_key="s", token="role-token")  # noqa: S106 - no secret
+
+    def DefaultTkeOIDCRoleArnProvider(self) -> SimpleNamespace:  # noqa: N802 - the package's name
+        self.asked.append("oidc_role_arn")
+        found = SimpleNamespace(secret_id="role-key", secret_key="s", token="role-token")  # noqa: S106 - no secret
+        return SimpleNamespace(get_credentials=lambda: found)
+
+    def DefaultCredentialProvider(self) -> SimpleNamespace:  # noqa: N802 - the package's name
+        self.asked.append(None)
+        found = SimpleNamespace(secret_id="role-key", secret_key="s", token="role-token")  # noqa: S106 - no secret
+        return SimpleNamespace(get_credentials=lambda: found)
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> _Played:
+    module = _Played("played")
+    for name in (
+        "alibabacloud_credentials.client",
+        "alibabacloud_credentials.models",
+        "tencentcloud.common.credential",
+    ):
+        monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setitem(sys.modules, name.partition(".")[0], module)
+    monkeypatch.setitem(sys.modules, "tencentcloud.common", module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("provider", "pod"), [("aliyun", "ALIBABA_CLOUD_OIDC_TOKEN_FILE"), ("tencent", "TKE_WEB_IDENTITY_TOKEN_FILE")]
+)
+def test_a_role_s_keys_come_from_the_provider_s_own_client(
+    wire: Recorder, played: _Played, monkeypatch: pytest.MonkeyPatch, provider: str, pod: str
+) -> None:
+    def keys(credentials: str) -> tuple[str, str]:
+        wire.requests.clear()
+        played.asked.clear()
+        store = ObstoreStore(endpoint(provider, endpoint=wire.url, credentials=credentials, virtual_host_style=False))
+        store.write("a", b"x")
+        store.write("a", b"x", create_only=True)
+        first, second = wire.requests
+        assert key_of(first) == key_of(second) == "role-key"
+        assert first.headers["x-amz-security-token"] == second.headers["x-amz-security-token"]
+        return str(played.asked[0]), first.headers["x-amz-security-token"]
+
+    assert keys("iam") == ("ecs_ram_role", "role-token")
+    assert keys("default") == ("None", "role-token")
+    monkeypatch.setenv(pod, "/token")
+    assert keys("iam") == ("oidc_role_arn", "role-token")
+    assert "ambient" not in wire.everything()
+
+
+@pytest.mark.parametrize("provider", ["minio", "gcp", "azure", "aliyun"])
+def test_an_own_authority_is_trusted_where_it_is_named_and_nowhere_else(tmp_path: Path, provider: str) -> None:
+    certificates = write_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.cert("server"), certificates.key("server"))
+    keys: dict[str, Any] = {"virtual_host_style": False, "region": "r"}
+    if provider == "azure":
+        keys = {"account": "account1", "credentials": "shared_key", "account_key": ACCOUNT_KEY}
+    with recording(tls=context) as wire:
+        trusting = ObstoreStore(endpoint(provider, endpoint=wire.url, ca_cert=certificates.cert("ca"), **keys))
+        assert trusting.write("a", b"x")
+        assert trusting.write("a", b"x", create_only=True)
+        trusting.sweep("a")
+        assert trusting.find_buckets() == (None if provider == "azure" else ())
+        asked = len(wire.requests)
+        assert asked == (2 if provider == "azure" else 4)
+        doubting = ObstoreStore(endpoint(provider, endpoint=wire.url, **keys))
+        for create_only in (False, True):
+            with pytest.raises(StoreRefused, match="not trusted") as caught:
+                doubting.write("a", b"x", create_only=create_only)
+            assert caught.value.hint == "correct source.storage.ca_cert"
+        doubting.sweep("a")
+        assert doubting.find_buckets() is None
+        assert len(wire.requests) == asked

@@ -12,6 +12,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
 
@@ -47,12 +48,13 @@ class Recorder:
     """The server's address, its rules, and what it was asked so far."""
 
     port: int
+    scheme: str
     answer: Callable[[Request], Reply]
     requests: list[Request] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def asked(self, method: str) -> list[Request]:
         return [request for request in self.requests if request.method == method]
@@ -63,8 +65,10 @@ class Recorder:
 
 
 @contextmanager
-def recording(answer: Callable[[Request], Reply] = lambda _: Reply()) -> Iterator[Recorder]:
-    """Run such a server on a free port."""
+def recording(
+    answer: Callable[[Request], Reply] = lambda _: Reply(), *, tls: ssl.SSLContext | None = None
+) -> Iterator[Recorder]:
+    """Run such a server on a free port; with `tls` it speaks nothing else."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -88,7 +92,9 @@ def recording(answer: Callable[[Request], Reply] = lambda _: Reply()) -> Iterato
             """Stay silent."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    recorder = Recorder(port=server.server_port, answer=answer)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    recorder = Recorder(port=server.server_port, scheme="http" if tls is None else "https", answer=answer)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
