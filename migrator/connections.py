@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from migrator.errors import MilvusRefused, StoreRefused
+from migrator.running.doors import Doors
 from migrator.running.refresh import Readers
 from migrator.spec.secrets import resolve_secret
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from migrator.ports.rows import DumpReader
     from migrator.spec.document import Cluster, SecretRef, Storage
     from migrator.spec.loaded import LoadedPlan
+
+_PREFLIGHT_PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,29 @@ def connect(loaded: LoadedPlan, *, patience_s: float, without_source: bool = Fal
         )
 
 
+@contextmanager
+def doors(loaded: LoadedPlan) -> Iterator[Doors]:
+    """What a preflight opens part by part; all that was opened is closed at the end."""
+    from migrator.adapters.probe import look_at  # noqa: PLC0415 - as the others
+
+    storages = (loaded.source_storage, *([] if loaded.target is None else [loaded.target.storage]))
+    with ExitStack() as stack:
+        yield Doors(
+            open_source=lambda: stack.enter_context(closing(open_source(loaded, _PREFLIGHT_PATIENCE_S))),
+            open_target=lambda: stack.enter_context(closing(_open_target(loaded))),
+            open_store=lambda storage, field: _open_store(storage, field, _PREFLIGHT_PATIENCE_S),
+            find_buckets=lambda storage, field: _open_store(storage, field, _PREFLIGHT_PATIENCE_S).find_buckets(),
+            look_at=look_at,
+            endpoints=tuple(storage.endpoint for storage in storages if storage.endpoint is not None),
+        )
+
+
+def _open_target(loaded: LoadedPlan) -> GrpcMilvus:
+    if loaded.target is None:
+        raise AssertionError("the plan has no target")
+    return open_milvus(loaded.target, "target")
+
+
 def open_source(loaded: LoadedPlan, patience_s: float) -> GrpcMilvus | BackupMilvus:
     """The source's server, or the backup that stands for one."""
     if loaded.source is not None:
@@ -91,17 +117,12 @@ def _absent() -> AbsentMilvus:
 
 
 def open_staging(loaded: LoadedPlan, patience_s: float) -> ObstoreStore:
-    return _open_store(loaded.staging.storage, _staging_field(loaded), patience_s)
+    return _open_store(loaded.staging.storage, loaded.staging_field, patience_s)
 
 
 def open_target_store(loaded: LoadedPlan, patience_s: float) -> ObstoreStore | None:
     """The store that the target imports from; None without a target."""
     return None if loaded.target is None else _open_store(loaded.target.storage, "target.storage", patience_s)
-
-
-def _staging_field(loaded: LoadedPlan) -> str:
-    written = loaded.positions and any(path.startswith("staging.storage") for path in loaded.positions)
-    return "staging.storage" if written else "target.storage"
 
 
 def dump_reader() -> DumpReader:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from migrator.connections import (
     Clients,
     connect,
+    doors,
     dump_reader,
     no_target,
     open_management,
@@ -32,6 +33,7 @@ from migrator.errors import (
     StalePlan,
     StoreError,
 )
+from migrator.model.finding import exit_code_of
 from migrator.planning.places import is_apart, mirror_folder
 from migrator.planning.planner import make_plan, mapped, mapped_pairs
 from migrator.reports.summary import summarize
@@ -46,6 +48,8 @@ from migrator.running.journal import StepEvent
 from migrator.running.leasing import PlanLeases, PlanStores, place_of
 from migrator.running.lock import identity_of
 from migrator.running.mirror import JournalMirror, adopt
+from migrator.running.preflight import Preflight
+from migrator.running.preflight_record import PreflightRecord
 from migrator.running.premises import require_premises
 from migrator.running.refresh import refresh, source_names
 from migrator.running.retry import Patience, RetryPolicy
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
     from migrator.adapters.objects import ObstoreStore
     from migrator.errors import MigratorError
     from migrator.model.collection import CollectionRef
+    from migrator.model.finding import Finding
     from migrator.model.observed import MigratedRecord
     from migrator.planning.plan import Plan
     from migrator.ports.store import ObjectStore
@@ -99,6 +104,41 @@ def plan(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None) 
     with connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
         observed = refresh(loaded, clients.readers(), records)
     return make_plan(loaded, replace(observed, reads_dumps=not dump_reader().missing), only=only)
+
+
+def check(loaded: LoadedPlan, state: StateDirectory, *, canary: bool = False) -> tuple[Finding, ...]:
+    """Look at every part of a plan by itself, and at the plan as a whole; nothing is written but by the canary."""
+    clock = SystemClock()
+    with doors(loaded) as opened:
+        preflight = Preflight(loaded, opened, clock=clock)
+        preflight.look_at_parts()
+        made = None
+        try:
+            with known_runs(loaded, state) as known:
+                _require_no_unfinished(known, loaded)
+                records = known.migrated(loaded.name)
+            made = preflight.look_at_plan(records, reads_dumps=not dump_reader().missing)
+        except (RunError, StoreError) as error:
+            preflight.skip_plan(f"{error.message}; {error.hint}")
+        if canary:
+            preflight.fly_canary(made)
+    if canary:
+        PreflightRecord(state.folder, loaded, clock).note(is_green=not exit_code_of(preflight.findings))
+    return preflight.findings
+
+
+def prove(loaded: LoadedPlan, state: StateDirectory, approved: Plan) -> tuple[Finding, ...] | None:
+    """The same before a run begins, the plan being made; None where it was green a short while ago."""
+    clock = SystemClock()
+    record = PreflightRecord(state.folder, loaded, clock)
+    if record.green_at() is not None:
+        return None
+    with doors(loaded) as opened:
+        preflight = Preflight(loaded, opened, clock=clock)
+        preflight.look_at_parts()
+        preflight.fly_canary(approved)
+    record.note(is_green=not exit_code_of(preflight.findings))
+    return preflight.findings
 
 
 def take_over(loaded: LoadedPlan, state: StateDirectory) -> None:

@@ -82,6 +82,10 @@ class BackupMilvus:
         """Nothing is flushed in a backup."""
         return True
 
+    def told_bucket(self) -> str:
+        """Never asked: it has no server to tell."""
+        self._refuse("its bucket")
+
     def list_databases(self) -> tuple[str, ...]:
         """Those that are recorded, and those of its collections."""
         recorded = {each.db_name or DEFAULT_DATABASE for each in self.info.database_backups}

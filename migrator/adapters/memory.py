@@ -83,6 +83,11 @@ class MemoryStore:
         self.most_copied_bytes: int | None = None
 
     @property
+    def bucket(self) -> str:
+        """Its name."""
+        return self._bucket
+
+    @property
     def place(self) -> str:
         """Where it is, for a person."""
         return f"memory://{self._bucket}"
@@ -399,6 +404,10 @@ class MemoryMilvus:
     def writes_deletes_at_flush(self) -> bool:
         """Always."""
         return True
+
+    def told_bucket(self) -> str:
+        """Of its store."""
+        return self._store.bucket
 
     def list_databases(self) -> tuple[str, ...]:
         """All databases."""

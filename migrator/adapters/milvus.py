@@ -20,7 +20,7 @@ from migrator.adapters import milvus_rows as rows
 from migrator.adapters import milvus_values as values
 from migrator.adapters.milvus_diagnosis import explain, login_hint, privilege_hint, require_listener
 from migrator.adapters.milvus_tls import host_and_port, read_files
-from migrator.errors import MilvusBusy, MilvusRefused, MilvusUnavailable
+from migrator.errors import MilvusBusy, MilvusError, MilvusRefused, MilvusUnavailable
 from migrator.model import filters
 from migrator.model.collection import LoadState, ResourceGroup
 from migrator.model.rbac import ROOT
@@ -54,6 +54,7 @@ IMPORT_CALL_TIMEOUT_S = 60.0
 """2.3 itself tries for about 50 s; what is heard of later is waited for by the step, see its settle time."""
 SLOW_CALL_TIMEOUT_S = 120.0
 """For calls that wait for other nodes: flush, create, load."""
+_METRICS_TIMEOUT_S = 5.0
 _RECONNECT_MS = 2_000
 """The longest pause of gRPC itself: its own, two minutes, would outlast a server's restart by far."""
 
@@ -323,6 +324,15 @@ class GrpcMilvus:
         Whether the first of 2.3 do too is not known; their flush does not tell its cut either.
         """
         return self.can_count and self._version not in {"2.3.0", "2.3.1"}
+
+    def told_bucket(self) -> str:
+        """Of 2.3 an index node tells it, among its metrics; empty where none does, or the login may not see them."""
+        request = milvus_pb2.GetMetricsRequest(request='{"metric_type": "system_info"}')
+        try:
+            reply = self._call("GetMetrics", request, timeout_s=_METRICS_TIMEOUT_S)
+        except MilvusError:
+            return ""
+        return values.bucket_from(reply.response)
 
     def list_databases(self) -> tuple[str, ...]:
         """All databases the login may see."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import common_pb2, schema_pb2
@@ -267,3 +268,13 @@ def collection_from(
         replica_number=max(len(resource_groups), int(load_state is LoadState.LOADED)),
         resource_groups=resource_groups,
     )
+
+
+def bucket_from(metrics: str) -> str:
+    """The bucket that a node names in its metrics, JSON; empty where none does."""
+    try:
+        nodes = json.loads(metrics)["nodes_info"]
+        named = [node["infos"].get("system_configurations") or {} for node in nodes]
+        return next((str(each["minio_bucket_name"]) for each in named if each.get("minio_bucket_name")), "")
+    except (ValueError, KeyError, TypeError, AttributeError):  # another version's form
+        return ""

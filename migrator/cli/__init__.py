@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from migrator import __version__
-from migrator.cli import apply, backup, clean, demo, lab, plan, rollback, runs, unlock, validate, verify
+from migrator.cli import apply, backup, check, clean, demo, lab, plan, rollback, runs, unlock, validate, verify
 from migrator.cli.console import print_error
 from migrator.errors import Interrupted, MigratorError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("validate")(validate.validate)
+app.command("check")(check.check)
 app.command("plan")(plan.plan)
 app.command("apply")(apply.apply)
 app.command("runs")(runs.runs)

@@ -29,6 +29,7 @@ from migrator.cli.options import (
     parse_variables,
     state_directory,
 )
+from migrator.cli.proving import prove
 from migrator.errors import Interrupted, MigratorError
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ def apply(
     ] = False,
     allow_replace: Annotated[
         bool, typer.Option("--allow-replace", help="Replace collections as planned; --yes does not cover that.")
+    ] = False,
+    no_canary: Annotated[
+        bool, typer.Option("--no-canary", help="Do not prove the way with one row before a run begins.")
     ] = False,
     parallelism: Annotated[int, typer.Option("--parallelism", min=1, max=64, help="Steps side by side.")] = 4,
     lock_timeout: LockTimeout = "60s",
@@ -97,6 +101,7 @@ def apply(
                 allow_alias_move=allow_alias_move,
                 allow_replace=allow_replace,
                 quiet=quiet and yes,
+                canary=not no_canary,
             )
         elif output is Format.TEXT and run is not None:
             typer.echo(f"Resuming run {run.run_id}, begun {run.created_at[:19]} UTC.")
@@ -147,8 +152,9 @@ def _new_run(
     allow_alias_move: bool,
     allow_replace: bool,
     quiet: bool,
+    canary: bool,
 ) -> "Run | None":
-    """Plan, show, ask, and freeze a run; None where there is nothing to do, or nobody wants it."""
+    """Plan, show, ask, prove the way, and freeze a run; None where there is nothing to do, or nobody wants it."""
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
 
     made = workflow.plan(loaded, state, only=only)
@@ -165,6 +171,8 @@ def _new_run(
     if not yes and not is_wanted("Apply this plan?", otherwise="apply the plan"):
         typer.echo("Nothing was done.")
         return None
+    if canary and (code := prove(loaded, state, made, output)):
+        raise typer.Exit(code)
     return workflow.begin(loaded, state, made)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from migrator import workflow
 from migrator.cli.console import print_lines
 from migrator.errors import Interrupted
+from migrator.reports.findings import finding_to_plain
 from migrator.reports.plain import clean, count, size
 from migrator.reports.to_text import Line, Style
 from migrator.running.events import StepState
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from migrator.errors import MigratorError, Outdated
+    from migrator.model.finding import Finding
     from migrator.planning.plan import Plan
     from migrator.running.events import Progress
     from migrator.running.executor import RunResult
@@ -240,6 +242,11 @@ class JsonWatcher:
         """The plan has no steps, or there is no run to go on with."""
         name = {} if plan is None else {"plan": plan.name, "digest": plan.digest}
         self._emit("nothing_to_do", format_version=EVENT_FORMAT_VERSION, **name)
+
+    def preflight(self, findings: "tuple[Finding, ...] | None") -> None:
+        """What the preflight before a run found; without findings, where it was green a short while ago."""
+        told = None if findings is None else [finding_to_plain(found) for found in findings]
+        self._emit("preflight", format_version=EVENT_FORMAT_VERSION, findings=told)
 
     def run_started(self, run: "Run") -> None:
         """Which run, of which plan."""

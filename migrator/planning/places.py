@@ -72,6 +72,16 @@ def claims_folder(loaded: LoadedPlan) -> str:
     return f"{_staging_folder(loaded)}/dumps/{flat(loaded.staging.prefix)}"
 
 
+def canaries_folder(loaded: LoadedPlan) -> str:
+    """Of what the canaries of preflights say that they are about to make."""
+    return f"{_staging_folder(loaded)}/canaries"
+
+
+def canary_imports_folder(loaded: LoadedPlan) -> str:
+    """Of what canaries bring into the target's store, where that is another than the dump's."""
+    return f"{_target_folder(loaded)}/canaries"
+
+
 def mirror_folder(loaded: LoadedPlan) -> str:
     """Of the plan's runs that are mirrored (`state: staging`)."""
     return f"{_staging_folder(loaded)}/runs/{loaded.name}"

@@ -71,6 +71,9 @@ class MilvusReader(Protocol):
     def writes_deletes_at_flush(self) -> bool:
         """Whether a flush surely writes the deletes of flushed rows too: from 2.3.2 on."""
 
+    def told_bucket(self) -> str:
+        """The bucket it keeps its files in, as it says itself; empty where it does not."""
+
     def list_databases(self) -> tuple[str, ...]: ...
 
     def list_collections(self, database: str) -> tuple[str, ...]: ...

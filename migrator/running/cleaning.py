@@ -14,7 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.errors import MigratorError, MilvusError, ObjectMissing
-from migrator.planning.places import claims_folder, imports_folder, is_apart
+from migrator.model.collection import CollectionRef
+from migrator.planning.places import canaries_folder, claims_folder, imports_folder, is_apart
+from migrator.running.canary_marker import read_markers, remove_folder, scratch_names
 from migrator.running.dump_share import DumpShare
 from migrator.running.forward_share import ForwardShare
 from migrator.running.journal import StepEvent
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from migrator.ports.lease import Lease
     from migrator.ports.milvus import MilvusTarget
     from migrator.ports.store import ObjectReader, ObjectStore
+    from migrator.running.canary_marker import Marker
     from migrator.running.runs import Run, StateDirectory
     from migrator.spec.loaded import LoadedPlan
     from migrator.steps.dump_claim import DumpClaim
@@ -109,7 +112,8 @@ class Cleaning:
         """All of them; those of dead processes elsewhere are watched for half a minute first."""
         dumps = [leftover for place in self._stores for leftover in self._dumps(place.staging, place.loaded)]
         imports = [leftover for place in self._stores for leftover in self._imports(place)]
-        return [*dumps, *imports, *self._replaced(), *self._leases(), *self._folders()]
+        canaries = [leftover for place in self._stores for leftover in self._canaries(place)]
+        return [*dumps, *imports, *self._replaced(), *canaries, *self._leases(), *self._folders()]
 
     # -- dumps ------------------------------------------------------------------------------------------------------
 
@@ -205,6 +209,30 @@ class Cleaning:
         with self._stores_of(run).leases(run_id=run.run_id, home=self._home, clock=self._clock) as leases:
             leases.acquire(run.lease_targets(), timeout_s=_WATCH_S, on_wait=lambda *_: None)
             drop(target, leases)
+
+    # -- canaries ---------------------------------------------------------------------------------------------------
+
+    def _canaries(self, place: PlanStores) -> Iterator[Leftover]:
+        """What preflights that were killed left in the stores and at the target."""
+        for key, marker in read_markers(place.staging, canaries_folder(place.loaded)):
+            if marker.plan != self._plan_name:
+                continue
+            remove = partial(self._remove_canary, place, key, marker)
+            name = f"{marker.canary_id}, {scratch_names(marker.canary_id)[0]}"
+            if marker.is_over(self._clock.now()):
+                yield Leftover(kind="canary", name=name, reason=f"{marker}, is over", remove=remove)
+            else:
+                yield Leftover(kind="canary", name=name, reason=f"{marker}, may be at work")
+
+    def _remove_canary(self, place: PlanStores, key: str, marker: Marker) -> None:
+        if place.loaded.target is not None:
+            target = self._open_target(place.loaded)
+            for name in scratch_names(marker.canary_id) if marker.database in target.list_databases() else ():
+                target.drop_collection(CollectionRef(marker.database, name))
+        remove_folder(place.staging, marker.staged)
+        if marker.imported_from:
+            remove_folder(place.target, marker.imported_from)
+        place.staging.delete([key])
 
     # -- leases and heartbeats --------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from migrator.planning.places import claims_folder, dump_place, is_apart, source
 from migrator.planning.selection import Selected, Selection, select
 from migrator.ports.backup import as_backup
 from migrator.running.refresh_backup import doubts, left_behind, unrestorable, unrestorable_collection
+from migrator.running.roots import find_root_of
 from migrator.steps.backup_tree import backed_up_ts, find_files
 from migrator.steps.counting import WHOLE, count_named, count_partitions
 from migrator.steps.dump_claim import read_claims
@@ -295,25 +296,14 @@ class _Refresh:
             f"{collection.ref.short} has {len(flushed)} segments at the source, and none of their files lies under "
             f"{self._source_root}/{folder}/ in {self._readers.source_store.place}"
         )
-        likely = self._likely_root(folder)
+        is_local = self._loaded.source_storage.provider == "local"  # where a whole disk would be searched
+        likely = None if is_local else find_root_of(self._readers.source_store, collection.collection_id)
         hint = (
-            f"set it to {likely}, where they lie"
+            f"set it to {likely or repr(likely)}, where they lie"
             if likely is not None
             else "see minio.rootPath and minio.bucketName in the source's milvus.yaml"
         )
         self._find("source.storage.root_path", message, hint, self._loaded.source_storage.root_path)
-
-    def _likely_root(self, folder: str) -> str | None:
-        """A folder of the bucket, up to two levels down, that holds the wanted files; None where we may not look."""
-        store = self._readers.source_store
-        if self._loaded.source_storage.provider == "local":
-            return None
-        with suppress(StoreRefused):
-            for top in store.list_folders(""):
-                for root in (top, *(f"{top}/{below}" for below in store.list_folders(top)[:50])):
-                    if next(iter(store.list_objects(f"{root}/{folder}")), None) is not None:
-                        return root
-        return None
 
     def _check_roots(self, collections: Sequence[ObservedCollection], *, same_milvus: bool) -> None:
         """Two instances that share a root path overwrite one another: seen by the source's files under the target's."""

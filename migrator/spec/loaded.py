@@ -56,6 +56,12 @@ class LoadedPlan:
             return root
         return "/".join(part for part in (root, self.source_backup.backup.name) if part)
 
+    @property
+    def staging_field(self) -> str:
+        """The dotted path of the staging store's settings: the target's, where it has none of its own."""
+        is_written = any(path.startswith("staging.storage") for path in self.positions)
+        return "staging.storage" if is_written or self.target is None else "target.storage"
+
     def locate(self, dotted_path: str) -> Position | None:
         """Return where `dotted_path` is written, or the nearest block around it; `None` for a frozen plan.
 

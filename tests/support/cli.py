@@ -113,6 +113,8 @@ class Shell:
 
     folder: Path
     environment: Mapping[str, str]
+    canary: bool = False
+    """Whether `apply` proves the way first: it takes seconds, and tests of its own see to it."""
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of the working directory."""
@@ -122,6 +124,8 @@ class Shell:
 
     def start(self, *arguments: str, without: str = "", program: str = "migrator", **variables: str) -> Running:
         """Run `migrator`, or a `program` around it, and do not wait; `without` is a variable to unset."""
+        if arguments[:1] == ("apply",) and not self.canary:
+            arguments = (*arguments, "--no-canary")
         environment = {**_CLEAN, **self.environment, **variables}
         environment.pop(without, None)
         return Running(
