@@ -26,10 +26,12 @@ from migrator.model.collection import (
 )
 from migrator.model.import_job import ImportState, ImportTag
 from migrator.model.segment import LogKind, SegmentBatch
+from migrator.model.way import Choice, Way
 from migrator.planning.places import canaries_folder, canary_imports_folder
 from migrator.running.canary_marker import Marker, home, remove_folder, scratch_names
 from migrator.running.preflight_stores import tell_cause
 from migrator.running.roots import below, find_root_of, holds, insert_folder
+from migrator.steps.transfer import choose_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -188,19 +190,17 @@ class Canary:
 
     def _copy(self, found: StoredObject, data: bytes) -> None:
         store, key = self._staged.store, f"{self._staged.folder}/copied"
-        mode = self._loaded.options.transfer.mode
-        refusal = ""
+        mode, bucket = self._loaded.options.transfer.mode, self._around.source_place.storage.bucket
+        choice = Choice(Way.STREAM) if mode == "stream" else choose_way(store, bucket, found)
         try:
-            if mode != "stream" and store.find_object(found.key) == found:
-                store.copy_inside(found.key, key)
-                if store.read(key) == data:
-                    self._findings.ok("canary.copy", "the service copies from the source into staging by itself")
-                    return
-                refusal = "the service made another object of it"
+            if choice.way is not Way.STREAM:
+                _copy_by_service(store, choice.way, bucket, found.key, key)
+                self._findings.ok("canary.copy", "the service copies from the source into staging by itself")
+                return
         except StoreRefused as error:
-            refusal = error.message
+            choice = Choice(Way.STREAM, error.message)
         if mode == "server_side":
-            message = f"the service cannot copy from the source into staging: {refusal or 'they are different stores'}"
+            message = f"the service cannot copy from the source into staging: {choice.reason}"
             self._fail("canary.copy", "options.transfer.mode", message, "set it to auto or stream", kind=StoreError)
             return
         store.write(key, data)
@@ -208,7 +208,7 @@ class Canary:
             message = f"{store.place} gives back other bytes than were written"
             self._fail("canary.copy", f"{self._staged.place.field}.endpoint", message, _BETWEEN, kind=StoreError)
             return
-        why = f": {refusal}" if refusal else ""
+        why = f": {choice.reason}" if choice.reason else ""
         self._findings.ok("canary.copy", f"an object of the source was copied into staging through this machine{why}")
 
     # -- the target -------------------------------------------------------------------------------------------------
@@ -416,6 +416,13 @@ class Canary:
         self, check: str, field: str, message: str, hint: str, *, kind: type[MigratorError], value: str | None = None
     ) -> None:
         self._findings.fail(check, field, message, hint, exit_code=kind.exit_code, value=value)
+
+
+def _copy_by_service(store: ObjectStore, way: Way, bucket: str | None, source_key: str, key: str) -> None:
+    if way is Way.ACROSS and bucket is not None:
+        store.copy_from(bucket, source_key, key)
+    else:
+        store.copy_inside(source_key, key)
 
 
 def _small_object(store: ObjectReader, folder: str) -> StoredObject | None:

@@ -64,7 +64,8 @@ def look_at_plan(
         observed = refresh(loaded, _readers(loaded, whole), migrated)
         plan = make_plan(loaded, replace(observed, reads_dumps=reads_dumps))
     except PlanError as error:
-        _tell(error, findings, ignored=[*broken, *failed, *map(_storage_of, failed)])
+        unknown = ["options.transfer.mode"] if {"source.storage", "staging"}.intersection(broken) else []
+        _tell(error, findings, ignored=[*broken, *failed, *map(_storage_of, failed), *unknown])
         if whole.target is not None:
             _tell_swapped(loaded, error, whole.target, findings)
         return None
@@ -80,7 +81,7 @@ def look_at_plan(
 
 
 def _readers(loaded: LoadedPlan, whole: Whole) -> Readers:
-    empty = cast("ObjectReader", EmptyStore())
+    empty = EmptyStore()
     stand_in = None if loaded.target is None else cast("MilvusReader", EmptyMilvus(_STAND_IN_VERSION))
     if whole.source is None:
         raise AssertionError("a plan is looked at with its source")

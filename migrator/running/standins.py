@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migrator.errors import ObjectMissing
 from migrator.model.collection import DEFAULT_DATABASE
 from migrator.model.rbac import Rbac
 
@@ -18,6 +19,7 @@ class EmptyStore:
     """A bucket without an object."""
 
     place = "a store that is not looked at"
+    most_copied_bytes: int | None = None
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:  # noqa: ARG002 - of the protocol
         """None."""
@@ -30,6 +32,22 @@ class EmptyStore:
     def find_object(self, key: str) -> StoredObject | None:  # noqa: ARG002 - of the protocol
         """None."""
         return None
+
+    def find_beside(self, bucket: str, key: str) -> StoredObject | None:  # noqa: ARG002 - of the protocol
+        """None."""
+        return None
+
+    def read(self, key: str) -> bytes:
+        """Refused."""
+        raise ObjectMissing(f"{key} is not in {self.place}")
+
+    def stream(self, key: str, *, part_size: int) -> Iterator[bytes]:  # noqa: ARG002 - of the protocol
+        """Refused."""
+        raise ObjectMissing(f"{key} is not in {self.place}")
+
+    def server_path(self, key: str) -> str:
+        """The key."""
+        return key
 
 
 class EmptyMilvus:

@@ -29,6 +29,8 @@ _BY_CODE = {
     "IllegalLocationConstraintException": "region",
 }
 """Which setting a service's own code is about."""
+_VAGUE = {"endpoint", "credentials", "ca_cert"}
+"""Settings that an error names for want of a better one: what answers at the address may tell more."""
 _EXPECTED_REGION = re.compile(r"expecting '([\w-]+)'|<Region>([\w-]+)</Region>")
 _DENIED = re.compile(r"AccessDenied|HTTP 40[13]|denied|unauthori[sz]ed|forbidden", re.IGNORECASE)
 
@@ -43,8 +45,11 @@ def store_cause(place: StorePlace, error: StoreError, doors: Doors, *, call: str
     for code, setting in _BY_CODE.items():
         if code in text:
             return _of_setting(place, setting, error, text)
-    if "does not exist at" in error.message or "NoSuchBucket" in text:
+    if "does not exist at" in error.message:
         return _of_bucket(place, error, doors)
+    named = named_field(error, "")
+    if named.startswith(f"{place.field}.") and named.removeprefix(f"{place.field}.") not in _VAGUE:
+        return Cause(field=named, message=error.message, hint=error.hint)
     if _DENIED.search(error.message):
         return _of_credentials(place, error, call)
     return _of_address(place, error, doors, call)
