@@ -37,11 +37,18 @@ _DENIED = re.compile(r"AccessDenied|HTTP 40[13]|denied|unauthori[sz]ed|forbidden
 
 def store_cause(place: StorePlace, error: StoreError, doors: Doors, *, call: str) -> Cause:
     """The cause of an error of a `call` (list, head, get, put, copy, delete) on the store."""
+    told = cause_of_secret(error, place.field) or _of_file(place, error)
+    return told or _of_words(place, error, doors, call) or _of_address(place, error, doors, call)
+
+
+def _of_file(place: StorePlace, error: StoreError) -> Cause | None:
+    is_unread = "certificate file" in error.message or (place.storage.ca_cert and "cannot be opened" in error.message)
+    return _of_ca_cert(place, error.message) if is_unread else None
+
+
+def _of_words(place: StorePlace, error: StoreError, doors: Doors, call: str) -> Cause | None:
+    """What the service answered, in the words of its protocol."""
     text = f"{error.message} {error.__cause__ or ''}"
-    if (secret := cause_of_secret(error, place.field)) is not None:
-        return secret
-    if "certificate file" in error.message or (place.storage.ca_cert and "cannot be opened" in error.message):
-        return _of_ca_cert(place, error.message)
     for code, setting in _BY_CODE.items():
         if code in text:
             return _of_setting(place, setting, error, text)
@@ -50,9 +57,7 @@ def store_cause(place: StorePlace, error: StoreError, doors: Doors, *, call: str
     named = named_field(error, "")
     if named.startswith(f"{place.field}.") and named.removeprefix(f"{place.field}.") not in _VAGUE:
         return Cause(field=named, message=error.message, hint=error.hint)
-    if _DENIED.search(error.message):
-        return _of_credentials(place, error, call)
-    return _of_address(place, error, doors, call)
+    return _of_credentials(place, error, call) if _DENIED.search(error.message) else None
 
 
 # -- what the service says --------------------------------------------------------------------------------------------
