@@ -74,7 +74,7 @@ class DumpShare:
         with ThreadPoolExecutor(_DELETERS) as pool:
             while page := list(islice(self.objects(store), _PAGE)):
                 list(pool.map(lambda found: store.delete([found.key]), page))
-        for folder in self._folders():
+        for folder in (*self._folders(), f"{self.dump_prefix}/meta"):
             store.sweep(folder)
         if self.is_listing and self.unlisted:
             rewrite_level_files(store, self.dump_prefix)

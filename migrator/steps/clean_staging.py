@@ -74,6 +74,7 @@ class CleanStaging(Step):
                 objects, size_bytes = objects + len(page), size_bytes + sum(each.size_bytes for each in page)
                 ctx.progress("deleting the dump", done=objects, unit="objects")
             ctx.staging.sweep(folder)
+        ctx.staging.sweep(f"{self.dump_prefix}/meta")
         drop_claim(ctx.staging, self.claims_folder, ctx.run_id)
         return Outcome(objects=objects, size_bytes=size_bytes, detail=DELETED)
 

@@ -11,7 +11,7 @@ from migrator.model.segment import LogKind
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.dump_claim import claim_dump
 from migrator.steps.dump_meta import dump_key
-from migrator.steps.transfer import Cargo, Transfer, TransferMode
+from migrator.steps.transfer import PIECES, WAY, Cargo, Transfer, TransferMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _ROUNDS = 3
 """How often what a store copied wrongly is copied again."""
-_WAY = "way"
-"""The note of how the files came."""
 
 
 def staged_key(dump_prefix: str, binlog: Binlog) -> str:
@@ -126,8 +124,9 @@ class CopySegments(Step):
         )
         superseded = ctx.ledger.superseded(self.collection_id)
         ctx.staging.delete(f"{self.dump_prefix}/binlogs/{suffix}" for suffix in superseded)
-        for kind in LogKind:
-            ctx.staging.sweep(f"{self.dump_prefix}/binlogs/{kind}/{self.collection_id}")
+        if self.notes(ctx).get(PIECES):
+            for kind in LogKind:
+                ctx.staging.sweep(f"{self.dump_prefix}/binlogs/{kind}/{self.collection_id}")
         self._forget_what_is_not_there(ctx)
         transfer = self._transfer(ctx)
         for _ in range(_ROUNDS):
@@ -137,7 +136,7 @@ class CopySegments(Step):
         self._require_unchanged(ctx)
         require_staged_exactly(ctx, self.source, self.dump_prefix, self.collection_id)
         totals = ctx.ledger.totals(self.collection_id)
-        detail = self.notes(ctx).get(_WAY, "")
+        detail = self.notes(ctx).get(WAY, "")
         return Outcome(objects=totals.objects, size_bytes=totals.size_bytes, detail=str(detail))
 
     def _forget_what_is_not_there(self, ctx: StepContext) -> bool:
@@ -155,6 +154,7 @@ class CopySegments(Step):
             part_size=self.part_size,
             multipart_threshold=self.multipart_threshold,
             outdated=self._outdated,
+            before_pieces=lambda: self.note(ctx, **{PIECES: True}),
         )
 
     def _copy_all(self, ctx: StepContext, transfer: Transfer) -> None:
@@ -182,8 +182,8 @@ class CopySegments(Step):
                 told=told,
             )
         finally:
-            if transfer.in_words != self.notes(ctx).get(_WAY, ""):
-                self.note(ctx, **{_WAY: transfer.in_words})
+            if transfer.in_words != self.notes(ctx).get(WAY, ""):
+                self.note(ctx, **{WAY: transfer.in_words})
 
     def _cargo(self, binlog: Binlog) -> Cargo:
         return Cargo(binlog.source, staged_key(self.dump_prefix, binlog))

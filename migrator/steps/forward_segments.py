@@ -16,16 +16,13 @@ from migrator.model.collection import CollectionRef
 from migrator.model.segment import LogKind, StoredObject
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.copy_segments import copy_key, require_staged_exactly, staged_key, staged_objects
-from migrator.steps.transfer import Cargo, Transfer, TransferMode
+from migrator.steps.transfer import PIECES, WAY, Cargo, Transfer, TransferMode
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from migrator.model.segment import Binlog
     from migrator.steps.base import ReadContext, StepContext
-
-_WAY = "way"
-"""The note of how the files came."""
 
 
 def forward_key(source: CollectionRef) -> str:
@@ -118,14 +115,15 @@ class ForwardSegments(Step):
         """
         prefix = forwarded_prefix(self.imports_folder, ctx.run_id)
         require_staged_exactly(ctx, self.source, self.dump_prefix, self.collection_id)
-        for folder in forwarded_folders(self.imports_folder, ctx.run_id, self.collection_id):
-            ctx.target_store.sweep(folder)
+        if self.notes(ctx).get(PIECES):
+            for folder in forwarded_folders(self.imports_folder, ctx.run_id, self.collection_id):
+                ctx.target_store.sweep(folder)
         superseded = ctx.ledger.superseded(self.collection_id)
         ctx.target_store.delete(f"{prefix}/binlogs/{suffix}" for suffix in superseded)
         self._bring_all(ctx, prefix)
         require_forwarded_exactly(ctx, self.source, self.imports_folder, self.collection_id)
         totals = ctx.ledger.totals(self.collection_id)
-        detail = str(self.notes(ctx).get(_WAY, ""))
+        detail = str(self.notes(ctx).get(WAY, ""))
         return Outcome(objects=totals.objects, size_bytes=totals.size_bytes, detail=detail)
 
     def _bring_all(self, ctx: StepContext, prefix: str) -> None:
@@ -156,8 +154,8 @@ class ForwardSegments(Step):
                 told=told,
             )
         finally:
-            if transfer.in_words != self.notes(ctx).get(_WAY, ""):
-                self.note(ctx, **{_WAY: transfer.in_words})
+            if transfer.in_words != self.notes(ctx).get(WAY, ""):
+                self.note(ctx, **{WAY: transfer.in_words})
 
     def _missing(self, ctx: StepContext, prefix: str) -> Generator[Binlog]:
         return ctx.ledger.unforwarded(
@@ -178,6 +176,7 @@ class ForwardSegments(Step):
             part_size=self.part_size,
             multipart_threshold=self.multipart_threshold,
             outdated=self._damaged,
+            before_pieces=lambda: self.note(ctx, **{PIECES: True}),
         )
 
     def _damaged(self, key: str, fate: str) -> DumpDamaged:

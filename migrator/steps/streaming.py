@@ -39,10 +39,6 @@ class Streamer:
     clock: Clock
     pause: Callable[[float], None]
 
-    def is_in_parts(self, size_bytes: int) -> bool:
-        """Whether an object of that size is written part by part, which a kill may leave behind."""
-        return size_bytes >= min(self.multipart_threshold, self.part_size)
-
     def send(self, found: StoredObject, key: str) -> None:
         """Bring the object `found` to `key`.
 
@@ -50,7 +46,7 @@ class Streamer:
             StoreUnavailable: Bytes were lost or bent on the way: it is worth another try.
             ObjectMissing: It is not there to be read.
         """
-        in_parts = self.is_in_parts(found.size_bytes)
+        in_parts = found.size_bytes >= min(self.multipart_threshold, self.part_size)
         held_bytes = min(found.size_bytes, _PARTS_HELD * self.part_size) if in_parts else found.size_bytes
         with self.throttle.stream(held_bytes, pause=self.pause):
             self._require_arrived(key, self._send(found, key, in_parts=in_parts))

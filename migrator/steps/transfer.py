@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
     from migrator.ports.store import ObjectReader, ObjectStore
     from migrator.steps.base import StepContext
 
+WAY = "way"
+"""The note of how the files came, in words."""
+PIECES = "pieces"
+"""The note of a step whose writes may leave pieces when they are killed."""
 _NOTE_EVERY_S = 0.1
+_ONE_COPY_BYTES = 5 * 1024**3
+"""S3 copies larger objects in parts."""
 _SLICE_S = 0.5
 """So long a worker waits before it looks whether it is wanted."""
 
@@ -89,11 +96,14 @@ class Transfer:
     way: Way = Way.STREAM
     streamed: int = 0
     reasons: list[str] = field(default_factory=list)
-    before_parts: Callable[[], None] = lambda: None
-    """Called before the first object is written in parts."""
+    before_pieces: Callable[[], None]
+    """Called before the first write of which a kill may leave pieces: by the next attempt they are swept."""
     _is_given_up: bool = False
     _guard: threading.Lock = field(default_factory=threading.Lock)
-    _announced_parts: bool = False
+    _is_announced: bool = False
+    _trial: threading.Lock = field(default_factory=threading.Lock)
+    _is_proven: bool = False
+    """Whether a copy that the service made was seen."""
 
     # -- which way --------------------------------------------------------------------------------------------------
 
@@ -114,8 +124,7 @@ class Transfer:
                 f"{self.destination.place} cannot copy {sample.origin.key} by itself: {choice.reason}",
                 hint="set options.transfer.mode to auto or stream",
             )
-        self.reasons.append(choice.reason)
-        self.ctx.progress(f"streaming through this machine: {choice.reason}")
+        self._give_reason(choice.reason)
 
     @property
     def in_words(self) -> str:
@@ -138,6 +147,8 @@ class Transfer:
         if most is not None and cargo.origin.size_bytes > most:
             self._stream(cargo, f"the service copies no object above {most // 1024**3} GiB")
             return
+        if cargo.origin.size_bytes > _ONE_COPY_BYTES:
+            self._announce()
         self.ctx.throttle.take(cargo.origin.size_bytes, now=self.ctx.clock.monotonic(), pause=self._pause)
         try:
             self._copy(cargo)
@@ -148,6 +159,33 @@ class Transfer:
             self._stream_instead(cargo, error)
 
     def _copy(self, cargo: Cargo) -> None:
+        """The first copy is made alone, and looked at: a service may refuse, or make something else of the request."""
+        with nullcontext() if self._is_proven else self._trial:
+            if self.way is Way.STREAM:  # the trial ended so meanwhile
+                raise StoreRefused(self.reasons[0])
+            try:
+                self._ask_to_copy(cargo)
+                self._prove(cargo)
+            except StoreRefused as error:
+                if not self._is_proven and self.mode is TransferMode.AUTO:
+                    self.way = Way.STREAM
+                    self._give_reason(error.message)
+                raise
+
+    def _prove(self, cargo: Cargo) -> None:
+        if self._is_proven:
+            return
+        made = self.destination.find_object(cargo.key)
+        if made is None or made.size_bytes != cargo.origin.size_bytes:
+            found = "nothing" if made is None else f"an object of {made.size_bytes:,} bytes"
+            raise StoreRefused(
+                f"{self.destination.place} made {found} of {cargo.origin.key}, which has "
+                f"{cargo.origin.size_bytes:,}, when it was asked to copy it",
+                hint="set options.transfer.mode to stream",
+            )
+        self._is_proven = True
+
+    def _ask_to_copy(self, cargo: Cargo) -> None:
         if self.way is Way.ACROSS and self.bucket is not None:
             self.destination.copy_from(self.bucket, cargo.origin.key, cargo.key)
         else:
@@ -160,18 +198,23 @@ class Transfer:
 
     def _stream(self, cargo: Cargo, reason: str = "") -> None:
         found = self._require_still(cargo)
-        streamer = self._streamer()
-        if streamer.is_in_parts(cargo.origin.size_bytes):
-            self._announce_parts()
+        self._announce()
         try:
-            streamer.send(found, cargo.key)
+            self._streamer().send(found, cargo.key)
         except ObjectMissing:
             raise self.outdated(cargo.origin.key, "vanished") from None
         with self._guard:
             self.streamed += 1
-            if reason and not self.reasons:
+        if reason:
+            self._give_reason(reason)
+
+    def _give_reason(self, reason: str) -> None:
+        with self._guard:
+            is_first = not self.reasons
+            if is_first:
                 self.reasons.append(reason)
-                self.ctx.progress(f"streaming through this machine: {reason}")
+        if is_first:
+            self.ctx.progress(f"streaming through this machine: {reason}")
 
     def _streamer(self) -> Streamer:
         return Streamer(
@@ -184,11 +227,11 @@ class Transfer:
             pause=self._pause,
         )
 
-    def _announce_parts(self) -> None:
+    def _announce(self) -> None:
         with self._guard:
-            if not self._announced_parts:
-                self.before_parts()
-                self._announced_parts = True
+            if not self._is_announced:
+                self.before_pieces()
+                self._is_announced = True
 
     def _require_still(self, cargo: Cargo) -> StoredObject:
         """The origin's object as it is now, if it is the one that was listed."""

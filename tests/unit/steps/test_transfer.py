@@ -32,6 +32,7 @@ class Bucket(MemoryStore):
         super().__init__(bucket)
         self.service = beside
         self.calls: list[str] = []
+        self.makes_empty_copies = False
         self.before: Callable[[str], None] = lambda _: None
         """Called with the key before each copy."""
 
@@ -46,6 +47,8 @@ class Bucket(MemoryStore):
         self.calls.append("across")
         self.before(source_key)
         super().copy_from(bucket, source_key, key)
+        if self.makes_empty_copies:
+            self.write(key, b"")
 
     def write_stream(self, key: str, parts: object, *, multipart: bool, part_size: int) -> None:
         """By whoever runs."""
@@ -115,8 +118,26 @@ def test_a_refused_copy_is_streamed_and_the_reason_told(stage: Stage) -> None:
     ctx, staging = to(stage)
     staging.before = refuse
     detail = copy(stage, ctx)
-    assert detail.startswith("copied by the service from its bucket bucket_A; 5 objects streamed through this machine")
+    assert detail.startswith("streamed through this machine: ")
     assert detail.endswith("AccessDenied (HTTP 403)")
+    assert staging.calls == ["across", *["stream"] * 5]
+    require_copied(stage, staging)
+
+
+def test_a_copy_that_is_refused_later_is_streamed_alone(stage: Stage) -> None:
+    ctx, staging = to(stage)
+    last = max(stage.pair.keys("files_A"))
+    staging.before = lambda key: refuse(key) if key == last else None
+    detail = copy(stage, ctx)
+    assert detail.startswith("copied by the service from its bucket bucket_A; 1 objects streamed through this machine")
+    require_copied(stage, staging)
+
+
+def test_a_service_that_makes_something_else_of_a_copy_is_streamed_to(stage: Stage) -> None:
+    """As one that does not know the header, and puts an empty object."""
+    ctx, staging = to(stage)
+    staging.makes_empty_copies = True
+    assert "made an object of 0 bytes of files_A/" in copy(stage, ctx)
     require_copied(stage, staging)
 
 
