@@ -166,7 +166,7 @@ def test_given_up_in_an_import(filled: Bench, depot: Depot, tmp_path: Path) -> N
     assert rolled.code == 0, rolled.text
     assert "files for imports" in rolled.out
     assert hop.imports() == []
-    assert not depot.keys(".migrator")
+    assert not [key for key in depot.keys(".migrator") if "abandoned" in key or "/leases/" in key]
     assert target_names(filled, "hop_one_abandoned") == []
     assert not filled.bucket_keys(".migrator/leases")
 

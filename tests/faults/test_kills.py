@@ -182,7 +182,7 @@ class Way:
 
 
 WAYS = (
-    Way(name="marathon", settle_s=BRIEF_SETTLE_S),
+    Way(name="marathon", settle_s=BRIEF_SETTLE_S, unused=frozenset({"sweep"})),
     Way(
         name="procession",
         arguments=("--parallelism", "1"),
