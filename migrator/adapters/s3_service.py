@@ -13,7 +13,7 @@ from importlib import import_module
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from migrator.adapters.store_credentials import s3_provider
+from migrator.adapters.store_credentials import Keys, key_finder
 from migrator.errors import ObjectMissing, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class S3Service:
 
     def __init__(self, endpoint: StoreEndpoint) -> None:
         self._endpoint = endpoint
+        self._find_keys = key_finder(endpoint)
         self._guard = Lock()
         self._made: tuple[float, Any] | None = None
 
@@ -108,12 +109,11 @@ class S3Service:
         with self._guard:
             now = time.monotonic()
             if self._made is None or now - self._made[0] > _KEYS_LAST_S:
-                self._made = (now, _new_client(self._endpoint))
+                self._made = (now, _new_client(self._endpoint, self._find_keys() or _role_s_keys(self._endpoint)))
             return self._made[1]
 
 
-def _new_client(endpoint: StoreEndpoint) -> Any:  # noqa: ANN401 - boto3 ships no types
-    key, secret, token = _keys(endpoint)
+def _new_client(endpoint: StoreEndpoint, keys: Keys) -> Any:  # noqa: ANN401 - boto3 ships no types
     style = "virtual" if endpoint.is_virtual_hosted else "path"
     config = import_module("botocore.config").Config(
         signature_version="s3v4",
@@ -126,22 +126,15 @@ def _new_client(endpoint: StoreEndpoint) -> Any:  # noqa: ANN401 - boto3 ships n
         ignore_configured_endpoint_urls=True,
     )
     session = import_module("boto3").Session(
-        aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token, region_name=endpoint.region
+        aws_access_key_id=keys.access_key_id,
+        aws_secret_access_key=keys.secret_access_key,
+        aws_session_token=keys.session_token,
+        region_name=endpoint.region,
     )
     return session.client("s3", endpoint_url=endpoint.service_url, verify=endpoint.ca_cert or True, config=config)
 
 
-def _keys(endpoint: StoreEndpoint) -> tuple[str | None, str | None, str | None]:
-    provider = s3_provider(endpoint)
-    if provider is not None:
-        found = provider()
-        return found["access_key_id"], found["secret_access_key"], found.get("token")
-    if endpoint.credentials == "iam":
-        return _role_s_keys(endpoint)
-    return endpoint.access_key_id, endpoint.secret_access_key, endpoint.session_token
-
-
-def _role_s_keys(endpoint: StoreEndpoint) -> tuple[str, str, str | None]:
+def _role_s_keys(endpoint: StoreEndpoint) -> Keys:
     session = import_module("botocore.session").get_session()
     if endpoint.iam_endpoint:
         session.set_config_variable("ec2_metadata_service_endpoint", endpoint.iam_endpoint)
@@ -154,7 +147,7 @@ def _role_s_keys(endpoint: StoreEndpoint) -> tuple[str, str, str | None]:
             hint=f"correct {endpoint.plan_field}.credentials, or run where the role is given",
         )
     frozen = found.get_frozen_credentials()
-    return frozen.access_key, frozen.secret_key, frozen.token
+    return Keys(frozen.access_key, frozen.secret_key, frozen.token)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,15 @@ _LIFE = timedelta(minutes=10)
 """After what time the providers' own clients are asked again; they keep what is still good."""
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A pair of keys, and the token of a temporary one."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
 def s3_provider(endpoint: StoreEndpoint) -> Callable[[], S3Credential] | None:
     """What gives the keys, for a store that speaks S3; None where obstore finds them by itself."""
     if endpoint.credentials not in {"iam", "default"}:
@@ -33,6 +43,21 @@ def s3_provider(endpoint: StoreEndpoint) -> Callable[[], S3Credential] | None:
     if endpoint.provider == "tencent":
         return _tencent(endpoint)
     return _profile(endpoint) if endpoint.credentials == "default" else None
+
+
+def key_finder(endpoint: StoreEndpoint) -> Callable[[], Keys | None]:
+    """What tells the keys that a request can be signed with now; None where only obstore knows them, or nobody asks."""
+    provider = s3_provider(endpoint)
+
+    def find() -> Keys | None:
+        if provider is not None:
+            found = provider()
+            return Keys(found["access_key_id"], found["secret_access_key"], found.get("token"))
+        if endpoint.access_key_id is None or endpoint.secret_access_key is None:
+            return None
+        return Keys(endpoint.access_key_id, endpoint.secret_access_key, endpoint.session_token)
+
+    return find
 
 
 def google_provider(endpoint: StoreEndpoint) -> Callable[[], GCSCredential] | None:

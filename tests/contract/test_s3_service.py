@@ -18,6 +18,7 @@ from migrator.model.segment import StoredObject
 from tests.contract.test_store import MEBIBYTE
 from tests.contract.test_store_wire import ROLES
 from tests.support.recorder import Reply, recording
+from tests.support.services.kinds import depot_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,3 +177,26 @@ def test_the_buckets_of_a_service_are_told_to_who_may_know_them(service: str) ->
         assert "a-secret" not in wire.everything()
     assert ObstoreStore(an_endpoint(endpoint="http://127.0.0.1:1", bucket="b")).find_buckets() is None
     assert ObstoreStore(StoreEndpoint(plan_field="staging.storage")).find_buckets() is None
+
+
+@pytest.fixture(scope="module", params=["s3", pytest.param("rgw", marks=pytest.mark.rgw)])
+def strict(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObstoreStore]:
+    """A bucket of a service that checks every signature."""
+    with depot_of(request.param, tmp_path_factory.mktemp(request.param)) as depot:
+        yield depot.open()
+
+
+def test_a_service_that_checks_signatures_takes_all_of_them(strict: ObstoreStore) -> None:
+    data, bucket = secrets.token_bytes(12 * MEBIBYTE + 7), strict.place.rpartition("/")[2]
+    strict.write("a/b", data)
+    source = strict.find_object("a/b")
+    assert source is not None
+    assert strict._service is not None
+    strict._service.copy_in_parts(bucket, source, "to", part_bytes=5 * MEBIBYTE)
+    assert strict.read("to") == data
+    client = strict._service._client()
+    for key in ("dump/a", "other"):
+        client.create_multipart_upload(Bucket=bucket, Key=key)
+    strict.sweep("dump")
+    assert [upload["Key"] for upload in client.list_multipart_uploads(Bucket=bucket)["Uploads"]] == ["other"]
+    assert bucket in (strict.find_buckets() or ())

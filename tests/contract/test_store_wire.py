@@ -222,19 +222,41 @@ def test_azure_s_environment_is_another_account_s_unless_it_says_otherwise(
     assert wire.requests[-1].authorization.startswith("SharedKey account1:")
 
 
-def test_a_service_account_s_file_signs_its_own_token(wire: Recorder, tmp_path: Path) -> None:
+@pytest.mark.parametrize("credentials", ["service_account", "default"])
+def test_a_service_account_s_file_signs_its_own_token(
+    wire: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, credentials: str
+) -> None:
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     form = serialization.PrivateFormat.PKCS8
     pem = private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
     file = tmp_path / "key.json"
-    file.write_text(json.dumps({"client_email": "reader@example", "private_key": pem, "private_key_id": "1"}))
-    put(endpoint("gcp", endpoint=wire.url, credentials="service_account", credentials_file=str(file)))
+    account = {"client_email": "reader@example", "private_key": pem, "private_key_id": "1", "type": "service_account"}
+    file.write_text(json.dumps(account))
+    monkeypatch.delenv("GOOGLE_BEARER_TOKEN")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file) if credentials == "default" else "/gone")
+    where = str(file) if credentials == "service_account" else None
+    put(endpoint("gcp", endpoint=wire.url, credentials=credentials, credentials_file=where))
     (request,) = wire.requests
     assert unquote(request.path) == "/bucket-a/a/b"
     kind, _, token = request.authorization.partition(" ")
     claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
     assert (kind, claims["iss"]) == ("Bearer", "reader@example")
     assert pem not in wire.everything()
+
+
+def test_a_pod_s_token_is_traded_for_azure_s(
+    proxied: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("pod-token")
+    monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(token))
+    monkeypatch.setenv("AZURE_CLIENT_ID", "client")
+    monkeypatch.setenv("AZURE_TENANT_ID", "tenant")
+    monkeypatch.setenv("AZURE_AUTHORITY_HOST", "https://login.example")
+    with pytest.raises(StoreError) as caught:
+        put(endpoint("azure", endpoint=proxied.url, account="account1", credentials="iam"))
+    assert asked_hosts(proxied) == {"login.example:443"}
+    assert "source.storage.credentials" in caught.value.hint
 
 
 @pytest.mark.parametrize(
