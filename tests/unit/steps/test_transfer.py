@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from migrator.adapters.memory import MemoryStore
-from migrator.errors import ImportJobFailed, Interrupted, ListingOutdated, ObjectMissing, StoreRefused
+from migrator.errors import ImportJobFailed, Interrupted, ListingOutdated, ObjectMissing, StoreRefused, StoreUnavailable
 from migrator.model.segment import StoredObject
+from migrator.steps.base import Evidence
 from migrator.steps.copy_segments import CopySegments
 from migrator.steps.throttle import Throttle
 from migrator.steps.transfer import TransferMode
@@ -33,8 +34,18 @@ class Bucket(MemoryStore):
         self.service = beside
         self.calls: list[str] = []
         self.makes_empty_copies = False
+        self.broken = False
+        self.swept: list[str] = []
         self.before: Callable[[str], None] = lambda _: None
         """Called with the key before each copy."""
+
+    def _require_whole(self) -> None:
+        if self.broken:
+            raise StoreUnavailable("no answer")
+
+    def sweep(self, prefix: str) -> None:
+        """Note it."""
+        self.swept.append(prefix)
 
     def copy_inside(self, source_key: str, key: str) -> None:
         """Within the bucket."""
@@ -45,6 +56,7 @@ class Bucket(MemoryStore):
     def copy_from(self, bucket: str, source_key: str, key: str) -> None:
         """Out of another bucket."""
         self.calls.append("across")
+        self._require_whole()
         self.before(source_key)
         super().copy_from(bucket, source_key, key)
         if self.makes_empty_copies:
@@ -53,6 +65,7 @@ class Bucket(MemoryStore):
     def write_stream(self, key: str, parts: object, *, multipart: bool, part_size: int) -> None:
         """By whoever runs."""
         self.calls.append("stream")
+        self._require_whole()
         super().write_stream(key, cast("list[bytes]", parts), multipart=multipart, part_size=part_size)
 
 
@@ -179,6 +192,22 @@ def test_an_object_too_large_for_the_service_is_streamed(stage: Stage) -> None:
     assert "streamed through this machine: the service copies no object above" in copy(stage, ctx)
     assert sorted(set(staging.calls)) == ["across", "stream"]
     require_copied(stage, staging)
+
+
+@pytest.mark.parametrize(("mode", "swept"), [(TransferMode.STREAM, 2), (TransferMode.AUTO, 0)])
+def test_pieces_are_swept_by_the_next_attempt_where_something_was_streamed(
+    stage: Stage, mode: TransferMode, swept: int
+) -> None:
+    ctx, staging = to(stage)
+    step = stage.step(CopySegments, mode=mode)
+    staging.broken = True
+    with pytest.raises(StoreUnavailable):
+        step.apply(ctx, Evidence.ABSENT)
+    assert staging.swept == []
+    staging.broken = False
+    step.apply(ctx, Evidence.ABSENT)
+    assert len(staging.swept) == swept
+    assert all(str(step.collection_id) in folder for folder in staging.swept)
 
 
 @pytest.mark.parametrize("mode", TransferMode)
