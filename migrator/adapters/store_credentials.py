@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -115,6 +116,7 @@ def _alibaba(endpoint: StoreEndpoint) -> Callable[[], S3Credential]:
         # Never the environment's keys: the pod's role, else the machine's.
         kind = "oidc_role_arn" if os.environ.get("ALIBABA_CLOUD_OIDC_TOKEN_FILE") else "ecs_ram_role"
         settings = _package("alibabacloud_credentials.models", endpoint, "aliyun").Config(type=kind)
+    logging.getLogger("credentials").addHandler(logging.NullHandler())  # it would print tracebacks of what it raises
     client = _asked(endpoint, lambda: clients.Client(settings))
 
     def ask() -> S3Credential:

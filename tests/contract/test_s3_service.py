@@ -137,9 +137,10 @@ def test_a_role_is_asked_for_as_the_store_asks(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "ambient")
     settings: dict[str, Any] = {"bucket": "bucket", "credentials": "iam", "access_key_id": None}
     with recording(lambda request: Reply(body=ROLES.get(request.path.partition("?")[0], NO_UPLOADS))) as wire:
-        ObstoreStore(an_endpoint(endpoint=wire.url, iam_endpoint=wire.url, secret_access_key=None, **settings)).sweep(
-            "d"
-        )
+        store = ObstoreStore(an_endpoint(endpoint=wire.url, iam_endpoint=wire.url, secret_access_key=None, **settings))
+        assert store.find_buckets() == ()
+        assert "X-Amz-Credential=role-key%2F" in wire.requests[-1].path
+        store.sweep("d")
     assert "Credential=role-key/" in wire.requests[-1].authorization
     assert wire.requests[-1].headers["x-amz-security-token"] == "role-token"
     assert "ambient" not in wire.everything()

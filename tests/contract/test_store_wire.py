@@ -295,6 +295,20 @@ def test_a_bucket_stands_in_the_host_of_an_own_endpoint_too(proxied: Recorder) -
 
 
 @pytest.mark.parametrize(
+    ("style", "host", "path"),
+    [(True, "bucket-a.store.example", "/to"), (False, "store.example", "/bucket-a/to")],
+)
+def test_a_copy_out_of_another_bucket_is_asked_of_the_one_that_gets_it(
+    proxied: Recorder, *, style: bool, host: str, path: str
+) -> None:
+    store = ObstoreStore(endpoint("minio", endpoint="http://store.example", virtual_host_style=style))
+    store.copy_from("bucket_B", "a b", "to")
+    (request,) = proxied.requests
+    assert (request.host, request.path) == (host, f"http://{host}{path}")
+    assert request.headers["x-amz-copy-source"] == "bucket_B/a%20b"
+
+
+@pytest.mark.parametrize(
     ("provider", "header", "value"),
     [
         ("aliyun", "x-oss-forbid-overwrite", "true"),
