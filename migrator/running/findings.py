@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from migrator.model.finding import Finding, Status
@@ -33,6 +34,17 @@ class Findings:
     def has_failed(self) -> bool:
         """Whether one of them is a failure."""
         return any(found.status is Status.FAILURE for found in self.all)
+
+    def has_failed_at(self, field: str) -> bool:
+        """Whether a failure names the field."""
+        return any(found.status is Status.FAILURE and found.field == field for found in self.all)
+
+    def suggest(self, field: str, hint: str) -> None:
+        """A better hint for what failed there."""
+        failed = [found.status is Status.FAILURE and found.field == field for found in self.all]
+        self.all = [
+            replace(found, hint=hint) if is_it else found for found, is_it in zip(self.all, failed, strict=True)
+        ]
 
     def ok(self, check: str, message: str, field: str = "") -> None:
         """As it should be."""

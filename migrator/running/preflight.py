@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from migrator.model.observed import MigratedRecord
     from migrator.planning.plan import Plan
     from migrator.ports.clock import Clock
-    from migrator.ports.milvus import MilvusSource, MilvusTarget
+    from migrator.ports.milvus import MilvusReader, MilvusSource, MilvusTarget
     from migrator.ports.store import ObjectStore
     from migrator.running.doors import Doors
     from migrator.spec.document import Cluster
@@ -78,6 +78,9 @@ class Preflight:
         if later:
             self._look_at_inherited(opened.get(Part.STAGING))
         self._tell_one_address()
+        for part, milvus in ((Part.SOURCE, self._source), (Part.TARGET, self._target)):
+            if milvus is not None and not (part is Part.SOURCE and self._loaded.source is None):
+                self._suggest_bucket(part, milvus)
         self._look_at_roots()
 
     def _open(self, part: Part) -> ObjectStore | None:
@@ -142,6 +145,13 @@ class Preflight:
             exit_code=PlanError.exit_code,
             value=target.milvus.uri,
         )
+
+    def _suggest_bucket(self, part: Part, milvus: MilvusReader) -> None:
+        """In the place of a bucket that is not there, the one that the Milvus says it uses."""
+        field = f"{self._places[part].field}.bucket"
+        own = milvus.told_bucket() if self._findings[part].has_failed_at(field) else ""
+        if own and own != self._places[part].storage.bucket:
+            self._findings[part].suggest(field, f"set it to {own}: its Milvus says that it uses that")
 
     def _look_at_roots(self) -> None:
         sides = {part: side for part in (Part.SOURCE, Part.TARGET) if (side := self._side(part)) is not None}

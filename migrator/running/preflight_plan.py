@@ -145,8 +145,9 @@ def _tell_plan(plan: Plan, findings: Findings, *, is_whole: bool) -> None:
     rest = len(plan.collections) - len(todo)
     done = f", {rest} with nothing to do" if rest else ""
     so_far = "" if is_whole else "as far as it was looked at, "
+    verb = "bring over" if plan.target is not None else "back up"
     number = f"{len(todo)} of {len(plan.collections)}"
-    findings.ok("plan", f"{so_far}a plan can be made: {number} collections to bring over{done}")
+    findings.ok("plan", f"{so_far}a plan can be made: {number} collections to {verb}{done}")
 
 
 def _look_at_shards(loaded: LoadedPlan, plan: Plan, findings: Findings) -> None:

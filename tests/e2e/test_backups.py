@@ -127,6 +127,9 @@ def made(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Made:
     store = STORE.format(endpoint=bench.state.s3_endpoint, bucket=bench.state.bucket)
     plan = str(shell.write("make.yaml", MAKE.format(name="made", clusters=bench.clusters_file, store=store)))
     planned = shell.run("plan", plan)
+    checked = shell.run("check", plan, "--canary")
+    assert "✓ a plan can be made: 7 of 7 collections to back up" in checked.out
+    assert bench.bucket_keys("backups") == {}
     before = collections_of(bench.b.uri)
     applied = shell.run("apply", plan, "--yes")
     assert collections_of(bench.b.uri) == before  # a plan without a target leaves all others alone
@@ -179,6 +182,7 @@ def test_a_backup_is_restored(made: Made, bench: Bench) -> None:
     said = made.shell.run("plan", plan).out
     assert "backup whole at" in said
     assert "made by Milvus v2.3.5 on 20" in said
+    assert "the target imported 1 row" in made.shell.run("check", plan, "--canary").out
     made.shell.run("apply", plan, "--yes")
     made.require_restored(bench, "whole", NAMES, with_aliases=True)
     assert "Nothing to do." in made.shell.run("apply", plan, "--yes").out

@@ -21,9 +21,11 @@ from migrator.running.runs import StateDirectory
 from tests.support import sources
 from tests.support.cli import SECRET, Shell
 from tests.support.portraits import collections_of, connected
+from tests.support.services.depot import Depot
+from tests.support.services.s3 import keyed_s3
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.bench import Bench
@@ -123,6 +125,26 @@ def test_a_sound_plan_is_proven_to_the_end_and_nothing_stays(setting: Setting) -
     assert "failure" not in text.out
     assert all(len(line) <= 80 for line in text.out.splitlines())
     assert everything(setting.bench) == before
+
+
+def test_a_dump_apart_from_the_target_is_proven_through_both_stores(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in setting.environment.items():
+        monkeypatch.setenv(variable, value)
+    setting.plan["staging"]["storage"] = {"bucket": OTHER_BUCKET}
+    before = everything(setting.bench)
+
+    findings = workflow.check(
+        workflow.load(setting.write()), StateDirectory(setting.folder, SystemClock()), canary=True
+    )
+
+    text = "\n".join(line.text for line in finding_lines(findings))
+    assert exit_code_of(findings) == 0, text
+    assert {"canary.put", "canary.copy", "canary.import", "canary.root_path"} <= {found.check for found in findings}
+    assert everything(setting.bench) == before
+    storage = {**setting.target["storage"], "bucket": OTHER_BUCKET}
+    assert list(Depot(name="other", storage=storage).open().list_objects("")) == []
 
 
 # -- broken -----------------------------------------------------------------------------------------------------------
@@ -243,9 +265,16 @@ BROKEN = {
         "source.storage.ca_cert",
         ("no.pem",),
     ),
-    "no such bucket": Broken(storage("a", bucket="bucket_a"), "source.storage.bucket", ("does not exist",)),
+    "no such bucket": Broken(
+        storage("a", bucket="nobodys-bucket"), "source.storage.bucket", ("does not exist", "set it to bucket_A")
+    ),
     "no such bucket at the target": Broken(
         storage("b", bucket="bucket_B"), "target.storage.bucket", ("does not exist",)
+    ),
+    "no such bucket for staging": Broken(
+        lambda s: s.plan["staging"].update(storage={"bucket": "nobodys-bucket"}),
+        "staging.storage.bucket",
+        ("does not exist", OTHER_BUCKET),
     ),
     "another bucket": Broken(storage("a", bucket=OTHER_BUCKET), "source.storage.bucket", ("set it to bucket_A",), 11),
     "another bucket at the target": Broken(
@@ -317,6 +346,55 @@ def test_what_is_broken_is_named_by_its_field(setting: Setting, monkeypatch: pyt
     assert SECRET not in text
     assert everything(setting.bench) == before
     assert time.monotonic() - began < 30
+
+
+# -- keys that are checked --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def keyed(filled: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Depot]:
+    """The source's files once more, in a store that checks its keys."""
+    with keyed_s3("keyed", tmp_path_factory.mktemp("keyed")) as service:
+        depot = service.depot("bucket-A")
+        for key in filled.bucket_keys(filled.a.root_path):
+            service.client().put_object(Bucket="bucket-A", Key=key, Body=filled.read_object(key))
+        yield depot
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ({}, "", ""),
+        ({"access_key_id": "AKIANOBODY"}, "source.storage.credentials.access_key_id", "InvalidAccessKeyId"),
+        ({"secret_access_key": {"env": "ANOTHER"}}, "source.storage.credentials.secret_access_key", "ANOTHER"),
+        ({"session_token": {"env": "ANOTHER"}}, "source.storage.credentials.session_token", "ANOTHER"),
+        ({"type": "none"}, "source.storage.credentials", "set type: static"),
+    ],
+    ids=["right", "key", "secret", "token", "none"],
+)
+def test_keys_that_a_store_refuses_are_named(
+    setting: Setting,
+    keyed: Depot,
+    monkeypatch: pytest.MonkeyPatch,
+    case: tuple[dict[str, object], str, str],
+) -> None:
+    change, named, told = case
+    for variable, value in {**setting.environment, **keyed.environment, "ANOTHER": SECRET}.items():
+        monkeypatch.setenv(variable, value)
+    credentials = change if "type" in change else {**keyed.storage["credentials"], **change}
+    setting.source["storage"] = {
+        **keyed.storage,
+        "root_path": setting.bench.a.root_path,
+        "credentials": credentials,
+    }
+
+    findings = workflow.check(workflow.load(setting.write()), StateDirectory(setting.folder, SystemClock()))
+
+    failures = [found for found in findings if found.status is Status.FAILURE]
+    text = "\n".join(line.text for line in finding_lines(findings))
+    assert {found.field for found in failures} == ({named} - {""}), text
+    assert told in " ".join(text.split())
+    assert not any(secret in text for secret in (*keyed.secrets[1:], SECRET))
 
 
 # -- the end of a canary that is stopped ------------------------------------------------------------------------------

@@ -53,6 +53,10 @@ def test_a_migration_between_directories(lab: Lab, tmp_path: Path) -> None:
 
     shell.run("plan", "plan.yaml", "--detailed-exitcode", code=3)
     assert not staging.exists()
+    checked = shell.run("check", "plan.yaml", "--canary")
+    assert "the target imported 1 row" in checked.out
+    assert "are free" in checked.out
+    assert files_below(tmp_path / "dumps") == {}
     shell.run("apply", "plan.yaml", "--yes")
 
     left, right = portray(a.uri, "stirred"), portray(b.uri, "stirred")

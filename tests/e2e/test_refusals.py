@@ -351,6 +351,9 @@ def test_a_wrong_password(guarded: tuple[Shell, Lab]) -> None:
         answer = shell.run(*command, code=30, MILVUS_PASSWORD=SECRET)
         assert "source.milvus" in answer.err
         assert "password" in answer.err
+    checked = shell.run("check", "plan.yaml", "--canary", code=30, MILVUS_PASSWORD=SECRET)
+    assert "✗ source.milvus.password: " in checked.out
+    assert "the target imported 1 row" in checked.out
 
 
 def test_a_password_that_is_not_set(guarded: tuple[Shell, Lab]) -> None:
@@ -371,6 +374,6 @@ def test_no_user_at_all(guarded: tuple[Shell, Lab]) -> None:
     with (shell.folder / "anonymous.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(clusters, file)
 
-    answer = shell.run("plan", "plan.yaml", "--clusters", "anonymous.yaml", code=30)
+    answer = shell.run("check", "plan.yaml", "--clusters", "anonymous.yaml", code=30)
 
-    assert "source.milvus" in answer.err
+    assert "✗ source.milvus.username: " in answer.out
