@@ -13,7 +13,7 @@ import typer
 
 from migrator.cli.alias_moves import ALLOW_ALIAS_MOVE, may_move_aliases
 from migrator.cli.consent import may_replace
-from migrator.cli.console import print_lines
+from migrator.cli.console import print_json, print_lines, say
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Clusters,
@@ -87,7 +87,7 @@ def apply(
     name = unfinished.plan.name if unfinished else loaded.name if loaded else ""
 
     def say_holder(holder: str) -> None:
-        typer.echo(f"Waiting for {holder}, which applies the plan {name}.", err=True)
+        say(f"Waiting for {holder}, which applies the plan {name}.", err=True)
 
     with state.exclusive(name, timeout_s=lock_timeout_s, on_wait=say_holder):
         run = unfinished
@@ -104,7 +104,7 @@ def apply(
                 canary=not no_canary,
             )
         elif output is Format.TEXT and run is not None:
-            typer.echo(f"Resuming run {run.run_id}, begun {run.created_at[:19]} UTC.")
+            say(f"Resuming run {run.run_id}, begun {run.created_at[:19]} UTC.")
         if run is not None:
             raise typer.Exit(_execute(run, state, output, parallelism, lock_timeout_s))
 
@@ -177,7 +177,6 @@ def _new_run(
 
 
 def _show(made: "Plan", output: Format, *, in_full: bool) -> None:
-    import json  # noqa: PLC0415 - keeps --help fast
 
     from migrator.planning.plan import plan_to_plain  # noqa: PLC0415 - as above
     from migrator.reports.to_text import plan_lines  # noqa: PLC0415 - as above
@@ -185,7 +184,7 @@ def _show(made: "Plan", output: Format, *, in_full: bool) -> None:
     if output is Format.TEXT:
         print_lines(plan_lines(made))
     elif in_full:
-        typer.echo(json.dumps(plan_to_plain(made), indent=2, ensure_ascii=False))
+        print_json(plan_to_plain(made))
     elif not made.has_changes:
         from migrator.cli.watching import JsonWatcher  # noqa: PLC0415 - as above
 
@@ -194,18 +193,16 @@ def _show(made: "Plan", output: Format, *, in_full: bool) -> None:
 
 def _print_findings(run: "Run", state: "StateDirectory", output: Format) -> None:
     """What a resume would find of each step that is left."""
-    import json  # noqa: PLC0415 - keeps --help fast
-
     from migrator import workflow  # noqa: PLC0415 - as above
 
     findings = workflow.look(run, state)
     words = {key: "never started" if found is None else f"started, found {found}" for key, found in findings.items()}
     if output is Format.JSON:
-        typer.echo(json.dumps({"run_id": run.run_id, "steps": words}, indent=2))
+        print_json({"run_id": run.run_id, "steps": words})
         return
-    typer.echo(f"Run {run.run_id} is unfinished; {len(words)} of {len(run.plan.steps)} steps are left:")
+    say(f"Run {run.run_id} is unfinished; {len(words)} of {len(run.plan.steps)} steps are left:")
     for key, word in words.items():
-        typer.echo(f"  {key}  {word}")
+        say(f"  {key}  {word}")
     typer.echo("Go on with it: migrator apply --resume")
 
 

@@ -1,12 +1,11 @@
 """`migrator backup`: what lies where a plan's backup lies."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrator.cli.console import print_lines
+from migrator.cli.console import print_json, print_lines, say
 from migrator.cli.options import (
     Clusters,
     Format,
@@ -102,11 +101,11 @@ def delete(
     if output is Format.JSON:
         _print_json({"place": shelf.place, "name": name, "deleted_objects": deleted})
     else:
-        typer.echo(f"The backup {name} is deleted: {count(deleted, 'object')}.")
+        say(f"The backup {name} is deleted: {count(deleted, 'object')}.")
 
 
 def _print_json(content: dict[str, object]) -> None:
-    typer.echo(json.dumps({"format_version": _FORMAT_VERSION, **content}, indent=2, ensure_ascii=False))
+    print_json({"format_version": _FORMAT_VERSION, **content})
 
 
 def _list_lines(shelf: "BackupShelf", found: "list[ShelvedBackup]") -> "list[Line]":

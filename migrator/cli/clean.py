@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrator.cli.console import print_error, print_lines
+from migrator.cli.console import print_error, print_lines, say
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Clusters,
@@ -69,7 +69,7 @@ def clean(
 
 
 def _tell(text: str) -> None:
-    typer.echo(f"  … {text}")
+    say(f"  … {text}")
 
 
 def _lines(leftovers: "Sequence[Leftover]") -> "list[Line]":

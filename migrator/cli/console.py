@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
+import typer
+
 from migrator.errors import MigratorError, PlanError, SpecError
 
 if TYPE_CHECKING:
@@ -12,19 +14,34 @@ if TYPE_CHECKING:
 
 def print_lines(lines: "Iterable[Line]", file: TextIO | None = None) -> None:
     """Print lines; a terminal wraps them itself, and `NO_COLOR` is heeded."""
+    from migrator.reports.plain import clean  # noqa: PLC0415 - keeps --help fast
+
     stream = file or sys.stdout
     if not stream.isatty():
+        encoding = stream.encoding or "utf-8"
         for line in lines:
-            print(
-                line.text.encode(stream.encoding or "utf-8", "replace").decode(stream.encoding or "utf-8"), file=stream
-            )
+            print(clean(line.text).encode(encoding, "replace").decode(encoding), file=stream)
         return
     from rich.console import Console  # noqa: PLC0415 - only where something is coloured
     from rich.text import Text  # noqa: PLC0415 - as above
 
     console = Console(file=stream, highlight=False, soft_wrap=True)
     for line in lines:
-        console.print(Text(line.text, style=line.style.value))
+        console.print(Text(clean(line.text), style=line.style.value))
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a sentence that may hold names from elsewhere."""
+    from migrator.reports.plain import clean  # noqa: PLC0415 - as above
+
+    typer.echo(clean(text), err=err)
+
+
+def print_json(value: object) -> None:
+    """Print it indented."""
+    from migrator.reports.plain import to_json  # noqa: PLC0415 - as above
+
+    typer.echo(to_json(value, indent=2))
 
 
 def print_error(error: MigratorError) -> None:

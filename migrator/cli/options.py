@@ -67,10 +67,12 @@ def parse_lock_timeout(text: str) -> float:
 
 def is_wanted(question: str, *, otherwise: str) -> bool:
     """Ask on the terminal; without one it is a wrong command line, and `otherwise` says what `--yes` would do."""
+    from migrator.reports.plain import clean  # noqa: PLC0415 - keeps --help fast
+
     if not sys.stdin.isatty():
         raise typer.BadParameter(f"there is no terminal to ask on: add --yes to {otherwise}", param_hint="--yes")
     try:
-        return typer.confirm(f"\n{question}")
+        return typer.confirm(f"\n{clean(question)}")
     except typer.Abort:  # the end of input is no consent
         typer.echo()
         return False

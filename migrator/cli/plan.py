@@ -1,11 +1,10 @@
 """`migrator plan`: look at both sides and print what would be done."""
 
-import json
 from typing import Annotated
 
 import typer
 
-from migrator.cli.console import print_lines
+from migrator.cli.console import print_json, print_lines
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Clusters,
@@ -42,7 +41,7 @@ def plan(
     loaded = workflow.load(plan_file, variables=parse_variables(var), clusters=clusters)
     made = workflow.plan(loaded, state_directory(state_dir), only=only)
     if output is Format.JSON:
-        typer.echo(json.dumps(plan_to_plain(made), indent=2, ensure_ascii=False))
+        print_json(plan_to_plain(made))
     else:
         print_lines(plan_lines(made, verbose=verbose))
     if detailed_exitcode and made.has_changes:

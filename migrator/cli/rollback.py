@@ -1,13 +1,12 @@
 """`migrator rollback`: drop what a run created."""
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrator.cli.console import print_lines
+from migrator.cli.console import print_json, print_lines, say
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Format,
@@ -50,7 +49,7 @@ def rollback(
     run = get_run(state, run_id)
 
     def say_holder(holder: str) -> None:
-        typer.echo(f"Waiting for {holder}, which is at the plan {run.plan.name}.", err=True)
+        say(f"Waiting for {holder}, which is at the plan {run.plan.name}.", err=True)
 
     with state.exclusive(run.plan.name, timeout_s=lock_timeout_s, on_wait=say_holder):
         talk = _JsonTalk(run) if output is Format.JSON else _TextTalk(run, force=force, yes=yes)
@@ -97,7 +96,7 @@ class _TextTalk:
         head = text.partition(" s ")[0].rstrip("0123456789")
         if head != self._told:
             self._told = head
-            typer.echo(f"  … {text}")
+            say(f"  … {text}")
 
     def ask(self, remnants: "Sequence[Remnant]") -> bool:
         """Show what was found; ask where something goes."""
@@ -154,7 +153,7 @@ class _JsonTalk:
         ]
         state = "rolled back" if is_rolled_back(endings) else "not rolled back"
         whole = {"format_version": _FORMAT_VERSION, "run_id": self._run.run_id, "state": state, "remnants": found}
-        typer.echo(json.dumps(whole, indent=2, ensure_ascii=False))
+        print_json(whole)
 
 
 def _remnant_lines(run: "Run", remnants: "Sequence[Remnant]", *, force: bool) -> "list[Line]":

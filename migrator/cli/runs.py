@@ -1,12 +1,11 @@
 """`migrator runs` and `migrator status`: what was done, and what is left."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrator.cli.console import print_lines
+from migrator.cli.console import print_json, print_lines
 from migrator.cli.options import DEFAULT_STATE_FOLDER, Format, OutputFormat, StateFolder, state_directory
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def runs(output: OutputFormat = Format.TEXT, state_dir: StateFolder = DEFAULT_ST
     summaries = [workflow.summary(run, state) for run in state.runs()]
     if output is Format.JSON:
         listed = [{k: v for k, v in asdict(s).items() if k not in {"steps", "collections"}} for s in summaries]
-        typer.echo(json.dumps(listed, indent=2))
+        print_json(listed)
         return
     if not summaries:
         typer.echo(f"There are no runs under {state.folder}.")
@@ -52,7 +51,7 @@ def status(
         return
     summary = workflow.summary(found[-1], state)
     if output is Format.JSON:
-        typer.echo(json.dumps(asdict(summary), indent=2, ensure_ascii=False))
+        print_json(asdict(summary))
     else:
         print_lines(_lines(summary))
 

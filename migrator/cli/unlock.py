@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from migrator.cli.console import print_lines
+from migrator.cli.console import print_lines, say
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Clusters,
@@ -37,7 +37,7 @@ def unlock(
     loaded = workflow.load(plan_file, variables=parse_variables(var), clusters=clusters)
     state = state_directory(state_dir)
     local = state.find_local_holder(loaded.name)
-    held, break_them = workflow.find_leases(loaded, state, tell=lambda text: typer.echo(f"  … {text}"))
+    held, break_them = workflow.find_leases(loaded, state, tell=lambda text: say(f"  … {text}"))
     print_lines(_lines(loaded.name, local, held))
     if not held:
         return

@@ -1,13 +1,12 @@
 """`migrator verify`: compare source and target again."""
 
-import json
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migrator.cli.console import print_lines
+from migrator.cli.console import print_json, print_lines, say
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Clusters,
@@ -55,13 +54,13 @@ def verify(
         if output is Format.TEXT:
             _print(result)
     if output is Format.JSON:
-        typer.echo(json.dumps([_plain(result) for result in results], indent=2, ensure_ascii=False))
+        print_json([_plain(result) for result in results])
     codes = {result.exit_code for result in results}
     raise typer.Exit(next((code for code in (50, 51) if code in codes), 0))
 
 
 def _tell(line: str) -> None:
-    typer.echo(line, err=True)
+    say(line, err=True)
 
 
 def _print(result: "Comparison") -> None:

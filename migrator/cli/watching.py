@@ -1,6 +1,5 @@
 """Watching a run: a live display on a terminal, plain lines on a pipe, one JSON object per event."""
 
-import json
 import os
 import sys
 import threading
@@ -15,7 +14,7 @@ from migrator import workflow
 from migrator.cli.console import print_lines
 from migrator.errors import Interrupted
 from migrator.reports.findings import finding_to_plain
-from migrator.reports.plain import clean, count, size
+from migrator.reports.plain import clean, count, size, to_json
 from migrator.reports.to_text import Line, Style
 from migrator.running.events import StepState
 
@@ -186,7 +185,7 @@ class TerminalWatcher(PlainWatcher):
         """Move its row."""
         if step.key in self._tasks:
             total = progress.total or None
-            note = progress_text(progress)
+            note = clean(progress_text(progress))
             self._display.update(self._tasks[step.key], completed=progress.done, total=total, note=note)
 
     def _close(self, step: "Step", *, done: bool) -> None:
@@ -236,7 +235,7 @@ class JsonWatcher:
     def _emit(self, event: str, **values: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         entry = {"event": event, "at": datetime.now(tz=UTC).isoformat(), **values}
         with self._guard, surviving_a_closed_pipe():
-            print(json.dumps(entry, ensure_ascii=False), flush=True)
+            print(to_json(entry), flush=True)
 
     def nothing_to_do(self, plan: "Plan | None" = None) -> None:
         """The plan has no steps, or there is no run to go on with."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from migrator.errors import Complaint
 from migrator.model.collection import DEFAULT_DATABASE
 from migrator.spec.fault import Fault
+from migrator.spec.names import is_harmless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,6 +44,9 @@ def select(loaded: LoadedPlan, names: Sequence[CollectionRef]) -> Selection:
         if not found:
             complaints.append(_nothing_matches(loaded, mapping, names))
         for ref in found:
+            if not is_harmless(ref):
+                complaints.append(_not_allowed(loaded, mapping, ref))
+                continue
             other = chosen.setdefault(ref, mapping)
             if other is not mapping and other.source.is_glob:
                 complaints.append(_two_globs(loaded, mapping, other, ref))
@@ -61,6 +65,12 @@ def _nothing_matches(loaded: LoadedPlan, mapping: ResolvedMapping, names: Iterab
     what = "no collection of the source matches" if mapping.source.is_glob else "the source has no collection"
     pattern = str(mapping.source).removeprefix(f"{DEFAULT_DATABASE}.")
     return _complain(loaded, f"{mapping.field}.source", f"{what} {pattern}", f"the source holds: {listed}")
+
+
+def _not_allowed(loaded: LoadedPlan, mapping: ResolvedMapping, ref: CollectionRef) -> Complaint:
+    message = f"the source tells of a collection {str(ref)!r}, which is no name that Milvus allows"
+    hint = "see who made that backup, or what answers there; or exclude the collection"
+    return _complain(loaded, f"{mapping.field}.source", message, hint)
 
 
 def _two_globs(loaded: LoadedPlan, mapping: ResolvedMapping, other: ResolvedMapping, ref: CollectionRef) -> Complaint:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -29,5 +31,16 @@ def duration(seconds: float) -> str:
 
 
 def clean(text: str) -> str:
-    """Foreign text without what could move a terminal's cursor or colour it."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+    """Foreign text without what could move a terminal's cursor, colour it, turn its direction, or begin a line."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """JSON that reads as it is written, foreign text in it as harmless as by `clean`."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)  # only JSON's own breaks
+
+
+def _escaped(character: str) -> str:
+    """As Python writes it, with a backslash."""
+    return repr(character)[1:-1]

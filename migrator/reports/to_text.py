@@ -49,7 +49,9 @@ def error_lines(error: MigratorError, complaints: Iterable[Complaint] = ()) -> I
     """The sentence, then the hint; a complaint each where there are several."""
     listed = list(complaints)
     if not listed:
-        yield Line(f"error: {clean(error.message)}", Style.CONFLICT)
+        first, *more = error.message.split("\n")  # the end of a server's log, for one
+        yield Line(f"error: {clean(first)}", Style.CONFLICT)
+        yield from (Line(f"       {clean(text)}") for text in more)
         if error.hint:
             yield Line(f"  hint: {clean(error.hint)}", Style.FAINT)
     for complaint in listed:
@@ -60,7 +62,10 @@ def error_lines(error: MigratorError, complaints: Iterable[Complaint] = ()) -> I
 
 def plan_lines(plan: Plan, *, verbose: bool = False) -> Iterator[Line]:
     """What a reviewer needs: where from and to, exceptions, collections, sums."""
-    yield Line(f"Plan {plan.name}" + (f": {clean(plan.description)}" if plan.description else ""), Style.TITLE)
+    yield Line(
+        f"Plan {plan.name}" + (f": {clean(' '.join(plan.description.split()))}" if plan.description else ""),
+        Style.TITLE,
+    )
     yield Line()
     yield _side("from", plan.source)
     if plan.target is not None:
@@ -230,6 +235,6 @@ def _steps(plan: Plan) -> Iterator[Line]:
         yield Line()
         yield Line("Steps", Style.TITLE)
     for step in plan.steps:
-        yield Line(f"  {step.key}  {clean(step.describe())}", Style.FAINT)
+        yield Line(f"  {clean(step.key)}  {clean(step.describe())}", Style.FAINT)
     yield Line()
     yield Line(f"digest {plan.digest}", Style.FAINT)

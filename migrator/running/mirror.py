@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.errors import LockHeld, ObjectMissing, RunError, StoreError
 from migrator.running.retry import Patience
+from migrator.running.runs import is_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -148,8 +149,8 @@ class JournalMirror:
 
 
 def mirrored_runs(store: ObjectReader, folder: str) -> tuple[str, ...]:
-    """The ids of the runs that are mirrored below a plan's folder."""
-    return store.list_folders(folder)
+    """The ids of the runs that are mirrored below a plan's folder; folders of other names are nobody's run."""
+    return tuple(name for name in store.list_folders(folder) if is_run_id(name))
 
 
 def adopt(store: ObjectReader, folder: str, state: StateDirectory, known: StateDirectory) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -39,6 +40,7 @@ FORMAT_VERSION = 1
 _RUN_FILE = "run.json"
 _JOURNAL_FILE = "journal.db"
 _LOCK_LOOK_S = 0.5
+_RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}-\d{8}T\d{6}Z-[0-9a-f]{4}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,8 @@ class StateDirectory:
             "plan": plan_to_plain(plan),
         }
         with self._writing():
-            folder.mkdir(parents=True, mode=0o700)
+            _make_private(folder.parent)
+            folder.mkdir(mode=0o700)
             try:
                 self._freeze(folder, json.dumps(content, indent=1))
             except (OSError, JournalUnusable):
@@ -143,9 +146,10 @@ class StateDirectory:
 
     def adopt(self, run_id: str, content: bytes) -> Run:
         """Take in a run that another machine began, by the bytes of its run file; its journal is empty at first."""
+        _require_run_id(run_id, content)
         folder = self._folder / "runs" / run_id
         with self._writing():
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_private(folder)
             if not (folder / _RUN_FILE).exists():
                 self._freeze(folder, content.decode())
         return self._read(folder / _RUN_FILE)
@@ -275,7 +279,7 @@ class StateDirectory:
         folder = self._folder / "locks"
         with self._writing() if create else nullcontext():
             if create:
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _make_private(folder)
             descriptor = os.open(folder / f"{plan_name}.lock", os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
         try:
             self._wait_for_lock(descriptor, plan_name, timeout_s, on_wait)
@@ -341,6 +345,30 @@ def _digest(content: bytes) -> str:
 
 def _just_after(iso: str) -> str:
     return (datetime.fromisoformat(iso) + timedelta(microseconds=1)).isoformat()
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a run can be called so; names from a bucket become names of folders."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def _require_run_id(run_id: str, content: bytes) -> None:
+    """Raise unless the run file is that of the run by which it was found: others would take its place here."""
+    try:
+        told = json.loads(content)["run_id"]
+    except (ValueError, KeyError, TypeError):
+        told = None
+    if not is_run_id(run_id) or told != run_id:
+        raise RunError(
+            f"what is mirrored as run {run_id} in the staging bucket is not the file of that run",
+            hint="see who writes there; without that folder the runs of this machine go on",
+        )
+
+
+def _make_private(folder: Path) -> None:
+    """Make the folder and those above it that are missing, each for its owner alone, whatever the umask."""
+    for each in reversed([folder, *folder.parents]):
+        each.mkdir(mode=0o700, exist_ok=True)
 
 
 def _write_durably(path: Path, text: str) -> None:

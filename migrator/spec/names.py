@@ -13,6 +13,7 @@ from migrator.spec.fault import Fault
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
 _PATTERN = re.compile(r"(?:[A-Za-z0-9_$*?]|\[!?[A-Za-z0-9_$-]+\]){1,255}")
 _GLOB = re.compile(r"[*?\[]")
+_SEPARATORS = re.compile(r"[./\\\s]")
 _NAME_HINT = "use letters, digits and underscores, a letter or underscore first, 255 characters at most"
 _PATTERN_HINT = "use letters, digits, underscores and the globs *, ? and [a-z], as db1.books_*"
 
@@ -67,6 +68,14 @@ def parse_name(text: str) -> CollectionRef:
     if not all(_NAME.fullmatch(part) for part in (ref.database, ref.name)):
         raise Fault("is not a collection name that Milvus allows", _NAME_HINT)
     return ref
+
+
+def is_harmless(ref: CollectionRef) -> bool:
+    """Whether a name that a server or a backup tells can stand in keys and on a terminal.
+
+    A server may be set to allow more than `parse_name` does, but neither separators nor what is not printed.
+    """
+    return all(part and part.isprintable() and not _SEPARATORS.search(part) for part in (ref.database, ref.name))
 
 
 def parse_partition(text: str) -> str:
