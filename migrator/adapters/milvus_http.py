@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from migrator.adapters.milvus_diagnosis import explain_certificates
+from migrator.adapters.milvus_diagnosis import explain_certificates, login_hint
 from migrator.adapters.milvus_tls import trusting
 from migrator.errors import MilvusRefused, MilvusUnavailable
 
@@ -46,7 +46,7 @@ class HttpDoor:
         self.endpoint = endpoint
         named = {"sni_hostname": endpoint.server_name} if endpoint.server_name else {}
         self._extensions: dict[str, Any] = named
-        login = {"Authorization": f"Bearer {endpoint.token}"} if has_login and endpoint.token else {}
+        login = [(b"Authorization", f"Bearer {endpoint.token}".encode())] if has_login and endpoint.token else []
         self._client = httpx.Client(
             base_url=endpoint.uri,
             headers=login,
@@ -92,6 +92,10 @@ class HttpDoor:
 
     def _explained(self, error: Exception) -> MilvusError:
         explained = explain_certificates(self.endpoint) if isinstance(error, httpx.TransportError) else None
+        if isinstance(error, httpx.LocalProtocolError):  # it may show the header it does not like, the login
+            raise MilvusRefused(
+                f"no request can be made to {self.endpoint.uri} with this login", hint=login_hint(self.endpoint)
+            ) from None
         return explained or MilvusUnavailable(
             f"no answer came from {self.endpoint.uri}: {str(error) or type(error).__name__}",
             hint=f"correct {self.endpoint.uri_field}, or start the server",

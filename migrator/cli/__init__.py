@@ -11,7 +11,7 @@ import typer
 
 from migrator import __version__
 from migrator.cli import apply, backup, check, clean, demo, lab, plan, rollback, runs, unlock, validate, verify
-from migrator.cli.console import print_error
+from migrator.cli.console import print_bug, print_error
 from migrator.errors import Interrupted, MigratorError
 
 app = typer.Typer(
@@ -83,4 +83,7 @@ def main() -> NoReturn:
     except MigratorError as error:
         print_error(error)
         sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - a bug: told in full, and harmless to a terminal
+        print_bug(error)
+        sys.exit(1)
     raise AssertionError  # Typer always exits

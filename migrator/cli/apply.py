@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import traceback
 from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
@@ -13,7 +12,7 @@ import typer
 
 from migrator.cli.alias_moves import ALLOW_ALIAS_MOVE, may_move_aliases
 from migrator.cli.consent import may_replace
-from migrator.cli.console import print_json, print_lines, say
+from migrator.cli.console import print_bug, print_json, print_lines, say
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Clusters,
@@ -228,7 +227,7 @@ def _execute(run: "Run", state: "StateDirectory", output: Format, parallelism: i
             state.discard_unstarted(run)
             raise
     for bug in result.bugs:
-        traceback.print_exception(bug)
+        print_bug(bug)
     watcher.run_ended(run, state, result)
     if result.exit_code == Interrupted.exit_code:
         state.discard_unstarted(run)

@@ -1,11 +1,10 @@
 """`migrator check`: find out whether a plan can be applied, before anything is moved."""
 
-import json
 from typing import Annotated
 
 import typer
 
-from migrator.cli.console import print_lines
+from migrator.cli.console import print_json, print_lines
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Clusters,
@@ -38,7 +37,7 @@ def check(
     findings = workflow.check(loaded, state_directory(state_dir), canary=canary)
     if output is Format.JSON:
         told = findings_to_plain(findings, plan=loaded.name, canary=canary)
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        print_json(told)
     else:
         print_lines(finding_lines(findings))
     raise typer.Exit(exit_code_of(findings))

@@ -1,6 +1,7 @@
 """Printing lines: coloured on a terminal, plain otherwise."""
 
 import sys
+import traceback
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
@@ -42,6 +43,13 @@ def print_json(value: object) -> None:
     from migrator.reports.plain import to_json  # noqa: PLC0415 - as above
 
     typer.echo(to_json(value, indent=2))
+
+
+def print_bug(error: BaseException) -> None:
+    """Print a traceback to stderr: lines of the program, and what is said in errors; never values."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    for line in lines:
+        say(line, err=True)
 
 
 def print_error(error: MigratorError) -> None:

@@ -101,6 +101,19 @@ def test_a_proxy_of_the_environment_is_not_told_the_login(web: Web, monkeypatch:
     assert proxy.requests == []
 
 
+@pytest.mark.parametrize("password", ["päßwort", "🔑"])
+def test_a_login_of_any_characters_travels(web: Web, password: str) -> None:
+    web.tell(V2, OK)
+    ping(replace(endpoint(web.uri), token=f"root:{password}"))
+    assert web.requests[0].headers["authorization"].encode("latin-1").decode() == f"Bearer root:{password}"
+
+
+def test_a_login_that_no_header_can_hold_is_not_shown(web: Web) -> None:
+    error = refused(replace(endpoint(web.uri), token=f"{LOGIN} "))
+    assert "hunter2" not in f"{error.__cause__}"
+    assert "target.milvus.password" in error.hint
+
+
 def test_silence_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(milvus_http, "TIMEOUT_S", 0.3)
     with listening(silent) as port:

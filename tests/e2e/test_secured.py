@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,6 +36,8 @@ collections: [{{source: books, target: books_bak, aliases: [library]}}, db1.film
 """
 WRONG_PASSWORD = "not-the-one-4712"  # noqa: S105 - planted, to be found nowhere
 NOBODY = "nobody-knows-4713"
+PLANTED = "nobody-may-see-4714"
+SECRETS = (PLANTED, base64.b64encode(f"mover:{PLANTED}".encode()).decode(), SECRET, "PRIVATE KEY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +94,45 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         how = bench.state.client_arguments
         with connected(bench.a.uri, **how) as client:
             client.create_database("db1")
-        with connected(bench.b.uri, **how) as client:
-            client.create_user("reader", NOBODY)
+        for instance in bench.state.instances:
+            with connected(instance.uri, **how) as client:
+                client.create_user("mover", PLANTED)
+                client.grant_role("mover", "admin")
+                client.create_user("reader", NOBODY)
         for database, name in (("default", "books"), ("db1", "films")):
             with connected(bench.a.uri, database, **how) as client:
                 client.create_collection(name, dimension=4)
                 client.insert(name, ROWS)
                 client.delete(name, ids=[0, 1])
-        shell = Shell(tmp_path_factory.mktemp("secured"), {**bench.environment, "S3_SECRET_ACCESS_KEY": SECRET})
-        shell.write("plan.yaml", PLAN.format(clusters=bench.clusters_file, name="secured"))
+        variables = {**bench.environment, "MILVUS_PASSWORD": PLANTED, "S3_SECRET_ACCESS_KEY": SECRET}
+        shell = Shell(tmp_path_factory.mktemp("secured"), variables)
+        clusters = YAML(typ="safe").load(bench.clusters_file)
+        for cluster in clusters.values():
+            cluster["milvus"]["username"] = "mover"
+        shell.write("clusters.yaml", json.dumps(clusters))
+        shell.write("plan.yaml", PLAN.format(clusters="clusters.yaml", name="secured"))
         yield Secured(bench, certs, shell)
 
 
 def test_every_row_comes_through(secured: Secured) -> None:
-    secured.shell.run("apply", "plan.yaml", "--yes")
+    running = secured.shell.start("apply", "plan.yaml", "--yes", "--format", "json")
+    running.wait_for_event("step_started", "copy_segments")
+    arguments = Path(f"/proc/{running.process.pid}/cmdline").read_text(encoding="utf-8")
+    applied = running.finish()
+    assert applied.code == 0
     a, b = secured.bench.a.uri, secured.bench.b.uri
     for database, name, copy in (("default", "books", "books_bak"), ("db1", "films", "films")):
         left = portray(a, name, database, **secured.how)
         right = portray(b, copy, database, **secured.how)
         assert left.count == len(ROWS) - 2
         assert replace(right, aliases=frozenset()) == left
-    secured.shell.run("verify", "plan.yaml", "--level", "full")
+    commands = ["runs"], ["status"], ["verify", "plan.yaml", "--level", "full"], ["plan", "plan.yaml", "-v"]
+    told = [secured.shell.run(*command, *how).text for command in commands for how in ([], ["--format", "json"])]
+    kept = [path.read_bytes().decode(errors="replace") for path in (secured.shell.folder / ".migrator").rglob("*.*")]
+    dumped = [secured.bench.read_object(key) for key in secured.bench.bucket_keys() if not key.startswith("files_")]
+    assert len(dumped) > 5
+    texts = [arguments, applied.text, *told, *kept, *(each.decode(errors="replace") for each in dumped)]
+    assert not [text for text in texts for secret in SECRETS if secret in text]
 
 
 WRONG: dict[str, tuple[dict[str, str], str, str]] = {
