@@ -133,7 +133,8 @@ class Transfer:
         if not self.streamed:
             return across
         because = f": {self.reasons[0]}" if self.reasons else ""
-        some = "" if self.way is Way.STREAM else f"{self.streamed:,} objects "
+        noun = "object" if self.streamed == 1 else "objects"
+        some = "" if self.way is Way.STREAM else f"{self.streamed:,} {noun} "
         return "; ".join(filter(None, [across, f"{some}streamed through this machine{because}"]))
 
     # -- one object -------------------------------------------------------------------------------------------------

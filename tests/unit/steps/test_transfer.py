@@ -142,7 +142,7 @@ def test_a_copy_that_is_refused_later_is_streamed_alone(stage: Stage) -> None:
     last = max(stage.pair.keys("files_A"))
     staging.before = lambda key: refuse(key) if key == last else None
     detail = copy(stage, ctx)
-    assert detail.startswith("copied by the service from its bucket bucket_A; 1 objects streamed through this machine")
+    assert detail.startswith("copied by the service from its bucket bucket_A; 1 object streamed through this machine")
     require_copied(stage, staging)
 
 
