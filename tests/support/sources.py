@@ -47,6 +47,17 @@ def fill_stirred(uri: str, name: str) -> None:
         client.create_alias(name, f"{name}_second")
 
 
+def fill_wide(uri: str, name: str) -> None:
+    """Vectors that fill an object of 12 MB."""
+    dimension, random = 1024, np.random.default_rng(11)
+    with connected(uri) as client:
+        client.create_collection(name, dimension=dimension, metric_type="L2", consistency_level="Strong")
+        for first in range(0, 3000, 500):
+            vectors = random.random((500, dimension), dtype=np.float32)
+            client.insert(name, [{"id": first + n, "vector": vector} for n, vector in enumerate(vectors)])
+        client.flush(name)
+
+
 def fill_kinds(uri: str, name: str) -> None:
     """A varchar key and a field of every scalar type, JSON and arrays among them; a dynamic field."""
     from pymilvus import DataType  # noqa: PLC0415 - slow to import
