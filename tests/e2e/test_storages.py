@@ -64,10 +64,11 @@ def two_buckets(storages: Storages, folder: Path) -> None:
 
 
 def two_services(storages: Storages, folder: Path) -> None:
-    """Killed, resumed, verified and rolled back, with a third one's keys in the environment: no key goes astray."""
+    """Checked, killed, resumed, verified, rolled back, another one's keys in the environment: no key goes astray."""
     with Witness(storages.north.port) as north, Witness(storages.south.port) as south:
         source, target = storages.a.through(north.port), storages.b.through(south.port)
         move = a_move(folder, "two-services", source, target, [STIRRED, KINDS], environment=STRANGER)
+        move.shell.run("check", move.plan, "--canary")
         move.shell.run("plan", move.plan)
         north.poison("GET", "insert_log", objects.delayed(0.1), times=None)
         running = move.shell.start("apply", move.plan, "--yes", "--format", "json")
@@ -161,6 +162,7 @@ def slow_line(storages: Storages, folder: Path) -> None:
         move.shell.run("apply", move.plan, "--yes")
         assert one.connections > 5
         move.assert_all_arrived()
+        assert storages.south.unfinished_uploads("south_One", "dumps/slow_line/") == []
 
 
 def large_objects(storages: Storages, folder: Path) -> None:
@@ -173,10 +175,10 @@ def large_objects(storages: Storages, folder: Path) -> None:
         running = move.shell.start("apply", move.plan, "--yes", "--format", "json")
         wait_until(lambda: second.hits == 1)
         running.send(signal.SIGKILL)
-        (begun,) = storages.south.unfinished_uploads("south_One")
+        (begun,) = storages.south.unfinished_uploads("south_One", "dumps/in_parts/")
         move.shell.run("apply", "--resume")
         move.assert_all_arrived()
-        assert storages.south.unfinished_uploads("south_One") == []
+        assert storages.south.unfinished_uploads("south_One", "dumps/in_parts/") == []
         assert storages.south.keys("south_One", begun)[begun] > 2 * 5 * MEBIBYTE
 
 

@@ -36,7 +36,7 @@ def main(order: dict[str, Any]) -> None:
     before = _peak_bytes()
     with ThreadPoolExecutor(order["count"]) as pool:
         list(pool.map(partial(streamer.send, found), map(str, range(order["count"]))))
-    print(_peak_bytes() - before)
+    sys.stdout.write(str(_peak_bytes() - before))
 
 
 def _peak_bytes() -> int:

@@ -72,9 +72,10 @@ class S3Service:
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return {found["Key"]: found["Size"] for page in pages for found in page.get("Contents", [])}
 
-    def unfinished_uploads(self, bucket: str) -> list[str]:
+    def unfinished_uploads(self, bucket: str, prefix: str) -> list[str]:
         """The keys of multipart uploads that were begun, and neither finished nor given up."""
-        return [upload["Key"] for upload in self.client().list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+        found = self.client().list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", [])
+        return [upload["Key"] for upload in found if upload["Key"].startswith(prefix)]
 
 
 def client_of(kind: str, endpoint: str, keys: Keys) -> Any:  # noqa: ANN401 - boto3 has no types
