@@ -17,7 +17,7 @@ AZURITE := tests/support/services/azurite
 # Of Debian; an S3 service as people run it.
 CEPH := ceph-mon ceph-osd radosgw ceph-common
 
-.PHONY: help setup demo test check unit contract e2e e2e-rgw ceph faults schemas lock clean
+.PHONY: help setup demo test check unit contract e2e e2e-rgw ceph faults schemas lock docs clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,12 +68,15 @@ faults: $(STAMP)  ## Everything that can break on the way, the slow ones too (ha
 	$(BIN)/pytest tests/faults tests/e2e/test_busy_*.py tests/e2e/test_demo.py -m "" -n $(WORKERS) $(SPREAD)
 
 schemas: $(STAMP)  ## Write schemas/ anew from the models
-	$(BIN)/python -m migrator.spec.schema
+	$(BIN)/python -m migrator.schemas
 
 lock: $(STAMP)  ## Resolve requirements.lock anew (needs uv in the environment)
 	$(BIN)/uv pip compile pyproject.toml --extra binlogs --extra dev --extra lab --extra s3 --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
+docs: $(STAMP)  ## The documentation as a site in .site/; a broken link fails it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 clean:  ## Stop the demo's servers and remove what was made here
 	-test -x $(BIN)/migrator && $(BIN)/migrator lab down --folder .lab/demo
-	rm -rf $(VENV) .lab .migrator .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .lab .migrator .site .mypy_cache .ruff_cache .pytest_cache .hypothesis

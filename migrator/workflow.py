@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,8 +36,11 @@ from migrator.errors import (
     StoreError,
 )
 from migrator.model.finding import exit_code_of
+from migrator.planning.drift import drift
 from migrator.planning.places import is_apart, mirror_folder
 from migrator.planning.planner import make_plan, mapped, mapped_pairs
+from migrator.planning.saved_plan import SavedPlan, is_saved_plan, read_saved_plan
+from migrator.reports.run_report import Entry, report_run
 from migrator.reports.summary import summarize
 from migrator.running.backup_shelf import BackupShelf
 from migrator.running.cleaning import Cleaning
@@ -60,6 +65,7 @@ from migrator.spec.load import LoadedPlan, load_plan
 from migrator.steps.base import ReadContext, StepContext
 from migrator.steps.throttle import Throttle
 from migrator.steps.verification import Depth, Level
+from migrator.steps.verify_collection import VerifyCollection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,6 +78,7 @@ if TYPE_CHECKING:
     from migrator.model.observed import MigratedRecord
     from migrator.planning.plan import Plan
     from migrator.ports.store import ObjectStore
+    from migrator.reports.run_report import RunReport
     from migrator.reports.summary import RunSummary
     from migrator.running.events import Watcher
     from migrator.running.journal import Journal
@@ -80,6 +87,8 @@ if TYPE_CHECKING:
     from migrator.steps.base import Evidence, ProgressReport
 
 DEFAULT_PARALLELISM = 4
+MOST_MOVED = 5
+"""Of what moved since a plan was saved, so much is said; planning again shows all."""
 DEFAULT_LOCK_TIMEOUT_S = 60.0
 _PLANNING_PATIENCE_S = 8.0
 _ROLLBACK_WORDS = {StepEvent.ROLLBACK_STARTED: "being rolled back", StepEvent.ROLLED_BACK: "rolled back"}
@@ -141,6 +150,78 @@ def prove(loaded: LoadedPlan, state: StateDirectory, approved: Plan) -> tuple[Fi
     return preflight.findings
 
 
+def saved(loaded: LoadedPlan, made: Plan, *, folder: Path, variables: Mapping[str, str], only: str | None) -> SavedPlan:
+    """The plan as it is written into a file of `folder`, with what it was made of."""
+    files = [(_relative(path, folder), digest) for path, digest in loaded.file_digests]
+    return SavedPlan(
+        plan=made,
+        plan_file=files[0],
+        clusters_file=files[1] if len(files) > 1 else None,
+        variables=variables,
+        only=only,
+    )
+
+
+def _relative(path: str, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def find_saved(path: Path) -> SavedPlan | None:
+    """The saved plan that a file is, or None where it is none: then it is a plan file.
+
+    Raises:
+        StalePlan: It is one, and cannot be read, or was edited.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None  # what is wrong with it, is said when it is loaded
+    return read_saved_plan(content, name=str(path)) if is_saved_plan(content) else None
+
+
+def load_saved(saved: SavedPlan, path: Path) -> LoadedPlan:
+    """The plan file that the saved plan at `path` was made of.
+
+    Raises:
+        StalePlan: It, or its clusters file, was edited since, or is not there any more.
+    """
+    files = [saved.plan_file, *([saved.clusters_file] if saved.clusters_file else [])]
+    found = [path.parent / name for name, _ in files]
+    for file, (_, digest) in zip(found, files, strict=True):
+        now = file_digest(str(file))
+        if now != digest:
+            what = "is not there any more" if now is None else "was edited since"
+            raise StalePlan(f"{file}, which {path} was made of, {what}", hint="plan again, with --out")
+    return load_plan(found[0], variables=saved.variables, clusters=found[1] if len(found) > 1 else None)
+
+
+def plan_again(saved: SavedPlan, loaded: LoadedPlan, state: StateDirectory) -> Plan:
+    """The same plan for what both sides hold now; it may hold other rows and segments, and does nothing else.
+
+    Raises:
+        StalePlan: It was applied before, or the world moved since it was saved.
+    """
+    with known_runs(loaded, state) as known:
+        _require_no_unfinished(known, loaded)
+        used = next((run.run_id for run in known.runs() if run.saved_plan == saved.digest), None)
+    if used is not None:
+        hint = "a saved plan is applied once: plan again"
+        raise StalePlan(f"the saved plan was applied already, by run {used}", hint=hint)
+    try:
+        now = plan(loaded, state, only=saved.only)
+        moved = drift(saved.plan, now)
+    except PlanError as error:
+        moved = tuple(complaint.message for complaint in error.complaints)
+    if moved:
+        raise StalePlan(f"since the plan was saved: {_listed(moved)}", hint="plan again, and have it reviewed")
+    return now
+
+
+def _listed(texts: Sequence[str]) -> str:
+    shown = "; ".join(texts[:MOST_MOVED])
+    return shown if len(texts) <= MOST_MOVED else f"{shown}; and {len(texts) - MOST_MOVED:,} more"
+
+
 def take_over(loaded: LoadedPlan, state: StateDirectory) -> None:
     """Bring runs of the plan that other machines mirrored (`state: staging`) into the state directory."""
     if loaded.options.state != "staging":
@@ -161,9 +242,9 @@ def known_runs(loaded: LoadedPlan, state: StateDirectory) -> Iterator[StateDirec
         yield state.beside(mirrored)
 
 
-def begin(loaded: LoadedPlan, state: StateDirectory, approved: Plan) -> Run:
+def begin(loaded: LoadedPlan, state: StateDirectory, approved: Plan, *, saved: SavedPlan | None = None) -> Run:
     """Freeze what was approved as a new run."""
-    return state.begin(loaded, approved)
+    return state.begin(loaded, approved, saved_plan="" if saved is None else saved.digest)
 
 
 def apply(
@@ -297,6 +378,17 @@ def summary(run: Run, state: StateDirectory) -> RunSummary:
     if rollback is StepEvent.ROLLED_BACK:
         collections = tuple(replace(each, state=_ROLLBACK_WORDS[rollback], verdict="") for each in collections)
     return replace(found, state=_ROLLBACK_WORDS[rollback], collections=collections)
+
+
+def report(run: Run, state: StateDirectory) -> RunReport:
+    """The same with its times, for a page; works beside a process that runs it."""
+    with state.journal(run) as journal:
+        entries = [
+            Entry(at=datetime.fromisoformat(entry.at), step_key=entry.step_key, event=entry.event, data=entry.data)
+            for entry in journal.entries()
+        ]
+        notes = {step.key: journal.notes(step.key) for step in run.plan.steps if isinstance(step, VerifyCollection)}
+    return report_run(run.plan, summary(run, state), entries, notes=notes)
 
 
 def verify(

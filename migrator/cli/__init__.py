@@ -10,7 +10,22 @@ from typing import Annotated, NoReturn
 import typer
 
 from migrator import __version__
-from migrator.cli import apply, backup, check, clean, demo, lab, plan, rollback, runs, unlock, validate, verify
+from migrator.cli import (
+    apply,
+    backup,
+    check,
+    clean,
+    demo,
+    init,
+    lab,
+    plan,
+    report,
+    rollback,
+    runs,
+    unlock,
+    validate,
+    verify,
+)
 from migrator.cli.console import print_bug, print_error
 from migrator.errors import Interrupted, MigratorError
 
@@ -22,12 +37,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init")(init.init)
 app.command("validate")(validate.validate)
 app.command("check")(check.check)
 app.command("plan")(plan.plan)
 app.command("apply")(apply.apply)
 app.command("runs")(runs.runs)
 app.command("status")(runs.status)
+app.command("report")(report.report)
 app.command("verify")(verify.verify)
 app.command("rollback")(rollback.rollback)
 app.command("clean")(clean.clean)

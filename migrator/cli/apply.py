@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -33,6 +33,7 @@ from migrator.errors import Interrupted, MigratorError
 
 if TYPE_CHECKING:
     from migrator.planning.plan import Plan
+    from migrator.planning.saved_plan import SavedPlan
     from migrator.running.clock import StopSignal
     from migrator.running.runs import Run, StateDirectory
     from migrator.spec.loaded import LoadedPlan
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 
 def apply(
     plan_file: Annotated[
-        Path | None, typer.Argument(help="The plan file; may be left out with --resume.", metavar="PLAN")
+        Path | None,
+        typer.Argument(help="A plan file, or a saved plan; may be left out with --resume.", metavar="PLAN"),
     ] = None,
     clusters: Clusters = None,
     var: Variables = None,
@@ -67,15 +69,14 @@ def apply(
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
 
     _require_sensible(plan_file, resume=resume, belongs_to_plan=bool(clusters or var), only=only)
-    if output is Format.JSON and not (yes or dry_run or resume):
-        raise typer.BadParameter("JSON output cannot ask: add --yes to apply the plan", param_hint="--yes")
     lock_timeout_s = parse_lock_timeout(lock_timeout)
     state = state_directory(state_dir)
-    loaded = None
-    if plan_file is not None:
-        loaded = workflow.load(plan_file, variables=parse_variables(var), clusters=clusters)
+    loaded, saved = _opened(plan_file, clusters, var, only)
+    yes = yes or saved is not None  # it was reviewed
+    if output is Format.JSON and not (yes or dry_run or resume):
+        raise typer.BadParameter("JSON output cannot ask: add --yes to apply the plan", param_hint="--yes")
     if dry_run:
-        _dry_run(loaded, state, output, only)
+        _dry_run(loaded, state, output, saved.only if saved else only)
         return
     if loaded is not None:
         workflow.take_over(loaded, state)
@@ -95,6 +96,7 @@ def apply(
                 loaded,
                 state,
                 output,
+                saved=saved,
                 only=only,
                 yes=yes,
                 allow_alias_move=allow_alias_move,
@@ -106,6 +108,22 @@ def apply(
             say(f"Resuming run {run.run_id}, begun {run.created_at[:19]} UTC.")
         if run is not None:
             raise typer.Exit(_execute(run, state, output, parallelism, lock_timeout_s))
+
+
+def _opened(
+    path: Path | None, clusters: Path | None, var: list[str] | None, only: str | None
+) -> "tuple[LoadedPlan | None, SavedPlan | None]":
+    """The plan file; and the saved plan, where one was named, of which it is then the origin."""
+    from migrator import workflow  # noqa: PLC0415 - keeps --help fast
+
+    if path is None:
+        return None, None
+    saved = workflow.find_saved(path)
+    if saved is None:
+        return workflow.load(path, variables=parse_variables(var), clusters=clusters), None
+    if clusters or var or only:
+        raise typer.BadParameter("a saved plan holds its own", param_hint="--clusters, --var, --only")
+    return workflow.load_saved(saved, path), saved
 
 
 def _require_sensible(plan_file: Path | None, *, resume: bool, belongs_to_plan: bool, only: str | None) -> None:
@@ -146,6 +164,7 @@ def _new_run(
     state: "StateDirectory",
     output: Format,
     *,
+    saved: "SavedPlan | None",
     only: str | None,
     yes: bool,
     allow_alias_move: bool,
@@ -156,8 +175,8 @@ def _new_run(
     """Plan, show, ask, prove the way, and freeze a run; None where there is nothing to do, or nobody wants it."""
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
 
-    made = workflow.plan(loaded, state, only=only)
-    if not quiet or not made.has_changes:
+    made = _planned(loaded, state, output, saved=saved, only=only)
+    if not (quiet or saved) or not made.has_changes:
         _show(made, output, in_full=False)
     if not made.has_changes:
         return None
@@ -172,7 +191,24 @@ def _new_run(
         return None
     if canary and (code := prove(loaded, state, made, output)):
         raise typer.Exit(code)
-    return workflow.begin(loaded, state, made)
+    return workflow.begin(loaded, state, made, saved=saved)
+
+
+def _planned(
+    loaded: "LoadedPlan", state: "StateDirectory", output: Format, *, saved: "SavedPlan | None", only: str | None
+) -> "Plan":
+    """The plan for the world as it is; a saved one has to be the same, rows and segments apart."""
+    from migrator import workflow  # noqa: PLC0415 - keeps --help fast
+    from migrator.planning.drift import movement  # noqa: PLC0415 - as above
+
+    if saved is None:
+        return workflow.plan(loaded, state, only=only)
+    made = workflow.plan_again(saved, loaded, state)
+    if output is Format.TEXT:
+        typer.echo(f"The saved plan {made.name} still holds.")
+        for text in movement(saved.plan, made):
+            typer.echo(f"  {text}")
+    return made
 
 
 def _show(made: "Plan", output: Format, *, in_full: bool) -> None:
@@ -228,10 +264,21 @@ def _execute(run: "Run", state: "StateDirectory", output: Format, parallelism: i
             raise
     for bug in result.bugs:
         print_bug(bug)
+    _write_report(run, state)
     watcher.run_ended(run, state, result)
     if result.exit_code == Interrupted.exit_code:
         state.discard_unstarted(run)
     return result.exit_code
+
+
+def _write_report(run: "Run", state: "StateDirectory") -> None:
+    """A page about the run, beside its journal; a disk that has no room for it does not fail the run."""
+    from migrator import workflow  # noqa: PLC0415 - keeps --help fast
+    from migrator.reports.to_html import run_html  # noqa: PLC0415 - as above
+    from migrator.running.files import write_whole  # noqa: PLC0415 - as above
+
+    with suppress(OSError):
+        write_whole(run.report_file, run_html(workflow.report(run, state)))
 
 
 def _listen(stop: "StopSignal") -> None:

@@ -1,6 +1,7 @@
 """`migrator plan`: look at both sides and print what would be done."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,15 +9,18 @@ from migrator.cli.console import print_json, print_lines
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Clusters,
-    Format,
     Only,
-    OutputFormat,
     PlanFile,
+    PlanFormat,
     StateFolder,
     Variables,
     parse_variables,
     state_directory,
 )
+
+if TYPE_CHECKING:
+    from migrator.planning.plan import Plan
+    from migrator.planning.saved_plan import SavedPlan
 
 CHANGES_EXIT_CODE = 3
 
@@ -26,23 +30,56 @@ def plan(
     clusters: Clusters = None,
     var: Variables = None,
     only: Only = None,
-    output: OutputFormat = Format.TEXT,
+    output: Annotated[PlanFormat, typer.Option("--format", help="How to print.")] = PlanFormat.TEXT,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="List everything, steps too.")] = False,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit with 0 if there is nothing to do, 3 if there is.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Save the plan, for `migrator apply FILE` to do just that.", metavar="FILE"),
+    ] = None,
     state_dir: StateFolder = DEFAULT_STATE_FOLDER,
 ) -> None:
-    """Print what apply would do; writes nothing anywhere."""
+    """Print what apply would do; writes nothing anywhere, but for --out."""
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
-    from migrator.planning.plan import plan_to_plain  # noqa: PLC0415 - as above
-    from migrator.reports.to_text import plan_lines  # noqa: PLC0415 - as above
 
-    loaded = workflow.load(plan_file, variables=parse_variables(var), clusters=clusters)
+    variables = parse_variables(var)
+    loaded = workflow.load(plan_file, variables=variables, clusters=clusters)
     made = workflow.plan(loaded, state_directory(state_dir), only=only)
-    if output is Format.JSON:
-        print_json(plan_to_plain(made))
-    else:
-        print_lines(plan_lines(made, verbose=verbose))
+    _print(made, output, verbose=verbose)
+    if out is not None:
+        _save(workflow.saved(loaded, made, folder=out.absolute().parent, variables=variables, only=only), out)
     if detailed_exitcode and made.has_changes:
         raise typer.Exit(CHANGES_EXIT_CODE)
+
+
+def _save(saved: "SavedPlan", out: Path) -> None:
+    """Write the plan whole or not at all; nobody else need read it before it is handed on."""
+    from migrator.running.files import write_whole  # noqa: PLC0415 - keeps --help fast
+
+    try:
+        write_whole(out, saved.to_text())
+    except OSError as error:
+        raise typer.BadParameter(f"{out} cannot be written: {error.strerror}", param_hint="--out") from None
+    typer.echo(f"Saved as {out}; migrator apply {out} does exactly that, once.", err=True)
+
+
+def _print(made: "Plan", output: PlanFormat, *, verbose: bool) -> None:
+    from migrator.planning.plan import plan_to_plain  # noqa: PLC0415 - keeps --help fast
+    from migrator.reports.to_html import plan_html  # noqa: PLC0415 - as above
+    from migrator.reports.to_markdown import plan_markdown  # noqa: PLC0415 - as above
+    from migrator.reports.to_mermaid import plan_mermaid  # noqa: PLC0415 - as above
+    from migrator.reports.to_text import plan_lines  # noqa: PLC0415 - as above
+
+    match output:
+        case PlanFormat.TEXT:
+            print_lines(plan_lines(made, verbose=verbose))
+        case PlanFormat.JSON:
+            print_json(plan_to_plain(made))
+        case PlanFormat.MARKDOWN:
+            typer.echo(plan_markdown(made), nl=False)
+        case PlanFormat.MERMAID:
+            typer.echo(plan_mermaid(made), nl=False)
+        case PlanFormat.HTML:
+            typer.echo(plan_html(made), nl=False)

@@ -329,6 +329,7 @@ class JsonWatcher:
             "run_ended",
             run_id=run.run_id,
             exit_code=result.exit_code,
+            report=str(run.report_file) if run.report_file.exists() else None,
             collections=[
                 {"source": c.source, "target": c.target, "state": c.state, "rows": c.rows, "verdict": c.verdict}
                 for c in summary.collections
@@ -374,11 +375,17 @@ def ending_lines(run: "Run", state: "StateDirectory", result: "RunResult") -> li
     if result.is_complete:
         dump = f"{clean(summary.dump)}/" if summary.dump else "deleted (staging.keep: false)"
         lines.append(Line(f"Dump: {dump}", Style.PLAIN))
+        lines += _report_lines(run)
         lines.append(Line(f"Run {run.run_id} is done.", Style.TITLE))
         return lines
     left = sum(value is not StepState.FINISHED for value in result.states.values())
     how = "was stopped" if result.exit_code == Interrupted.exit_code else "is not done"
     lines.append(Line(f"Run {run.run_id} {how}: {count(left, 'step')} left of {len(run.plan.steps)}.", Style.TITLE))
     lines.append(Line(f"Look at it: migrator status {run.run_id}"))
+    lines += _report_lines(run)
     lines.append(Line("Go on with it: migrator apply --resume"))
     return lines
+
+
+def _report_lines(run: "Run") -> list[Line]:
+    return [Line(f"Report: {run.report_file}")] if run.report_file.exists() else []

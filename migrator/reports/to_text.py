@@ -77,7 +77,7 @@ def plan_lines(plan: Plan, *, verbose: bool = False) -> Iterator[Line]:
     yield from _collections(plan, verbose=verbose)
     if plan.access is not None:
         yield from _access(plan.access, verbose=verbose)
-    yield from _sums(plan)
+    yield from sum_lines(plan)
     if verbose:
         yield from _steps(plan)
 
@@ -192,7 +192,8 @@ def _access(access: Access, *, verbose: bool) -> Iterator[Line]:
     yield Line()
 
 
-def _sums(plan: Plan) -> Iterator[Line]:
+def sum_lines(plan: Plan) -> Iterator[Line]:
+    """What it comes to: collections first, then figures, what is compared, and what holds for all."""
     if plan.access is not None and plan.access.added:
         yield Line(f"{count(len(plan.access.added), 'role or grant', 'roles and grants')} to add.", Style.TITLE)
     todo = [c.estimate for c in plan.collections if c.action is Action.MIGRATE]

@@ -21,6 +21,7 @@ from migrator.errors import JournalUnusable, LockHeld, RunError
 from migrator.model.observed import MigratedRecord
 from migrator.planning.plan import Action, Plan, plan_from_plain, plan_to_plain
 from migrator.running.events import StepState
+from migrator.running.files import write_whole
 from migrator.running.journal import Journal, JournalEntry, StepEvent
 from migrator.spec.loaded import LoadedPlan
 from migrator.steps.clean_staging import KEPT, CleanStaging
@@ -52,11 +53,18 @@ class Run:
     loaded: LoadedPlan
     plan: Plan
     folder: Path
+    saved_plan: str = ""
+    """The digest of the saved plan it was begun from; empty where that was a plan file."""
 
     @property
     def file(self) -> Path:
         """What it was frozen into; never written again."""
         return self.folder / _RUN_FILE
+
+    @property
+    def report_file(self) -> Path:
+        """The page about it that the last attempt left."""
+        return self.folder / "report.html"
 
     def states(self, journal: Journal) -> dict[str, StepState]:
         """Every step's state as the journal tells it."""
@@ -112,7 +120,7 @@ class StateDirectory:
         """Where it is."""
         return self._folder
 
-    def begin(self, loaded: LoadedPlan, plan: Plan) -> Run:
+    def begin(self, loaded: LoadedPlan, plan: Plan, *, saved_plan: str = "") -> Run:
         """Freeze a new run: plan file, clusters and plan, with secrets as references only."""
         latest = max((run.created_at for run in self.runs()), default="")
         now = self._clock.now()
@@ -124,6 +132,7 @@ class StateDirectory:
             "format_version": FORMAT_VERSION,
             "run_id": run_id,
             "created_at": created_at,
+            "saved_plan": saved_plan,
             "document": loaded.frozen(),
             "plan": plan_to_plain(plan),
         }
@@ -135,14 +144,14 @@ class StateDirectory:
             except (OSError, JournalUnusable):
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-        return Run(run_id=run_id, created_at=created_at, loaded=loaded, plan=plan, folder=folder)
+        return Run(run_id=run_id, created_at=created_at, loaded=loaded, plan=plan, folder=folder, saved_plan=saved_plan)
 
     def _freeze(self, folder: Path, text: str) -> None:
         """An empty journal, and then the run file, which makes it a run."""
         journal = Journal(folder / _JOURNAL_FILE, self._clock)
         journal.bind(_digest(text.encode()))
         journal.close()
-        _write_durably(folder / _RUN_FILE, text)
+        write_whole(folder / _RUN_FILE, text)
 
     def adopt(self, run_id: str, content: bytes) -> Run:
         """Take in a run that another machine began, by the bytes of its run file; its journal is empty at first."""
@@ -328,6 +337,7 @@ class StateDirectory:
             loaded=LoadedPlan.from_frozen(content["document"]),
             plan=plan_from_plain(content["plan"]),
             folder=path.parent,
+            saved_plan=content.get("saved_plan", ""),
         )
 
 
@@ -369,22 +379,6 @@ def _make_private(folder: Path) -> None:
     """Make the folder and those above it that are missing, each for its owner alone, whatever the umask."""
     for each in reversed([folder, *folder.parents]):
         each.mkdir(mode=0o700, exist_ok=True)
-
-
-def _write_durably(path: Path, text: str) -> None:
-    """Write beside, sync, and rename: the file is whole or not there."""
-    beside = path.with_suffix(".part")
-    descriptor = os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _is_finished(run: Run, planned: PlannedCollection, journal: Journal) -> bool:

@@ -1,10 +1,7 @@
-"""JSON Schemas of the files people write, for editors; run as a module, it writes them to `schemas/`."""
+"""JSON Schemas of the files people write, for editors; `migrator.schemas` writes them down."""
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -13,7 +10,6 @@ from pydantic.json_schema import models_json_schema
 from migrator.spec.document import Cluster, ClustersDocument, PlanDocument
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-FOLDER: Final = Path(__file__).resolve().parents[2] / "schemas"
 
 
 def plan_schema() -> dict[str, Any]:
@@ -44,21 +40,3 @@ def clusters_schema() -> dict[str, Any]:
 
 def _head(name: str, title: str) -> dict[str, Any]:
     return {"$schema": DIALECT, "$id": f"urn:migrator:schema:{name}:1", "title": title}
-
-
-def schema_texts() -> dict[str, str]:
-    """Return the schema files' texts by file name."""
-    schemas = {"plan.schema.json": plan_schema(), "clusters.schema.json": clusters_schema()}
-    return {name: json.dumps(schema, indent=2, ensure_ascii=False) + "\n" for name, schema in schemas.items()}
-
-
-def main() -> None:
-    """Write the schemas, and say which."""
-    FOLDER.mkdir(exist_ok=True)
-    for name, text in schema_texts().items():
-        (FOLDER / name).write_text(text, encoding="utf-8")
-        sys.stdout.write(f"{FOLDER / name}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -8,8 +8,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
+from migrator.schemas import saved_plan_schema, schema_texts
 from migrator.spec.document import PlanDocument
-from migrator.spec.schema import clusters_schema, plan_schema, schema_texts
+from migrator.spec.schema import clusters_schema, plan_schema
 from tests.support.spec_cases import EVERYTHING
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,10 +26,12 @@ def data_of(text: str) -> dict[str, object]:
 @pytest.mark.parametrize("name", sorted(schema_texts()))
 def test_the_committed_schema_is_the_generated_one(name: str) -> None:
     committed = (ROOT / "schemas" / name).read_text(encoding="utf-8")
-    assert committed == schema_texts()[name], "run python -m migrator.spec.schema"
+    assert committed == schema_texts()[name], "run make schemas"
 
 
-@pytest.mark.parametrize("schema", [plan_schema(), clusters_schema()], ids=["plan", "clusters"])
+@pytest.mark.parametrize(
+    "schema", [plan_schema(), clusters_schema(), saved_plan_schema()], ids=["plan", "clusters", "saved plan"]
+)
 def test_a_schema_is_a_schema(schema: dict[str, object]) -> None:
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"

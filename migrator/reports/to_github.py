@@ -1,0 +1,30 @@
+"""Complaints as annotations of a pull request: the commands that GitHub's runners read from a log."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from migrator.reports.plain import clean
+
+if TYPE_CHECKING:
+    from migrator.errors import Complaint
+
+_IN_MESSAGES = {"%": "%25", "\r": "%0D", "\n": "%0A"}
+_IN_PROPERTIES = _IN_MESSAGES | {":": "%3A", ",": "%2C"}
+
+
+def annotation(complaint: Complaint) -> str:
+    """One line of the log; the file's path is told from the working directory, as GitHub wants it."""
+    properties = {"title": complaint.field}
+    if complaint.position is not None:
+        at = complaint.position
+        properties = {"file": os.path.relpath(at.file), "line": str(at.line), "col": str(at.column)} | properties
+    told = ",".join(f"{name}={_escaped(value, _IN_PROPERTIES)}" for name, value in properties.items() if value)
+    value = "" if complaint.value is None else f" (got {complaint.value})"
+    hint = f"\nhint: {complaint.hint}" if complaint.hint else ""
+    return f"::error {told}::{_escaped(f'{complaint.message}{value}{hint}', _IN_MESSAGES)}"
+
+
+def _escaped(text: str, escapes: dict[str, str]) -> str:
+    return "".join(escapes.get(character, character) for character in clean(text))
