@@ -207,7 +207,7 @@ def _planned(
     if output is Format.TEXT:
         typer.echo(f"The saved plan {made.name} still holds.")
         for text in movement(saved.plan, made):
-            typer.echo(f"  {text}")
+            say(f"  {text}")
     return made
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from migrator.cli.console import print_error
+from migrator.cli.console import print_error, say
 from migrator.errors import SpecError
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _write(path: Path, starter: "Starter") -> None:
         raise typer.BadParameter(f"{path} cannot be written: {error.strerror}", param_hint="PATH") from None
     typer.echo(f"{path} is written.")
     for note in starter.notes:
-        typer.echo(f"  look at: {note}")
+        say(f"  look at: {note}")
     if starter.variables:
         width = max(len(each.name) for each in starter.variables)
         typer.echo("\nVariables to set:")

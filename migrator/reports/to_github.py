@@ -22,8 +22,8 @@ def annotation(complaint: Complaint) -> str:
         properties = {"file": os.path.relpath(at.file), "line": str(at.line), "col": str(at.column)} | properties
     told = ",".join(f"{name}={_escaped(value, _IN_PROPERTIES)}" for name, value in properties.items() if value)
     value = "" if complaint.value is None else f" (got {complaint.value})"
-    hint = f"\nhint: {complaint.hint}" if complaint.hint else ""
-    return f"::error {told}::{_escaped(f'{complaint.message}{value}{hint}', _IN_MESSAGES)}"
+    hint = f"%0Ahint: {_escaped(complaint.hint, _IN_MESSAGES)}" if complaint.hint else ""
+    return f"::error {told}::{_escaped(f'{complaint.message}{value}', _IN_MESSAGES)}{hint}"
 
 
 def _escaped(text: str, escapes: dict[str, str]) -> str:
