@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +56,24 @@ def _link(source: Path, target: Path) -> None:
         if not target.samefile(source):
             target.unlink()
             target.hardlink_to(source)
+
+
+def _first_part(parts: Iterator[bytes], part_size: int) -> tuple[deque[bytes], bool]:
+    """What comes until a part is full, and whether that is all."""
+    taken: deque[bytes] = deque()
+    size_bytes = 0
+    for part in parts:
+        taken.append(part)
+        size_bytes += len(part)
+        if size_bytes >= part_size:
+            return taken, False
+    return taken, True
+
+
+def _let_go(taken: deque[bytes]) -> Iterator[bytes]:
+    """Each once, and then held no longer."""
+    while taken:
+        yield taken.popleft()
 
 
 class ObstoreStore:
@@ -162,12 +182,19 @@ class ObstoreStore:
         return True
 
     def write_stream(self, key: str, parts: Iterable[bytes], *, multipart: bool, part_size: int) -> None:
-        """Put an object of any size, part by part.
+        """Put an object of any size, part by part; one that ends within the first part is put as a whole.
 
         obstore asks for the parts from inside its event loop, where a call of obstore panics; and parts that come from
         another store are such calls. So a thread of their own fetches them.
         """
         source = iter(parts)
+        if multipart:
+            first, is_whole = _first_part(source, part_size)
+            if is_whole:  # an upload that is never begun leaves no pieces
+                with self._translated(f"writing {key}"):
+                    obstore.put(self._bodies, key, b"".join(first))
+                return
+            source = chain(_let_go(first), source)
         with self._translated(f"writing {key}"), ThreadPoolExecutor(1) as reader:
             fetched = iter(lambda: reader.submit(next, source, None).result(), None)
             obstore.put(self._bodies, key, fetched, use_multipart=multipart, chunk_size=part_size, max_concurrency=1)

@@ -124,9 +124,7 @@ class CopySegments(Step):
         )
         superseded = ctx.ledger.superseded(self.collection_id)
         ctx.staging.delete(f"{self.dump_prefix}/binlogs/{suffix}" for suffix in superseded)
-        if self.notes(ctx).get(PIECES):
-            for kind in LogKind:
-                ctx.staging.sweep(f"{self.dump_prefix}/binlogs/{kind}/{self.collection_id}")
+        self._sweep(ctx)
         self._forget_what_is_not_there(ctx)
         transfer = self._transfer(ctx)
         for _ in range(_ROUNDS):
@@ -134,10 +132,17 @@ class CopySegments(Step):
             if not self._forget_what_is_not_there(ctx):
                 break
         self._require_unchanged(ctx)
+        self._sweep(ctx)  # an upload whose beginning was asked for twice, because the reply was lost
         require_staged_exactly(ctx, self.source, self.dump_prefix, self.collection_id)
         totals = ctx.ledger.totals(self.collection_id)
         detail = self.notes(ctx).get(WAY, "")
         return Outcome(objects=totals.objects, size_bytes=totals.size_bytes, detail=str(detail))
+
+    def _sweep(self, ctx: StepContext) -> None:
+        """Remove pieces of writes that did not come to their end, where there may be some."""
+        if self.notes(ctx).get(PIECES):
+            for kind in LogKind:
+                ctx.staging.sweep(f"{self.dump_prefix}/binlogs/{kind}/{self.collection_id}")
 
     def _forget_what_is_not_there(self, ctx: StepContext) -> bool:
         """Whether copies that were made do not lie there as they should: they will be made again."""

@@ -308,6 +308,12 @@ def test_a_copy_out_of_another_bucket_is_asked_of_the_one_that_gets_it(
     assert request.headers["x-amz-copy-source"] == "bucket_B/a%20b"
 
 
+def test_a_stream_that_ends_within_its_first_part_is_one_put(wire: Recorder) -> None:
+    store = ObstoreStore(endpoint("minio", endpoint=wire.url))
+    store.write_stream("a/b", iter([b"one ", b"object"]), multipart=True, part_size=5 * 1024**2)
+    assert [(each.method, each.path, each.body) for each in wire.requests] == [("PUT", "/bucket-a/a/b", b"one object")]
+
+
 @pytest.mark.parametrize(
     ("provider", "header", "value"),
     [
