@@ -67,8 +67,9 @@ ceph:  ## Install Debian's packages of Ceph, for its RADOS gateway; needs root
 faults: $(STAMP)  ## Everything that can break on the way, the slow ones too (half an hour)
 	$(BIN)/pytest tests/faults tests/e2e/test_busy_*.py tests/e2e/test_demo.py -m "" -n $(WORKERS) $(SPREAD)
 
-schemas: $(STAMP)  ## Write schemas/ anew from the models
+schemas: $(STAMP)  ## Write schemas/ and docs/cli.md anew from the program
 	$(BIN)/python -m migrator.schemas
+	$(BIN)/python -m migrator.cli.reference
 
 lock: $(STAMP)  ## Resolve requirements.lock anew (needs uv in the environment)
 	$(BIN)/uv pip compile pyproject.toml --extra binlogs --extra dev --extra lab --extra s3 --universal --python-version 3.11 \

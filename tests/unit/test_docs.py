@@ -13,6 +13,7 @@ import pytest
 
 from migrator import errors
 from migrator.cli import app
+from migrator.cli.reference import reference
 from migrator.steps.registry import STEP_KINDS
 
 ROOT = Path(__file__).parents[2]
@@ -189,3 +190,7 @@ def test_the_site_builds_without_a_broken_link(tmp_path: Path) -> None:
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603 - ours
     assert built.returncode == 0, built.stdout + built.stderr
     assert (tmp_path / "index.html").is_file()
+
+
+def test_the_page_of_commands_is_what_the_program_says() -> None:
+    assert _text(DOCS / "cli.md") == reference(), "run make schemas"
