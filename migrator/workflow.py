@@ -35,7 +35,7 @@ from migrator.errors import (
     StalePlan,
     StoreError,
 )
-from migrator.model.finding import exit_code_of
+from migrator.model.finding import Part, Status, exit_code_of
 from migrator.planning.drift import drift
 from migrator.planning.places import is_apart, mirror_folder
 from migrator.planning.planner import make_plan, mapped, mapped_pairs
@@ -54,6 +54,7 @@ from migrator.running.leasing import PlanLeases, PlanStores, place_of
 from migrator.running.lock import identity_of
 from migrator.running.mirror import JournalMirror, adopt
 from migrator.running.preflight import Preflight
+from migrator.running.preflight_milvus import SELDOM_NEEDED
 from migrator.running.preflight_record import PreflightRecord
 from migrator.running.premises import require_premises
 from migrator.running.refresh import refresh, source_names
@@ -146,8 +147,17 @@ def prove(loaded: LoadedPlan, state: StateDirectory, approved: Plan) -> tuple[Fi
         preflight = Preflight(loaded, opened, clock=clock)
         preflight.look_at_parts()
         preflight.fly_canary(approved)
-    record.note(is_green=not exit_code_of(preflight.findings))
-    return preflight.findings
+    findings = tuple(_as_of_a_run(found, loaded) for found in preflight.findings)
+    record.note(is_green=not exit_code_of(findings))
+    return findings
+
+
+def _as_of_a_run(found: Finding, loaded: LoadedPlan) -> Finding:
+    """A port that a run does without, or asks for and does without, is no reason not to begin."""
+    is_asked = loaded.options.pause_gc == "always" and found.part is Part.SOURCE
+    if found.status is Status.FAILURE and found.check in SELDOM_NEEDED and not is_asked:
+        return replace(found, status=Status.WARNING, exit_code=0)
+    return found
 
 
 def saved(loaded: LoadedPlan, made: Plan, *, folder: Path, variables: Mapping[str, str], only: str | None) -> SavedPlan:
@@ -545,11 +555,11 @@ def find_leases(
     return held, partial(break_held, held)
 
 
-def find_resumable(state: StateDirectory, loaded: LoadedPlan | None) -> Run | None:
+def find_resumable(state: StateDirectory, loaded: LoadedPlan | None, saved: SavedPlan | None = None) -> Run | None:
     """The one unfinished run, of the plan if one is given; None where there is none.
 
     Raises:
-        RunError: There are several.
+        RunError: There are several, or it was not begun from the saved plan that is given.
         StalePlan: The plan file or its clusters file was edited since the run began.
     """
     runs = state.unfinished(loaded.name if loaded else None)
@@ -560,6 +570,11 @@ def find_resumable(state: StateDirectory, loaded: LoadedPlan | None) -> Run | No
         return None
     _require_not_undone(runs[0], state.rollback_of(runs[0]))
     _require_unedited(runs[0], loaded)
+    if saved is not None and runs[0].saved_plan != saved.digest:
+        raise RunError(
+            f"run {runs[0].run_id} of this plan is unfinished, and was not begun from this saved plan",
+            hint=f"go on with it: migrator apply --resume; or give it up: migrator rollback {runs[0].run_id}",
+        )
     return runs[0]
 
 

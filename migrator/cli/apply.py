@@ -80,7 +80,7 @@ def apply(
         return
     if loaded is not None:
         workflow.take_over(loaded, state)
-    unfinished = workflow.find_resumable(state, loaded) if resume else None
+    unfinished = workflow.find_resumable(state, loaded, saved) if resume else None
     if unfinished is None and loaded is None:
         _say_nothing_to_resume(state, output)
         return

@@ -45,6 +45,8 @@ def plan(
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
 
     variables = parse_variables(var)
+    if out is not None and any(each is not None and out.resolve() == each.resolve() for each in (plan_file, clusters)):
+        raise typer.BadParameter(f"{out} is what the plan is made of; name another file", param_hint="--out")
     loaded = workflow.load(plan_file, variables=variables, clusters=clusters)
     made = workflow.plan(loaded, state_directory(state_dir), only=only)
     _print(made, output, verbose=verbose)
@@ -60,8 +62,9 @@ def _save(saved: "SavedPlan", out: Path) -> None:
 
     try:
         write_whole(out, saved.to_text())
-    except OSError as error:
-        raise typer.BadParameter(f"{out} cannot be written: {error.strerror}", param_hint="--out") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not the name of a file"
+        raise typer.BadParameter(f"{out} cannot be written: {reason}", param_hint="--out") from None
     typer.echo(f"Saved as {out}; migrator apply {out} does exactly that, once.", err=True)
 
 

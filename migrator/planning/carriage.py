@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from migrator.spec.loaded import LoadedPlan
 
 
+STREAMED = "the files are streamed through this machine"
+ACROSS = "the storage service copies the files out of its bucket"
+
+
 def carriage_notices(loaded: LoadedPlan, observed: ObservedState) -> Iterator[str]:
     """Who carries the files into the dump, and that they have to be brought on to the target's store."""
     copies = observed.copies
     if copies is not None and copies.way is Way.ACROSS:
-        yield f"the storage service copies the files out of its bucket {loaded.source_storage.bucket} by itself"
+        yield f"{ACROSS} {loaded.source_storage.bucket} by itself"
     if copies is not None and copies.way is Way.STREAM:
-        yield f"the files are streamed through this machine: {copies.reason}"
+        yield f"{STREAMED}: {copies.reason}"
     if observed.forwards and loaded.target is not None:
         bucket = loaded.target.storage.bucket
         place = "/".join(part for part in (bucket or "", imports_folder(loaded)) if part)

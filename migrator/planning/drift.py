@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from migrator.model.difference import DifferenceKind
 from migrator.model.shape import Shape
+from migrator.planning.carriage import ACROSS, STREAMED
 from migrator.planning.plan import Action
 from migrator.steps.dump_meta import DumpMeta
 
@@ -68,7 +69,12 @@ def _drift(before: Plan, now: Plan) -> Iterator[str]:
     yield from _collections(before, now)
     yield from _steps(before, now)
     yield from _lines("access", _access(before), _access(now))
-    yield from _lines("note", before.notices, now.notices)
+    yield from _lines("note", _decisive(before.notices), _decisive(now.notices))
+
+
+def _decisive(notices: Iterable[str]) -> list[str]:
+    """Without who carries the files: the source's store shows that by whatever file there is just then."""
+    return [text for text in notices if not text.startswith((STREAMED, ACROSS))]
 
 
 def _sides(name: str, before: Side, now: Side) -> Iterator[str]:

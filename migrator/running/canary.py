@@ -57,6 +57,7 @@ _FIELDS = (
     FieldSchema(field_id=101, name="vector", data_type=DataType.FLOAT_VECTOR, type_params=(("dim", "2"),)),
 )
 _POLL_S = 0.25
+_UNDER_WAY = {ImportState.PENDING, ImportState.RUNNING}
 _SMALL_BYTES = 16 * 1024**2
 _BETWEEN = "see what stands between this machine and the store"
 _SHARDS = 1
@@ -119,6 +120,7 @@ class Canary:
             database=self._database,
             staged=self._staged.folder,
             imported_from="" if self._read_from is self._staged else self._read_from.folder,
+            target="" if around.target is None else around.target.uri,
         )
 
     def fly(self) -> None:
@@ -133,20 +135,26 @@ class Canary:
 
     def _leave_word(self) -> bool:
         """The marker, created and then once more: leases rest on it that a second one is refused."""
-        store, key = self._around.staging, self._marker_key
-        content = self._marker.to_json()
+        if not self._creates_once(self._staged, self._marker_key):
+            return False
+        if self._read_from is self._staged:
+            return True
+        return self._creates_once(self._read_from, f"{self._read_from.folder}/created")  # the targets' leases lie there
+
+    def _creates_once(self, perch: Perch, key: str) -> bool:
+        store, content = perch.store, self._marker.to_json()
         try:
             store.write(key, content, create_only=True)
             is_refused = not store.write(key, content, create_only=True)
         except StoreError as error:
-            tell_cause(self._staged.place, error, self._findings, self._doors, call="put")
+            tell_cause(perch.place, error, self._findings, self._doors, call="put")
             return False
         if not is_refused:
             message = (
                 f"{store.place} overwrites an object where it was asked to create one: leases cannot be held there"
             )
             hint = "use a store that knows If-None-Match, or the provider that it is of"
-            self._fail("canary.create_only", f"{self._staged.place.field}.provider", message, hint, kind=StoreError)
+            self._fail("canary.create_only", f"{perch.place.field}.provider", message, hint, kind=StoreError)
             return False
         self._findings.ok("canary.put", f"{store.place} takes what is written, and creates it once only")
         return True
@@ -275,11 +283,24 @@ class Canary:
                 return job
             if self._clock.monotonic() - began > DEADLINE_S:
                 state = "not known" if job is None else str(job.state)
+                if others := self._others_under_way(target, job_id):
+                    message = (
+                        f"the import of one row waits behind {others} of others: what the target reads is not proven"
+                    )
+                    self._findings.warn("canary.import", "target.milvus.uri", message, "a run waits there too")
+                    return None
                 message = f"import job {job_id} at the target is {state} after {DEADLINE_S:.0f} s"
                 hint = "see whether other imports are before it, and whether its data nodes are up"
                 self._fail("canary.import", "target.milvus.uri", message, hint, kind=MilvusError)
                 return None
             self._clock.sleep(_POLL_S)
+
+    def _others_under_way(self, target: MilvusTarget, job_id: int) -> int:
+        """How many jobs the target has to do beside ours."""
+        with suppress(MilvusError):
+            jobs = target.list_import_jobs(CollectionRef(self._database, scratch_names(self._id)[0]))
+            return sum(job.job_id != job_id and job.state in _UNDER_WAY for job in jobs)
+        return 0
 
     def _is_counted(self, target: MilvusTarget, job: ImportJob) -> bool:
         if job.state is ImportState.FAILED:

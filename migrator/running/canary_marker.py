@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from migrator.ports.store import ObjectReader, ObjectStore
 
 _LONG_OVER = timedelta(hours=1)
-_SCRATCH = "_migrator_canary_"
+SCRATCH = "_migrator_canary_"
+"""What the names of scratch collections begin with: nobody migrates those."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,8 @@ class Marker:
     database: str
     staged: str
     imported_from: str = ""
+    target: str = ""
+    """The address of the Milvus with the scratch collections; empty where there is none."""
 
     def to_json(self) -> bytes:
         """As an object holds it."""
@@ -74,7 +77,7 @@ def home() -> str:
 
 def scratch_names(canary_id: str) -> tuple[str, str]:
     """The scratch collections of a canary: the one that is imported into, and the one that tries the shards."""
-    return f"{_SCRATCH}{canary_id}", f"{_SCRATCH}{canary_id}_shards"
+    return f"{SCRATCH}{canary_id}", f"{SCRATCH}{canary_id}_shards"
 
 
 def read_markers(store: ObjectReader, folder: str) -> Iterator[tuple[str, Marker]]:

@@ -219,7 +219,12 @@ class Cleaning:
                 continue
             remove = partial(self._remove_canary, place, key, marker)
             name = f"{marker.canary_id}, {scratch_names(marker.canary_id)[0]}"
-            if marker.is_over(self._clock.now()):
+            target = place.loaded.target
+            if marker.target and (target is None or target.milvus.uri != marker.target):
+                yield Leftover(
+                    kind="canary", name=name, reason=f"{marker}, is at {marker.target}, not this plan's target"
+                )
+            elif marker.is_over(self._clock.now()):
                 yield Leftover(kind="canary", name=name, reason=f"{marker}, is over", remove=remove)
             else:
                 yield Leftover(kind="canary", name=name, reason=f"{marker}, may be at work")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 def write_whole(path: Path, text: str) -> None:
     """Write beside, sync, and rename; for the owner's eyes only."""
-    beside = path.with_suffix(".part")
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     descriptor = os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)

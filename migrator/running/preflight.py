@@ -180,7 +180,8 @@ class Preflight:
         findings = self._findings[Part.PLAN]
         plan = look_at_plan(self._loaded, whole, migrated, findings, earlier=self.findings, reads_dumps=reads_dumps)
         if plan is not None and whole.staging is not None:
-            look_at_room(plan, self._places[Part.STAGING], self._findings[Part.STAGING])
+            may_link = self._loaded.source_storage.provider == "local"
+            look_at_room(plan, self._places[Part.STAGING], self._findings[Part.STAGING], may_link=may_link)
         return plan
 
     def skip_plan(self, why: str) -> None:

@@ -172,8 +172,8 @@ def wanted_shards(loaded: LoadedPlan, plan: Plan) -> list[tuple[str, int]]:
     return sorted(found.items(), key=lambda each: -each[1])
 
 
-def look_at_room(plan: Plan, place: StorePlace, findings: Findings) -> None:
-    """Whether the dump fits; nobody tells it of a bucket."""
+def look_at_room(plan: Plan, place: StorePlace, findings: Findings, *, may_link: bool) -> None:
+    """Whether the dump fits; nobody tells it of a bucket. Links, which local copies are on one disk, take no room."""
     wanted = sum(each.estimate.size_bytes for each in plan.collections if each.action is Action.MIGRATE)
     free = free_bytes(place)
     mib = max(1, wanted / 1024**2)
@@ -183,6 +183,10 @@ def look_at_room(plan: Plan, place: StorePlace, findings: Findings) -> None:
         )
     elif free < wanted:
         message = f"the dump needs {mib:,.0f} MiB, and {free / 1024**2:,.0f} MiB are free"
+        if may_link:
+            hint = "make room, unless source and dump lie on one disk"
+            findings.warn("staging.room", place.root_field, message, hint)
+            return
         findings.fail(
             "staging.room",
             place.root_field,

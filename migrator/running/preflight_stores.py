@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrator.errors import StoreError
+from migrator.model.finding import Part
 from migrator.running.store_causes import store_cause
 
 if TYPE_CHECKING:
@@ -66,11 +67,11 @@ def _look_at_directory(place: StorePlace, findings: Findings) -> bool:
     above = next(each for each in (folder, *folder.parents) if each.exists())
     if not above.is_dir():
         _refuse(place, findings, f"{above} is no directory", "name a directory")
-    elif place.is_milvus and above != folder:
+    elif place.part is not Part.STAGING and above != folder:
         _refuse(place, findings, f"the directory {folder} does not exist", _similar(folder))
     elif not os.access(above, os.R_OK | os.X_OK):
         _refuse(place, findings, f"the directory {above} cannot be read by this user", "see who owns it")
-    elif not place.is_milvus and not os.access(above, os.W_OK):
+    elif place.part is Part.STAGING and not os.access(above, os.W_OK):
         _refuse(place, findings, f"the directory {above} cannot be written by this user", "see who owns it")
     else:
         findings.ok("storage.list", f"the directory {folder} can be {'read' if place.is_milvus else 'used'}")

@@ -16,6 +16,7 @@ from migrator.planning.partitions import with_chosen_partitions
 from migrator.planning.places import claims_folder, dump_place, is_apart, source_root
 from migrator.planning.selection import Selected, Selection, select
 from migrator.ports.backup import as_backup
+from migrator.running.canary_marker import SCRATCH
 from migrator.running.refresh_backup import doubts, left_behind, unrestorable, unrestorable_collection
 from migrator.running.roots import find_root_of
 from migrator.steps.backup_tree import backed_up_ts, find_files
@@ -72,11 +73,12 @@ def refresh(loaded: LoadedPlan, readers: Readers, migrated: Sequence[MigratedRec
 
 
 def source_names(source: MilvusReader) -> tuple[CollectionRef, ...]:
-    """All collections of all databases."""
+    """All collections of all databases, but for the scratch ones of a preflight."""
     return tuple(
         CollectionRef(database, name)
         for database in source.list_databases()
         for name in source.list_collections(database)
+        if not name.startswith(SCRATCH)
     )
 
 

@@ -25,9 +25,12 @@ from migrator.running.retry import Patience, RetryPolicy
 from migrator.running.rollback_access import AccessShare, RoleShare
 from migrator.steps.create_collection import CreateCollection, noted_id
 from migrator.steps.create_database import CreateDatabase, is_own_database
+from migrator.steps.drop_forwarded import DropForwarded
 from migrator.steps.flush import flush_and_wait
+from migrator.steps.forward_segments import ForwardSegments
 from migrator.steps.import_segments import SETTLE_S, SentRequest, sent_requests
 from migrator.steps.switch_alias import SwitchAlias, former_owners
+from migrator.steps.transfer import PIECES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -401,9 +404,24 @@ class Rollback:
 
     def _files(self) -> Iterator[Remnant]:
         share = self._forwarded
-        if share is not None and (reason := self._patiently(lambda: _objects_in_words(share.objects(self._imports)))):
+        if share is None:
+            return
+        reason = self._patiently(lambda: _objects_in_words(share.objects(self._imports)))
+        if reason := reason or ("unfinished uploads" if self._may_hold_pieces() else ""):
             name = f"{self._imports.place}/{share.prefix}"
             yield Remnant(kind=Kind.IMPORTS, name=name, verdict=Verdict.REMOVE, reason=reason)
+
+    def _may_hold_pieces(self) -> bool:
+        """Whether a write that was killed may have left parts of an object at the target's store."""
+        steps = self._run.plan.steps
+        swept = {
+            step.collection for step in steps if isinstance(step, DropForwarded) and self._journal.is_finished(step.key)
+        }
+        return any(
+            self._journal.notes(step.key).get(PIECES)
+            for step in steps
+            if isinstance(step, ForwardSegments) and step.collection not in swept
+        )
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 

@@ -314,10 +314,19 @@ class _Reading:
             name = f"{prefix}_ACCOUNT_KEY"
             return {"type": "shared_key", "account_key": self._secret(name, f"account key of {what}", variables)}
         if kind == "serviceaccount":
-            return {"type": "service_account", "credentials_file": self._get(f"{place}.auth.credentialsfile")}
+            return {"type": "service_account", "credentials_file": self._key_file(place, prefix)}
         if kind == "default":
             return {"type": "default"}
         return self._static(place, prefix, what, variables)
+
+    def _key_file(self, place: str, prefix: str) -> str:
+        """Where the key lies; some configurations hold the key itself, which does not come along."""
+        written = self._get(f"{place}.auth.credentialsfile")
+        if written and not written.startswith(("{", "-")) and "\n" not in written:
+            return written
+        file = f"{prefix.lower()}-service-account.json"
+        self._note(f"it holds a service account's key itself, or none: write the key into {file}, out of git")
+        return file
 
     def _static(self, place: str, prefix: str, what: str, variables: list[Variable]) -> Block:
         block: Block = {"type": "static"}

@@ -46,15 +46,23 @@ def copy_key(source: CollectionRef) -> str:
 
 
 def require_staged_exactly(
-    ctx: StepContext, source: CollectionRef, dump_prefix: str, collection_id: int, partition_id: int | None = None
+    ctx: StepContext,
+    source: CollectionRef,
+    dump_prefix: str,
+    collection_id: int,
+    partition_id: int | None = None,
+    *,
+    seen_by: ObjectReader | None = None,
 ) -> None:
     """See that the dump holds just the frozen binlogs of `source`, delta logs included, as they were copied.
+
+    Staging is asked for it, or who else shall show it.
 
     Raises:
         StagedFilesDiffer: There is something that this run did not copy.
         DumpDamaged: A copy is missing, or is not what it was.
     """
-    staged = staged_objects(ctx.staging, dump_prefix, collection_id, partition_id)
+    staged = staged_objects(seen_by or ctx.staging, dump_prefix, collection_id, partition_id)
     differences = ctx.ledger.compare_staged(collection_id, staged, partition_id=partition_id)
     if not differences:
         return

@@ -197,7 +197,9 @@ class ImportSegments(Step):
         if self.imports_folder:
             require_forwarded_exactly(ctx, self.source, self.imports_folder, self.collection_id, partition_id)
         else:
-            require_staged_exactly(ctx, self.source, self.dump_prefix, self.collection_id, partition_id)
+            require_staged_exactly(
+                ctx, self.source, self.dump_prefix, self.collection_id, partition_id, seen_by=ctx.target_store
+            )
 
     # -- notes ------------------------------------------------------------------------------------------------------
 

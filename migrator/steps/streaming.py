@@ -49,7 +49,11 @@ class Streamer:
         in_parts = found.size_bytes >= min(self.multipart_threshold, self.part_size)
         held_bytes = min(found.size_bytes, _PARTS_HELD * self.part_size) if in_parts else found.size_bytes
         with self.throttle.stream(held_bytes, pause=self.pause):
-            self._require_arrived(key, self._send(found, key, in_parts=in_parts))
+            try:
+                self._require_arrived(key, self._send(found, key, in_parts=in_parts))
+            except StoreUnavailable:
+                self.destination.delete([key])  # by its size alone nobody would take it for a wrong one
+                raise
 
     def _send(self, found: StoredObject, key: str, *, in_parts: bool) -> _Hashed:
         read = _Hashed(self._read(self.origin, found.key))

@@ -146,6 +146,11 @@ class Transfer:
             return
         most = self.destination.most_copied_bytes
         if most is not None and cargo.origin.size_bytes > most:
+            if self.mode is TransferMode.SERVER_SIDE:
+                raise StoreRefused(
+                    f"the service copies no object above {most // 1024**3} GiB at once, as {cargo.origin.key} is",
+                    hint="pip install 'migrator[s3]' copies it in parts; or set options.transfer.mode to auto",
+                )
             self._stream(cargo, f"the service copies no object above {most // 1024**3} GiB")
             return
         if cargo.origin.size_bytes > _ONE_COPY_BYTES:

@@ -427,6 +427,8 @@ def test_apply_proves_the_way_and_begins_nothing_where_it_does_not_work(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell = Shell(setting.folder, setting.environment, canary=True)
+    setting.plan["name"] = setting.plan["staging"]["backup_name"] = "proven"  # what it leaves is in nobody's way
+    setting.plan["collections"] = [{"source": SOURCE, "target": "checked_proven"}]
     right = setting.target["storage"]["root_path"]
     setting.target["storage"]["root_path"] = "files_b"
     setting.write()
@@ -443,7 +445,7 @@ def test_apply_proves_the_way_and_begins_nothing_where_it_does_not_work(
         monkeypatch.setenv(variable, value)
     state = StateDirectory(setting.folder / ".migrator", SystemClock())
     assert exit_code_of(workflow.check(workflow.load(setting.write()), state, canary=True)) == 0
-    record = state.folder / "checks" / "checked.json"
+    record = state.folder / "checks" / "proven.json"
     assert record.stat().st_mode & 0o777 == 0o600
 
     events = shell.run("apply", "plan.yaml", "--yes", "--format", "json").events
@@ -451,3 +453,5 @@ def test_apply_proves_the_way_and_begins_nothing_where_it_does_not_work(
     assert [event["event"] for event in events[:2]] == ["preflight", "run_started"]
     assert events[0]["findings"] is None, "it was proven a moment ago"
     assert events[-1]["exit_code"] == 0
+    with connected(setting.bench.b.uri) as client:  # the others' plans are of a target without it
+        client.drop_collection("checked_proven")

@@ -112,7 +112,7 @@ class Deaths:
         for name in _JOURNAL_WRITERS:
             _wrap(Journal, name, self._writing(name))
         _wrap(Journal, "_transaction", self._transacting)
-        _wrap(runs, "_write_durably", self._requesting("run file", outside=RUN))
+        _wrap(runs, "write_whole", self._requesting("run file", outside=RUN))
 
     def _requesting(self, what: str, *, outside: str) -> _Wrapper:
         def wrap(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -194,7 +194,7 @@ def test_an_object_too_large_for_the_service_is_streamed(stage: Stage) -> None:
     require_copied(stage, staging)
 
 
-@pytest.mark.parametrize(("mode", "swept"), [(TransferMode.STREAM, 2), (TransferMode.AUTO, 0)])
+@pytest.mark.parametrize(("mode", "swept"), [(TransferMode.STREAM, 4), (TransferMode.AUTO, 0)])
 def test_pieces_are_swept_by_the_next_attempt_where_something_was_streamed(
     stage: Stage, mode: TransferMode, swept: int
 ) -> None:
