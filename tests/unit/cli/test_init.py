@@ -170,3 +170,10 @@ def test_what_is_no_such_configuration_is_said(tmp_path: Path, text: str) -> Non
     result = run_init(tmp_path, "--from-backup-config", str(file))
     assert result.exception is not None
     assert not (tmp_path / "plan.yaml").exists()
+
+
+def test_a_key_that_stands_in_a_configuration_itself_is_left_there(tmp_path: Path) -> None:
+    key = '\'{"type": "service_account", "private_key": "Top-Secret"}\''
+    minio = f"{{storageType: gcpnative, address: storage.googleapis.com, gcpCredentialJSON: {key}}}"
+    plan = converted(tmp_path, f"milvus: {{address: m}}\nminio: {minio}\n")
+    assert "source-service-account.json" in str(keys_of(plan.source_storage.credentials)["credentials_file"])

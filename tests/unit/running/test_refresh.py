@@ -13,7 +13,7 @@ from migrator.model.collection import CollectionRef, LoadState
 from migrator.model.observed import MigratedRecord
 from migrator.planning.places import dump_place
 from migrator.planning.planner import make_plan
-from migrator.running.refresh import Readers, refresh
+from migrator.running.refresh import Readers, refresh, source_names
 from tests.support.builders import BOOKS, Pair, a_loaded_plan, create, fill, flush, some_rows
 
 if TYPE_CHECKING:
@@ -235,3 +235,10 @@ def test_access_is_read_only_where_the_plan_asks_for_it(tmp_path: Path, pair: Pa
     assert found is not None
     assert (found.source.roles, found.target.roles) == (("reader",), ())
     assert set(found.target_names) == {CollectionRef("db1", "films"), CollectionRef("db1", "cinema")}
+
+
+def test_the_scratch_collection_of_a_preflight_is_nobody_s_source() -> None:
+    pair = Pair()
+    fill(pair)
+    create(pair.source, CollectionRef("default", "_migrator_canary_0123456789ab"))
+    assert source_names(pair.source) == (BOOKS,)
