@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from migrator.errors import StalePlan
+from migrator.errors import RunError, StalePlan
 from migrator.model.collection import CollectionRef, DataType, FieldSchema
 from migrator.planning.drift import drift, movement
 from migrator.planning.planner import make_plan
 from migrator.planning.saved_plan import SavedPlan, is_saved_plan, read_saved_plan
 from migrator.running.refresh import refresh
+from migrator.running.runs import StateDirectory
 from migrator.schemas import saved_plan_schema
 from migrator.steps.dump_meta import DumpMeta
-from tests.support.builders import Pair, a_loaded_plan, fill
+from migrator.workflow import find_resumable
+from tests.support.builders import FakeClock, Pair, a_loaded_plan, fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,3 +143,16 @@ def test_a_source_that_went_and_came_under_another_name_is_two_changes(tmp_path:
     told = drift(plan, replace(plan, collections=(renamed,)))
     assert "novels → books is new" in told
     assert "books → books is not in it any more" in told
+
+
+def test_a_saved_plan_goes_on_with_its_own_run_alone(tmp_path: Path) -> None:
+    pair = Pair()
+    fill(pair)
+    loaded = a_loaded_plan(tmp_path, collections="[books]")
+    plan = make_plan(loaded, refresh(loaded, pair.readers(), ()))
+    mine, other = saved(plan), replace(saved(plan), only="films")
+    state = StateDirectory(tmp_path / "state", FakeClock())
+    run = state.begin(loaded, plan, saved_plan=mine.digest)
+    assert find_resumable(state, loaded, mine) == run
+    with pytest.raises(RunError, match="was not begun from this saved plan"):
+        find_resumable(state, loaded, other)
