@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from migrator.errors import MilvusRefused
 from migrator.model.backup_reading import collection_of, rbac_of, ref_of
+from migrator.model.capabilities import capabilities
 from migrator.model.collection import DEFAULT_DATABASE, LoadState
 from migrator.model.segment import Segment
 from migrator.steps.backup_tree import read_backup
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from migrator.model.backup_meta import BackupInfo, CollectionBackup
+    from migrator.model.capabilities import Capabilities
     from migrator.model.collection import (
         Collection,
         CollectionRef,
@@ -71,6 +73,11 @@ class BackupMilvus:
     def version(self) -> str:
         """Of the Milvus that was backed up; empty where it is not recorded."""
         return self.info.milvus_version.removeprefix("v")
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """Of the Milvus that was backed up; of the newest where it is not recorded."""
+        return capabilities(self.version())
 
     @property
     def can_count(self) -> bool:

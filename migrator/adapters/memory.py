@@ -12,11 +12,13 @@ import threading
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from migrator.adapters.memory_rows import compact_json, condition, exact_bytes, score
 from migrator.errors import MilvusRefused, ObjectMissing
 from migrator.model import filters
+from migrator.model.capabilities import capabilities
 from migrator.model.collection import (
     DEFAULT_DATABASE,
     DEFAULT_RESOURCE_GROUP,
@@ -46,6 +48,7 @@ from migrator.ports.milvus import FlushResult, Hit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from migrator.model.capabilities import Capabilities
     from migrator.model.rows import Key, Value
     from migrator.model.segment import SegmentBatch
     from migrator.ports.clock import Clock
@@ -266,12 +269,22 @@ class MemoryMilvus:
     told apart by `number`.
     """
 
-    def __init__(self, uri: str, store: MemoryStore, root_path: str, clock: Clock, *, number: int = 0) -> None:
+    def __init__(
+        self,
+        uri: str,
+        store: MemoryStore,
+        root_path: str,
+        clock: Clock,
+        *,
+        number: int = 0,
+        version: str = "2.3.5",
+    ) -> None:
         self._uri = uri
         self._store = store
         self._root = root_path
         self._clock = clock
         self._number = number
+        self._version = version
         self._last_ts = 0
         self._lock = threading.RLock()
         self._databases: dict[str, dict[str, _Held]] = {DEFAULT_DATABASE: {}}
@@ -393,17 +406,22 @@ class MemoryMilvus:
 
     def version(self) -> str:
         """Three numbers."""
-        return "2.3.5"
+        return self._version
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """Of that version."""
+        return capabilities(self._version)
 
     @property
     def can_count(self) -> bool:
-        """Always."""
-        return True
+        """As its version does."""
+        return self.capabilities.can_count
 
     @property
     def writes_deletes_at_flush(self) -> bool:
-        """Always."""
-        return True
+        """As its version does."""
+        return self.capabilities.writes_deletes_at_flush
 
     def told_bucket(self) -> str:
         """Of its store."""

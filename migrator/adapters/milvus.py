@@ -10,6 +10,7 @@ import base64
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -22,6 +23,7 @@ from migrator.adapters.milvus_diagnosis import explain, login_hint, privilege_hi
 from migrator.adapters.milvus_tls import host_and_port, read_files
 from migrator.errors import MilvusBusy, MilvusError, MilvusRefused, MilvusUnavailable
 from migrator.model import filters
+from migrator.model.capabilities import capabilities, version_text
 from migrator.model.collection import LoadState, ResourceGroup
 from migrator.model.rbac import ROOT
 from migrator.model.timestamps import physical_ms
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from migrator.adapters.milvus_values import Message
+    from migrator.model.capabilities import Capabilities
     from migrator.model.collection import (
         Collection,
         CollectionRef,
@@ -304,7 +307,7 @@ class GrpcMilvus:
         build = reply.server_info.build_tags
         if not build:
             build = self._call("GetVersion", milvus_pb2.GetVersionRequest()).version
-        return str(build).removeprefix("v").split("-")[0]
+        return version_text(str(build))
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -312,10 +315,15 @@ class GrpcMilvus:
         """Three numbers, `2.3.5`."""
         return self._version
 
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """What a server of its version can do."""
+        return capabilities(self._version)
+
     @property
     def can_count(self) -> bool:
         """Whether it answers `count(*)`: 2.2 calls the empty condition an error."""
-        return not self._version.startswith("2.2.")
+        return self.capabilities.can_count
 
     @property
     def writes_deletes_at_flush(self) -> bool:
@@ -323,7 +331,7 @@ class GrpcMilvus:
 
         Whether the first of 2.3 do too is not known; their flush does not tell its cut either.
         """
-        return self.can_count and self._version not in {"2.3.0", "2.3.1"}
+        return self.capabilities.writes_deletes_at_flush
 
     def told_bucket(self) -> str:
         """Of 2.3 an index node tells it, among its metrics; empty where none does, or the login may not see them."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.adapters.milvus_diagnosis import login_hint, privilege_hint
 from migrator.adapters.milvus_http import HttpDoor
 from migrator.errors import MilvusRefused, MilvusUnavailable
+from migrator.model.capabilities import ImportApi, capabilities
 
 if TYPE_CHECKING:
     from migrator.adapters.milvus import MilvusEndpoint
@@ -37,7 +38,7 @@ class RestMilvus:
             MilvusUnavailable: Nothing answers in time.
             MilvusRefused: Something else answers, or it says no.
         """
-        if version.startswith(("2.2.", "2.3.")):
+        if capabilities(version).import_api is ImportApi.GRPC:
             self._ask("GET", "/v1/vector/collections")
         else:
             self._ask("POST", "/v2/vectordb/collections/list", {})

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from migrator.model.capabilities import parse_version
+
 OLDEST_SOURCE = (2, 2, 9)
 """The first with databases."""
 OLDEST_TARGET = (2, 3, 0)
 FIRST_UNSUPPORTED = (2, 4, 0)
 """From here on deletes live in L0 segments and imports go over REST; that path is not built yet."""
-
-
-def parse_version(text: str) -> tuple[int, int, int] | None:
-    """Three numbers, or None where the text has no such form."""
-    parts = text.removeprefix("v").split(".")
-    if len(parts) < 3 or not all(part.isdecimal() for part in parts[:3]):
-        return None
-    return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 def unsupported_source(version: str) -> str:

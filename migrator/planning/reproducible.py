@@ -2,62 +2,48 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from migrator.model.collection import FIRST_USER_FIELD, DataType
-from migrator.planning.compatibility import parse_version, unsupported_target
+from migrator.model.capabilities import capabilities, comes_with
+from migrator.model.collection import FIRST_USER_FIELD
+from migrator.planning.compatibility import unsupported_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migrator.model.collection import Collection, CollectionSchema, FieldSchema
-
-Version = tuple[int, int]
-
-_SINCE: dict[DataType, Version] = {
-    DataType.ARRAY: (2, 3),
-    DataType.FLOAT16_VECTOR: (2, 4),
-    DataType.BFLOAT16_VECTOR: (2, 4),
-    DataType.SPARSE_FLOAT_VECTOR: (2, 4),
-    DataType.INT8_VECTOR: (2, 6),
-    DataType.GEOMETRY: (2, 6),
-    DataType.TIMESTAMPTZ: (2, 6),
-    DataType.ARRAY_OF_VECTOR: (2, 6),
-    DataType.ARRAY_OF_STRUCT: (2, 6),
-    DataType.STRUCT: (2, 6),
-    DataType.TEXT: (3, 0),
-}
-_CLUSTERING_KEYS: Version = (2, 4)
-_NULLABLE: Version = (2, 5)
-_FUNCTIONS: Version = (2, 5)
-_STRUCTS: Version = (2, 6)
+    from migrator.model.capabilities import Capabilities
+    from migrator.model.collection import Collection, CollectionSchema, DataType, FieldSchema
 
 
 def irreproducible(collection: Collection, target_version: str) -> list[str]:
     """Why a target of this version cannot hold the collection as it is, reason by reason; empty where it can."""
     if unsupported_target(target_version):  # which is complained about as such
         return []
-    line = (parse_version(target_version) or (0, 0, 0))[:2]
+    target = capabilities(target_version)
     schema = collection.schema
-    reasons = [reason for field in schema.fields for reason in _of_field(field, line)]
-    if schema.functions and line < _FUNCTIONS:
+    reasons = [reason for field in schema.fields for reason in _of_field(field, target)]
+    if schema.functions and not target.functions:
         names = ", ".join(repr(function.name) for function in schema.functions)
-        reasons.append(f"it has functions ({names}), which come with Milvus {_text(_FUNCTIONS)}")
-    if schema.struct_array_fields and line < _STRUCTS:
+        reasons.append(f"it has functions ({names}), which come with Milvus {comes_with('functions')}")
+    if schema.struct_array_fields and not target.struct_arrays:
         names = ", ".join(repr(struct.name) for struct in schema.struct_array_fields)
-        reasons.append(f"it has arrays of structs ({names}), which come with Milvus {_text(_STRUCTS)}")
+        reasons.append(f"it has arrays of structs ({names}), which come with Milvus {comes_with('struct_arrays')}")
     return [*reasons, *_of_ids(schema), *_of_partitions(collection)]
 
 
-def _of_field(field: FieldSchema, line: Version) -> Iterator[str]:
-    for data_type in {field.data_type, field.element_type or field.data_type}:
-        if line < (since := _SINCE.get(data_type, (2, 2))):
-            kind = data_type.name.lower()
-            yield f"its field {field.name!r} is of type {kind}, which comes with Milvus {_text(since)}"
-    if field.nullable and line < _NULLABLE:
-        yield f"its field {field.name!r} is nullable, which comes with Milvus {_text(_NULLABLE)}"
-    if field.is_clustering_key and line < _CLUSTERING_KEYS:
-        yield f"its field {field.name!r} is a clustering key, which comes with Milvus {_text(_CLUSTERING_KEYS)}"
+def _of_field(field: FieldSchema, target: Capabilities) -> Iterator[str]:
+    for data_type in {field.data_type, field.element_type or field.data_type} - target.data_types:
+        since = comes_with("data_types", partial(_holds, data_type))
+        yield f"its field {field.name!r} is of type {data_type.name.lower()}, which comes with Milvus {since}"
+    if field.nullable and not target.nullable_fields:
+        yield f"its field {field.name!r} is nullable, which comes with Milvus {comes_with('nullable_fields')}"
+    if field.is_clustering_key and not target.clustering_keys:
+        yield f"its field {field.name!r} is a clustering key, which comes with Milvus {comes_with('clustering_keys')}"
+
+
+def _holds(data_type: DataType, types: frozenset[DataType]) -> bool:
+    return data_type in types
 
 
 def _of_ids(schema: CollectionSchema) -> Iterator[str]:
@@ -94,7 +80,3 @@ def _of_partitions(collection: Collection) -> Iterator[str]:
     if not names or names != wanted:
         missing = ", ".join(sorted(wanted - names)) or "all of them"
         yield f"it has a partition key, and not all of its partitions are known: {missing} is missing"
-
-
-def _text(version: Version) -> str:
-    return ".".join(map(str, version))

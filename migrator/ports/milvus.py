@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from migrator.model.capabilities import Capabilities
     from migrator.model.collection import (
         Collection,
         CollectionRef,
@@ -62,6 +63,10 @@ class MilvusReader(Protocol):
 
     def version(self) -> str:
         """Three numbers, `2.3.5`."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What a server of its version can do."""
 
     @property
     def can_count(self) -> bool:

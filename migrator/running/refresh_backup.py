@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from migrator.model.backup_doubts import repeated_segments, unknown_members
 from migrator.model.backup_meta import SNAPSHOT
+from migrator.model.capabilities import capabilities, comes_with, parse_version
 from migrator.model.collection import DEFAULT_DATABASE
-from migrator.planning.compatibility import parse_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 _LINE = re.compile(r"v?(\d+)\.(\d+)([.-].*)?")
 """The line in a version: `v2.3.5`, `2.6-20260801-abc`."""
-_L0_SINCE = (2, 4)
-_STORAGE_V2 = 2
-_STORAGE_V2_SINCE = (2, 6)
 
 
 def unrestorable(info: BackupInfo, target_version: str) -> Iterator[str]:
@@ -68,17 +65,15 @@ def doubts(info: CollectionBackup) -> Iterator[str]:
 
 def unrestorable_collection(info: CollectionBackup, target_version: str) -> Iterator[str]:
     """Why one collection of it cannot be restored there."""
-    line = (parse_version(target_version) or (0, 0, 0))[:2]
+    target = capabilities(target_version)
     deletes = [*info.l0_segments, *(segment for segment in info.segments if segment.is_l0)]
-    if deletes and line < _L0_SINCE:
+    if deletes and not target.has_l0_segments:
         yield (
-            f"it has {len(deletes)} L0 segments, which hold deletes: they come with Milvus 2.4, and the target, "
-            f"{target_version}, cannot import them"
+            f"it has {len(deletes)} L0 segments, which hold deletes: they come with Milvus "
+            f"{comes_with('has_l0_segments')}, and the target, {target_version}, cannot import them"
         )
-    if any(segment.storage_version >= _STORAGE_V2 for segment in info.segments) and line < _STORAGE_V2_SINCE:
-        yield (
-            f"its files are of storage version {_STORAGE_V2} or newer, which comes with Milvus 2.6, and the target, "
-            f"{target_version}, cannot read them"
-        )
+    written = {segment.storage_version for segment in info.segments} | {0}
+    for newer in sorted(written - target.storage_versions_readable):
+        yield f"its files are of storage version {newer}, which the target, {target_version}, cannot import"
     if info.snapshot_backup.metadata_path:
         yield "it is backed up as a snapshot, which only Milvus 3.0 restores"

@@ -11,7 +11,6 @@ from migrator.errors import RunError
 from migrator.model.collection import CollectionRef, ConsistencyLevel, DataType, FieldSchema
 from migrator.model.rbac import Binding
 from migrator.model.shape import Shape
-from migrator.planning.compatibility import parse_version
 from migrator.planning.plan import digest_of, plan_from_plain, plan_to_plain, step_from_plain, step_to_plain
 from migrator.planning.planner import make_plan
 from migrator.steps.clean_staging import CleanStaging
@@ -168,18 +167,3 @@ def test_a_plan_of_a_later_format_is_refused(tmp_path: Path) -> None:
 def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert digest_of({"a": 1, "b": [1, 2]}) == digest_of({"b": [1, 2], "a": 1})
     assert digest_of({"b": [2, 1]}) != digest_of({"b": [1, 2]})
-
-
-@pytest.mark.parametrize(
-    ("text", "version"),
-    [
-        ("2.3.5", (2, 3, 5)),
-        ("v2.3.5", (2, 3, 5)),
-        ("2.3.10.1", (2, 3, 10)),
-        ("2.3", None),
-        ("2.3.x", None),
-        ("", None),
-    ],
-)
-def test_versions_are_three_numbers(text: str, version: tuple[int, int, int] | None) -> None:
-    assert parse_version(text) == version
