@@ -25,7 +25,7 @@ from migrator.model.collection import (
     StructArrayField,
 )
 from migrator.model.import_job import ImportJob, ImportState
-from migrator.model.segment import Compaction, Segment, SegmentState
+from migrator.model.segment import Compaction, Segment, SegmentLevel, SegmentState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -206,13 +206,27 @@ def index_progress_from(message: Message) -> IndexProgress:
 
 
 def segment_from(message: Message) -> Segment:
-    """A persistent segment."""
+    """A persistent segment; what the server's version does not tell is zero."""
     return Segment(
         segment_id=message.segmentID,
         partition_id=message.partitionID,
         num_rows=message.num_rows,
         state=SegmentState(message.state),
+        level=_segment_level(message.level, message.segmentID),
+        storage_version=message.storage_version,
+        is_sorted=message.is_sorted,
+        vchannel=message.insert_channel,
     )
+
+
+def _segment_level(number: int, segment_id: int) -> SegmentLevel:
+    try:
+        return SegmentLevel(number)
+    except ValueError:
+        raise MilvusRefused(
+            f"segment {segment_id} is of level {number}, which this version of migrator does not know",
+            hint="use a newer migrator",
+        ) from None
 
 
 def compaction_from(message: Message) -> Compaction:

@@ -1,6 +1,6 @@
 """How many rows a binlog holds, told by its frame alone: no value is read, and no Parquet library is needed.
 
-A binlog (Milvus storage v1) is a magic number, a descriptor event, and data events; each data event ends with a Parquet
+A binlog (Milvus storage v1; v2 is the Parquet file alone) is a magic number, a descriptor event, and data events; each data event ends with a Parquet
 file, whose footer counts the rows.
 """
 
@@ -31,6 +31,8 @@ def count_rows(content: bytes) -> int:
         NoBinlog: They cannot be told.
     """
     try:
+        if content.startswith(_PARQUET):  # storage v2 has no frame
+            return _parquet_rows(content)
         return sum(_parquet_rows(part) for part in _payloads(content))
     except (struct.error, IndexError) as error:
         raise NoBinlog(str(error)) from None

@@ -142,6 +142,8 @@ class StructArrayField:
     field_id: int
     name: str
     description: str = ""
+    nullable: bool = False
+    type_params: KeyValues = ()
     fields: tuple[FieldSchema, ...] = ()
 
 
@@ -174,17 +176,49 @@ class CollectionSchema:
         return (*visible, DYNAMIC_FIELD) if self.enable_dynamic_field else visible
 
     @property
-    def stored_field_ids(self) -> frozenset[int]:
-        """The ids every segment has insert logs for, hidden fields included.
+    def all_fields(self) -> tuple[FieldSchema, ...]:
+        """The visible fields that have files: those of struct arrays too, which themselves have none."""
+        return (*self.fields, *(field for struct in self.struct_array_fields for field in struct.fields))
 
-        The hidden `$meta` has the first id that is free among the visible ones (Milvus numbers fields from 100 in
-        the order of creation, `$meta` after them).
+    @property
+    def visible_ids(self) -> frozenset[int]:
+        """The ids of all fields that a server shows, struct arrays and their fields included."""
+        structs = {struct.field_id for struct in self.struct_array_fields}
+        return frozenset(structs | {field.field_id for field in self.all_fields})
+
+    @property
+    def dynamic_field_id(self) -> int | None:
+        """The id of the hidden `$meta`, which no server tells: the first that is free among the visible ones.
+
+        Milvus numbers fields from 100 in the order of creation, then `$meta`, then struct arrays; fields that are added
+        later come after all of them. None where there is no such field.
         """
-        ids = {field.field_id for field in self.fields}
-        hidden = {ROW_ID_FIELD, TIMESTAMP_FIELD}
-        if self.enable_dynamic_field:
-            hidden.add(next(i for i in range(FIRST_USER_FIELD, FIRST_USER_FIELD + len(ids) + 1) if i not in ids))
-        return frozenset(ids | hidden)
+        ids = self.visible_ids
+        free = (number for number in range(FIRST_USER_FIELD, FIRST_USER_FIELD + len(ids) + 1) if number not in ids)
+        return next(free) if self.enable_dynamic_field else None
+
+    @property
+    def lost_field_ids(self) -> tuple[int, ...]:
+        """Ids that no field has any more: fields were dropped (Milvus 3.0), and no new collection gets such ids."""
+        ids = self.visible_ids | {self.dynamic_field_id or FIRST_USER_FIELD}
+        return tuple(number for number in range(FIRST_USER_FIELD, max(ids)) if number not in ids)
+
+    @property
+    def stored_field_ids(self) -> frozenset[int]:
+        """The ids a segment has insert logs for, hidden fields included; see `may_lack_files`."""
+        hidden = {ROW_ID_FIELD, TIMESTAMP_FIELD, self.dynamic_field_id}
+        return frozenset({field.field_id for field in self.all_fields} | {each for each in hidden if each is not None})
+
+    @property
+    def may_lack_files(self) -> frozenset[int]:
+        """Those that a segment from before an added field has no files of; an import fills them in."""
+        added = {each.field_id for each in self.all_fields if each.nullable or each.default_value_base64}
+        return frozenset(added | {self.dynamic_field_id} - {None})  # type: ignore[arg-type] # None was taken out
+
+    @property
+    def vector_field_ids(self) -> frozenset[int]:
+        """The ids of vectors, which in storage v2 have files of their own."""
+        return frozenset(field.field_id for field in self.all_fields if field.data_type.is_vector)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -19,14 +19,54 @@ class SegmentState(IntEnum):
     IMPORTING = 7
 
 
+class SegmentLevel(IntEnum):
+    """Milvus's numbers of segment levels (common.proto); `LEGACY` is what servers say that know none."""
+
+    LEGACY = 0
+    L0 = 1
+    """Deletes alone, of rows in other segments."""
+    L1 = 2
+    L2 = 3
+
+
+ALL_PARTITIONS = -1
+"""The partition of L0 segments whose deletes are of no single one."""
+STORAGE_V2 = 2
+"""From this storage version on, insert logs are parquet by groups of columns."""
+STORAGE_V3 = 3
+"""Files named by a manifest, which no import by prefix reads."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Segment:
-    """A persistent segment; `num_rows` counts rows as inserted, deletes not subtracted."""
+    """A persistent segment; `num_rows` counts rows as inserted, deletes not subtracted.
+
+    `storage_version` is 0 for one file per field, the only form up to Milvus 2.5. `vchannel` is empty where it is not
+    told.
+    """
 
     segment_id: int
     partition_id: int
     num_rows: int
     state: SegmentState = SegmentState.FLUSHED
+    level: SegmentLevel = SegmentLevel.LEGACY
+    storage_version: int = 0
+    is_sorted: bool = False
+    vchannel: str = ""
+
+    @property
+    def is_l0(self) -> bool:
+        """Whether it holds deletes of other segments' rows, and none of its own."""
+        return self.level is SegmentLevel.L0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentLogs:
+    """The log ids that a segment consists of: of insert logs with their field (storage v2: group), and of delta logs."""
+
+    inserts: frozenset[tuple[int, int]]
+    deltas: frozenset[int]
+    vchannel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +95,10 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binlog:
-    """One binlog of a frozen listing; `field_id` is None for delta logs, which have none."""
+    """One binlog of a frozen listing; `field_id` is None for delta logs, which have none.
+
+    In storage v2 `field_id` is the id of a group of columns.
+    """
 
     kind: LogKind
     collection_id: int
@@ -68,7 +111,8 @@ class Binlog:
     @property
     def staged_suffix(self) -> str:
         """Its key below `<dump>/binlogs/`, in milvus-backup's layout, where GROUP is the segment's id."""
-        segment = f"{self.collection_id}/{self.partition_id}/{self.segment_id}/{self.segment_id}"
+        group = "" if self.partition_id == ALL_PARTITIONS else f"/{self.segment_id}"
+        segment = f"{self.collection_id}/{self.partition_id}{group}/{self.segment_id}"
         field = "" if self.field_id is None else f"/{self.field_id}"
         return f"{self.kind}/{segment}{field}/{self.log_id}"
 
@@ -76,12 +120,13 @@ class Binlog:
 def parse_binlog(found: StoredObject, root: str) -> Binlog | None:
     """The binlog an object of a Milvus root path is, or None for any other object.
 
-    Insert logs lie at `ROOT/insert_log/C/P/S/F/L`, delta logs at `ROOT/delta_log/C/P/S/L`; all ids are decimal.
+    Insert logs lie at `ROOT/insert_log/C/P/S/F/L`, delta logs at `ROOT/delta_log/C/P/S/L`; all ids are decimal, and the
+    partition of delta logs may be -1.
     """
     parts = found.key.removeprefix(f"{root}/" if root else "").split("/")
-    if parts[0] not in set(LogKind) or not all(part.isascii() and part.isdigit() for part in parts[1:]):
+    if parts[0] not in set(LogKind) or (ids := parse_ids(parts)) is None:
         return None
-    kind, ids = LogKind(parts[0]), [int(part) for part in parts[1:]]
+    kind = LogKind(parts[0])
     if len(ids) != (5 if kind is LogKind.INSERT else 4):
         return None
     return Binlog(
@@ -93,6 +138,19 @@ def parse_binlog(found: StoredObject, root: str) -> Binlog | None:
         log_id=ids[-1],
         source=found,
     )
+
+
+def parse_ids(parts: list[str]) -> list[int] | None:
+    """The ids behind a kind of log in a key's parts, or None where one is no id."""
+    ids: list[int] = []
+    for place, part in enumerate(parts[1:]):
+        if part.isascii() and part.isdigit():
+            ids.append(int(part))
+        elif place == 1 and part == str(ALL_PARTITIONS) and parts[0] == LogKind.DELTA:
+            ids.append(ALL_PARTITIONS)
+        else:
+            return None
+    return ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,13 @@ class Ledger(LedgerReader, Protocol):
     def note(self, step_key: str, values: Mapping[str, JsonValue]) -> None: ...
 
     def freeze(self, collection_id: int, segments: Iterable[Segment], binlogs: Iterable[Binlog]) -> None:
-        """Replace the collection's listing, all or nothing; only before its first import."""
+        """Replace the collection's listing, all or nothing; only before its first import.
+
+        The segments are asked for when all binlogs are written.
+        """
+
+    def leave_out(self, collection_id: int, binlogs: Iterable[Binlog]) -> None:
+        """Take binlogs out of the listing again: they belong to no segment."""
 
     def note_copied(self, collection_id: int, copied: Iterable[Binlog]) -> None: ...
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from migrator.model.import_job import ImportJob, ImportTag
     from migrator.model.rbac import Binding, Grant, Rbac
     from migrator.model.rows import Key, Value
-    from migrator.model.segment import Compaction, Segment, SegmentBatch
+    from migrator.model.segment import Compaction, Segment, SegmentBatch, SegmentLogs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +98,14 @@ class MilvusReader(Protocol):
 
     def list_segments(self, ref: CollectionRef) -> tuple[Segment, ...]:
         """Persistent segments, sealed ones and those being flushed included, growing ones never."""
+
+    def describe_segments(
+        self, ref: CollectionRef, collection_id: int, segment_ids: Sequence[int]
+    ) -> Mapping[int, SegmentLogs] | None:
+        """Of which logs the segments consist, dropped ones too; None where the server does not tell.
+
+        A segment that it does not know any more is left out.
+        """
 
     def list_compactions(self) -> tuple[Compaction, ...]:
         """Those the server remembers, of all collections; none from before its start."""

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import JournalUnusable, RunError, StalePlan
-from migrator.model.segment import Binlog, LogKind, Segment, StoredObject
+from migrator.model.segment import Binlog, LogKind, Segment, SegmentLevel, StoredObject
 from migrator.ports.ledger import ListingTotals, SegmentTotals, StagedDifference
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from migrator.ports.ledger import JsonValue
     from migrator.running.mirror import JournalMirror
 
-FORMAT_VERSION = 2
-"""1 knew no renewed steps and no superseded binlogs; it is read, and becomes 2 when it is next written."""
+FORMAT_VERSION = 3
+"""1 knew no renewed steps and no superseded binlogs, 2 no traits of segments; they are read, and become 3 when they are
+next written."""
 _PAGE = 1000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -46,6 +47,9 @@ CREATE TABLE IF NOT EXISTS binlogs (
   log_id INTEGER, source_key TEXT, size_bytes INTEGER, source_etag TEXT, copied INTEGER NOT NULL DEFAULT 0,
   staged_etag TEXT, PRIMARY KEY (collection_id, segment_id, suffix)) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS binlogs_by_suffix ON binlogs (collection_id, suffix);
+CREATE TABLE IF NOT EXISTS traits (
+  collection_id INTEGER, segment_id INTEGER, level INTEGER, storage_version INTEGER, is_sorted INTEGER, vchannel TEXT,
+  PRIMARY KEY (collection_id, segment_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS superseded (
   collection_id INTEGER, suffix TEXT, segment_id INTEGER, source_key TEXT,
   PRIMARY KEY (collection_id, suffix)) WITHOUT ROWID;
@@ -53,7 +57,9 @@ CREATE TABLE IF NOT EXISTS superseded (
 
 _SINCE_RENEWED = "number > COALESCE((SELECT MAX(number) FROM entries WHERE step_key = ? AND event = 'renewed'), 0)"
 
-_LISTING_TABLES = ("segments", "binlogs", "superseded")
+_LISTING_TABLES = ("segments", "traits", "binlogs", "superseded")
+_NO_TRAITS = "(SELECT 0 collection_id, 0 segment_id, 0 level, 0 storage_version, 0 is_sorted, '' vchannel)"
+"""What stands for the table where a journal of an older format is only read."""
 
 
 class StepEvent(StrEnum):
@@ -295,20 +301,33 @@ class Journal:
 
     def freeze(self, collection_id: int, segments: Iterable[Segment], binlogs: Iterable[Binlog]) -> None:
         """Replace the collection's listing; pages of binlogs are written as they come."""
-        rows = ((collection_id, s.partition_id, s.segment_id, s.num_rows) for s in segments)
         with self._transaction() as db:
             db.execute(
                 "INSERT OR IGNORE INTO superseded SELECT collection_id, suffix, segment_id, source_key FROM binlogs "
                 "WHERE collection_id = ?",
                 (collection_id,),
             )
-            db.execute("DELETE FROM segments WHERE collection_id = ?", (collection_id,))
-            db.execute("DELETE FROM binlogs WHERE collection_id = ?", (collection_id,))
+            for table in ("segments", "traits", "binlogs"):
+                db.execute(f"DELETE FROM {table} WHERE collection_id = ?", (collection_id,))
         for page in _pages(map(_binlog_row, binlogs)):
             with self._transaction() as db:
                 db.executemany("INSERT INTO binlogs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, NULL)", page)
         with self._transaction() as db:
-            db.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", rows)
+            for each in segments:  # after the binlogs, which may show what a segment is
+                row = (collection_id, each.partition_id, each.segment_id, each.num_rows)
+                db.execute("INSERT INTO segments VALUES (?, ?, ?, ?)", row)
+                if traits := _traits_row(collection_id, each):
+                    db.execute("INSERT INTO traits VALUES (?, ?, ?, ?, ?, ?)", traits)
+        self._mirror_listing(collection_id)
+
+    def leave_out(self, collection_id: int, binlogs: Iterable[Binlog]) -> None:
+        """Take binlogs out of the frozen listing: they belong to no segment."""
+        keys = [(collection_id, binlog.segment_id, binlog.staged_suffix) for binlog in binlogs]
+        with self._transaction() as db:
+            db.executemany("DELETE FROM binlogs WHERE collection_id = ? AND segment_id = ? AND suffix = ?", keys)
+        self._mirror_listing(collection_id)
+
+    def _mirror_listing(self, collection_id: int) -> None:
         if self._mirror is not None:
             self._mirror.put_listing(collection_id, partial(self._listing_lines, collection_id))
 
@@ -335,17 +354,35 @@ class Journal:
     def segments(self, collection_id: int) -> Iterator[SegmentTotals]:
         """The frozen segments by partition and id."""
         query = (
-            "SELECT s.partition_id, s.segment_id, s.num_rows, SUM(b.kind = 'insert_log'), SUM(b.kind = 'delta_log'), "
-            "SUM(b.size_bytes) FROM segments s LEFT JOIN binlogs b USING (collection_id, segment_id) "
+            "SELECT s.partition_id, s.segment_id, s.num_rows, COALESCE(t.level, 0), COALESCE(t.storage_version, 0), "
+            "COALESCE(t.is_sorted, 0), COALESCE(t.vchannel, ''), "
+            "SUM(b.kind = 'insert_log'), SUM(b.kind = 'delta_log'), SUM(b.size_bytes) "
+            "FROM segments s LEFT JOIN binlogs b USING (collection_id, segment_id) "
+            f"LEFT JOIN {self._traits} t USING (collection_id, segment_id) "
             "WHERE s.collection_id = ? GROUP BY s.partition_id, s.segment_id ORDER BY s.partition_id, s.segment_id"
         )
-        for partition_id, segment_id, num_rows, inserts, deltas, size_bytes in self._rows(query, (collection_id,)):
+        for row in self._rows(query, (collection_id,)):
+            partition_id, segment_id, num_rows, level, storage_version, is_sorted, vchannel, *sums = row
+            inserts, deltas, size_bytes = sums
             yield SegmentTotals(
-                segment=Segment(segment_id, partition_id, num_rows),
+                segment=Segment(
+                    segment_id,
+                    partition_id,
+                    num_rows,
+                    level=SegmentLevel(level),
+                    storage_version=storage_version,
+                    is_sorted=bool(is_sorted),
+                    vchannel=vchannel,
+                ),
                 insert_objects=inserts or 0,
                 delta_objects=deltas or 0,
                 size_bytes=size_bytes or 0,
             )
+
+    @property
+    def _traits(self) -> str:
+        known = self._rows("SELECT 1 FROM sqlite_master WHERE name = 'traits'")
+        return "traits" if known else _NO_TRAITS
 
     def binlogs(self, collection_id: int, *, segment_id: int | None = None) -> Iterator[Binlog]:
         """The frozen binlogs by segment and suffix, of one segment or of all."""
@@ -514,6 +551,12 @@ def _of(partition_id: int | None) -> str:
 def _listing_table(name: str) -> str:
     """The name, if it is one of ours: it comes out of a file."""
     return _LISTING_TABLES[_LISTING_TABLES.index(name)]
+
+
+def _traits_row(collection_id: int, segment: Segment) -> tuple[object, ...] | None:
+    """None where a segment is as all those of Milvus 2.3 are."""
+    told = (segment.level, segment.storage_version, segment.is_sorted, segment.vchannel)
+    return (collection_id, segment.segment_id, *told) if any(told) else None
 
 
 def _binlog_row(binlog: Binlog) -> tuple[object, ...]:
