@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from migrator.model.import_job import ImportJob
     from migrator.model.rbac import Rbac
     from migrator.model.rows import Key, Value
-    from migrator.model.segment import Compaction
+    from migrator.model.segment import Compaction, SegmentLogs
     from migrator.ports.milvus import FlushResult, Hit
     from migrator.ports.store import ObjectReader
 
@@ -142,6 +142,10 @@ class BackupMilvus:
 
     def _refuse(self, what: str) -> NoReturn:
         raise MilvusRefused(f"the backup {self.uri} was asked for {what}")
+
+    def describe_segments(self, ref: CollectionRef, *_: object) -> Mapping[int, SegmentLogs] | None:
+        """Never asked: a backup's meta names its files."""
+        self._refuse(f"the files of {ref.short}'s segments")
 
     def index_progress(self, ref: CollectionRef) -> tuple[IndexProgress, ...]:
         """Nothing is built in a backup."""

@@ -41,7 +41,15 @@ from migrator.model.collection import (
 )
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
 from migrator.model.rbac import BUILT_IN_ROLES, ROOT, Binding, Grant, Rbac
-from migrator.model.segment import Compaction, LogKind, Segment, SegmentState, StoredObject
+from migrator.model.segment import (
+    ALL_PARTITIONS,
+    Compaction,
+    LogKind,
+    Segment,
+    SegmentLevel,
+    SegmentState,
+    StoredObject,
+)
 from migrator.model.timestamps import at_millisecond, physical_ms
 from migrator.ports.milvus import FlushResult, Hit
 
@@ -50,7 +58,7 @@ if TYPE_CHECKING:
 
     from migrator.model.capabilities import Capabilities
     from migrator.model.rows import Key, Value
-    from migrator.model.segment import SegmentBatch
+    from migrator.model.segment import SegmentBatch, SegmentLogs
     from migrator.ports.clock import Clock
 
 Row = dict[int, Any]
@@ -203,7 +211,10 @@ class MemoryBinlogs:
 
 @dataclass(slots=True)
 class _Segment:
-    """A segment with its rows; a delete takes the rows of its segment that are not newer."""
+    """A segment with its rows; a delete takes the rows of its segment that are not newer.
+
+    Those of an L0 segment take such rows of all segments of its partition.
+    """
 
     segment_id: int
     partition_id: int
@@ -211,9 +222,12 @@ class _Segment:
     rows: list[Row] = field(default_factory=list)
     deletes: list[tuple[object, int]] = field(default_factory=list)
     written_deletes: int = 0
+    is_l0: bool = False
 
-    def visible(self, pk_field: int) -> list[Row]:
-        last = {pk: max(ts for each, ts in self.deletes if each == pk) for pk, _ in self.deletes}
+    def visible(self, pk_field: int, others: Iterable[tuple[object, int]] = ()) -> list[Row]:
+        last: dict[object, int] = {}
+        for pk, ts in (*self.deletes, *others):
+            last[pk] = max(ts, last.get(pk, ts))
         return [row for row in self.rows if row[TIMESTAMP_FIELD] > last.get(row[pk_field], -1)]
 
 
@@ -245,6 +259,12 @@ class _Held:
     def row_by_name(self, row: Row) -> dict[str, Any]:
         named = {each.name: row.get(each.field_id) for each in self.base.schema.fields}
         return named if self.dynamic_field is None else named | {DYNAMIC_FIELD.name: row.get(self.dynamic_field)}
+
+    def visible(self, segment: _Segment) -> list[Row]:
+        """The rows of a segment that no delete took."""
+        partitions = {segment.partition_id, ALL_PARTITIONS}
+        l0 = [each for each in self.segments if each.is_l0 and each.partition_id in partitions]
+        return segment.visible(self.pk_field, [delete for each in l0 for delete in each.deletes])
 
     def persistent(self) -> list[_Segment]:
         return [segment for segment in self.segments if segment.state is not SegmentState.GROWING]
@@ -327,7 +347,7 @@ class MemoryMilvus:
     def _write_logs(self, held: _Held, segment: _Segment) -> None:
         """Put a segment's binlogs where a flush puts them: insert logs once, delta logs as far as they are new."""
         where = f"{held.base.collection_id}/{segment.partition_id}/{segment.segment_id}"
-        if segment.state is not SegmentState.FLUSHED:
+        if segment.state is not SegmentState.FLUSHED and not segment.is_l0:
             for field_id in sorted(held.base.schema.stored_field_ids):
                 column = [row.get(field_id) for row in segment.rows]
                 self._write(f"{LogKind.INSERT}/{where}/{field_id}", column)
@@ -347,7 +367,8 @@ class MemoryMilvus:
         held = self._get(ref)
         partition_id = self._partition_id(held, partition or held.partitions[0].name)
         ids = {f.name: f.field_id for f in held.base.schema.fields}
-        grows = [s for s in held.segments if s.state is SegmentState.GROWING and s.partition_id == partition_id]
+        growing = [s for s in held.segments if s.state is SegmentState.GROWING and not s.is_l0]
+        grows = [s for s in growing if s.partition_id == partition_id]
         if not grows:
             grows = [_Segment(self.allocate_timestamp(), partition_id)]
             held.segments += grows
@@ -363,6 +384,11 @@ class MemoryMilvus:
     def delete(self, ref: CollectionRef, pks: Iterable[object]) -> None:
         """Delete rows by primary key."""
         held = self._get(ref)
+        if self.capabilities.has_l0_segments:
+            segment = _Segment(self.allocate_timestamp(), ALL_PARTITIONS, is_l0=True)
+            segment.deletes = [(pk, self.allocate_timestamp()) for pk in pks]
+            held.segments.append(segment)
+            return
         for pk in pks:
             for segment in held.segments:
                 if any(row[held.pk_field] == pk for row in segment.rows):
@@ -376,7 +402,7 @@ class MemoryMilvus:
         return [
             {names[key]: value for key, value in row.items() if key in names} | {"$partition": parts[s.partition_id]}
             for s in held.segments
-            for row in s.visible(held.pk_field)
+            for row in held.visible(s)
         ]
 
     def compact(self, ref: CollectionRef) -> None:
@@ -384,10 +410,10 @@ class MemoryMilvus:
         held = self._get(ref)
         groups: dict[int, list[_Segment]] = defaultdict(list)
         for segment in held.segments:
-            if segment.state is SegmentState.FLUSHED:
+            if segment.state is SegmentState.FLUSHED and not segment.is_l0:
                 groups[segment.partition_id].append(segment)
         for partition_id, olds in groups.items():
-            rows = [row for old in olds for row in old.visible(held.pk_field)]
+            rows = [row for old in olds for row in held.visible(old)]
             merged = _Segment(self.allocate_timestamp(), partition_id, SegmentState.FLUSHING, rows)
             self._write_logs(held, merged)
             held.segments = [s for s in held.segments if s not in olds] + [merged]
@@ -478,7 +504,28 @@ class MemoryMilvus:
     def list_segments(self, ref: CollectionRef) -> tuple[Segment, ...]:
         """Persistent segments by id; rows count as inserted."""
         persistent = self._get(ref).persistent()
-        return tuple(sorted(Segment(s.segment_id, s.partition_id, len(s.rows), s.state) for s in persistent))
+        tells_level = self.capabilities.reports_level
+        return tuple(
+            sorted(
+                Segment(
+                    s.segment_id,
+                    s.partition_id,
+                    len(s.rows),
+                    s.state,
+                    level=SegmentLevel.L0 if s.is_l0 and tells_level else SegmentLevel.LEGACY,
+                )
+                for s in persistent
+            )
+        )
+
+    def describe_segments(
+        self,
+        ref: CollectionRef,  # noqa: ARG002 - of the port
+        collection_id: int,  # noqa: ARG002 - see above
+        segment_ids: Sequence[int],  # noqa: ARG002 - see above
+    ) -> Mapping[int, SegmentLogs] | None:
+        """It leaves no files behind, and so tells of none."""
+        return None
 
     def list_compactions(self) -> tuple[Compaction, ...]:
         """All there were."""
@@ -516,7 +563,7 @@ class MemoryMilvus:
         if not set(names) <= held.loaded:
             raise self._refuse(f"partition not loaded[partition={partition}]")
         wanted = {self._partition_id(held, name) for name in names}
-        found = [row for s in held.segments if s.partition_id in wanted for row in s.visible(held.pk_field)]
+        found = [row for s in held.segments if s.partition_id in wanted for row in held.visible(s)]
         named = [held.row_by_name(row) for row in sorted(found, key=lambda row: row[TIMESTAMP_FIELD])]
         return list(filter(condition(where), named))
 
@@ -625,8 +672,8 @@ class MemoryMilvus:
             growing = [segment for segment in held.segments if segment.state is SegmentState.GROWING]
             for segment in growing:
                 segment.state = SegmentState.SEALED
-            ids = tuple(sorted(segment.segment_id for segment in held.persistent()))
-            sealed = tuple(sorted(segment.segment_id for segment in growing))
+            ids = tuple(sorted(segment.segment_id for segment in held.persistent() if not segment.is_l0))
+            sealed = tuple(sorted(segment.segment_id for segment in growing if not segment.is_l0))
             results[ref] = FlushResult(cut_ts=self.allocate_timestamp(), segment_ids=ids, sealed_ids=sealed)
         return results
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from migrator.model.import_job import ImportJob, ImportTag
     from migrator.model.rbac import Binding, Grant, Rbac
     from migrator.model.rows import Key, Value
-    from migrator.model.segment import Compaction, Segment, SegmentBatch
+    from migrator.model.segment import Compaction, Segment, SegmentBatch, SegmentLogs
     from migrator.ports.milvus import Hit
 
 CALL_TIMEOUT_S = 30.0
@@ -418,6 +418,15 @@ class GrpcMilvus:
                 return tuple(sorted(values.segment_from(info) for info in reply.infos))
             time.sleep(_LISTING_PAUSE_S)
         raise MilvusUnavailable(f"the segments of {ref.short} are changing at {self.uri} (compaction)")
+
+    def describe_segments(
+        self,
+        ref: CollectionRef,  # noqa: ARG002 - of the port
+        collection_id: int,  # noqa: ARG002 - see above
+        segment_ids: Sequence[int],  # noqa: ARG002 - see above
+    ) -> Mapping[int, SegmentLogs] | None:
+        """None: gRPC has no such call."""
+        return None
 
     def list_compactions(self) -> tuple[Compaction, ...]:
         """All that the server remembers: compaction 0, which 2.3 takes for every one."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from migrator.errors import MilvusRefused
 from migrator.model.segment import SegmentLogs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from migrator.model.collection import CollectionRef
 
 PATH = "/v2/vectordb/segments/describe"
 
-Ask = Callable[[str, dict[str, object]], Any] if TYPE_CHECKING else Any
-"""Posts a body to a path, and returns the `data` of the answer; errors are ours already."""
+
+class Asks(Protocol):
+    """Posts a body to a path, and returns the `data` of the answer; errors are ours already."""
+
+    def __call__(self, path: str, body: dict[str, object], /) -> Any: ...  # noqa: ANN401 - JSON
 
 
 def describe_segments(
-    ask: Ask, ref: CollectionRef, collection_id: int, segment_ids: Sequence[int]
+    ask: Asks, ref: CollectionRef, collection_id: int, segment_ids: Sequence[int]
 ) -> dict[int, SegmentLogs]:
     """The logs of the segments that the server knows, dropped ones among them.
 

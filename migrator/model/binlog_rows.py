@@ -1,7 +1,7 @@
 """How many rows a binlog holds, told by its frame alone: no value is read, and no Parquet library is needed.
 
-A binlog (Milvus storage v1; v2 is the Parquet file alone) is a magic number, a descriptor event, and data events; each data event ends with a Parquet
-file, whose footer counts the rows.
+A binlog (Milvus storage v1) is a magic number, a descriptor event, and data events; each data event ends with a Parquet
+file, whose footer counts the rows. In storage v2 it is a Parquet file and nothing else.
 """
 
 from __future__ import annotations

@@ -198,12 +198,6 @@ class CollectionSchema:
         return next(free) if self.enable_dynamic_field else None
 
     @property
-    def lost_field_ids(self) -> tuple[int, ...]:
-        """Ids that no field has any more: fields were dropped (Milvus 3.0), and no new collection gets such ids."""
-        ids = self.visible_ids | {self.dynamic_field_id or FIRST_USER_FIELD}
-        return tuple(number for number in range(FIRST_USER_FIELD, max(ids)) if number not in ids)
-
-    @property
     def stored_field_ids(self) -> frozenset[int]:
         """The ids a segment has insert logs for, hidden fields included; see `may_lack_files`."""
         hidden = {ROW_ID_FIELD, TIMESTAMP_FIELD, self.dynamic_field_id}
@@ -213,7 +207,7 @@ class CollectionSchema:
     def may_lack_files(self) -> frozenset[int]:
         """Those that a segment from before an added field has no files of; an import fills them in."""
         added = {each.field_id for each in self.all_fields if each.nullable or each.default_value_base64}
-        return frozenset(added | {self.dynamic_field_id} - {None})  # type: ignore[arg-type] # None was taken out
+        return frozenset(added if self.dynamic_field_id is None else added | {self.dynamic_field_id})
 
     @property
     def vector_field_ids(self) -> frozenset[int]:

@@ -62,7 +62,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentLogs:
-    """The log ids that a segment consists of: of insert logs with their field (storage v2: group), and of delta logs."""
+    """The log ids that a segment consists of; of insert logs with their field, or in storage v2 with their group."""
 
     inserts: frozenset[tuple[int, int]]
     deltas: frozenset[int]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from migrator.errors import MilvusRefused, ObjectMissing, RunError, SchemaDiffers, SourceBusy
+from migrator.errors import ObjectMissing, RunError, SchemaDiffers, SourceBusy
 from migrator.model.codec import from_plain, to_plain
 from migrator.model.collection import Collection, CollectionRef
-from migrator.model.segment import LogKind, Segment, SegmentState, parse_binlog
+from migrator.model.segment import ALL_PARTITIONS, Segment, SegmentState
 from migrator.model.timestamps import END_OF_TIME
 from migrator.ports.backup import as_backup
 from migrator.ports.milvus import FlushResult
@@ -17,17 +17,19 @@ from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.counting import count_named, count_partitions
 from migrator.steps.flush import FLUSH_KEY, cut_note, flush_and_wait
 from migrator.steps.late_deletes import wait_for_late_deletes
+from migrator.steps.segment_listing import SegmentListing, may_be_l0
+from migrator.steps.valid_logs import SegmentGone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable
 
-    from migrator.model.segment import Binlog, Compaction
     from migrator.ports.backup import BackupReader
     from migrator.ports.ledger import JsonValue, LedgerReader
     from migrator.steps.base import ReadContext, StepContext
 
 MAX_LISTINGS = 12
 MAX_DELETE_WAITS = 3
+MAX_FREEZES = 3
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 5.0
 
@@ -50,6 +52,8 @@ class FrozenDump:
     """Rows that the source does not show and its files have, after all deletes up to the cut were waited for."""
     left_behind: int = 0
     """Delta logs that the source lost in compactions, and that come along: its own count may be too high."""
+    orphans: int = 0
+    """Files in folders of the frozen segments that belong to none of them, and stay out."""
     backed_up_ts: int | None = None
     """When the source is a backup: its moment (hybrid), 0 where it does not say. Nothing of it is cut off."""
 
@@ -128,34 +132,49 @@ class DumpMeta(Step):
         if (backup := as_backup(ctx.source)) is not None:
             return self._freeze_backup(ctx, backup)
         self._describe(ctx)
-        cut, segments, late = self._settled_with_deletes(ctx)
-        found = self._chosen(self._describe(ctx))  # once more: a partition may have come with the last flush
-        rows_at_cut = count_partitions(ctx.source, found) if self.may_flush else {}
-        live = [segment for segment in self._of_chosen(segments) if segment.num_rows > 0]
-        ctx.ledger.freeze(found.collection_id, live, self._binlogs(ctx, {s.segment_id for s in live}))
-        self._require_complete(ctx)
+        for _ in range(MAX_FREEZES):
+            cut, segments, late = self._settled_with_deletes(ctx)
+            found = self._chosen(self._describe(ctx))  # once more: a partition may have come with the last flush
+            rows_at_cut = count_partitions(ctx.source, found) if self.may_flush else {}
+            listing = SegmentListing(
+                ctx=ctx, collection=found, source_root=self.source_root, listed=self._of_chosen(segments)
+            )
+            try:
+                listing.freeze()
+                break
+            except SegmentGone as error:
+                gone = error
+                ctx.progress(f"segment {gone} of {self.planned.ref.short} was compacted away, listing them again")
+        else:
+            raise SourceBusy(
+                f"segment {gone} of {self.planned.ref.short} is listed by the source, and its files are gone",
+                hint="see that source.storage names the source's bucket and root path, then run migrator apply "
+                "--resume; compaction may be quicker than the listing",
+            )
         self._require_nothing_lost(ctx)
-        left_behind = self.notes(ctx)["left_behind"]
+        self.note(ctx, left_behind=listing.left_behind)
         frozen = FrozenDump(
             collection=found,
             cut_ts=cut.cut_ts,
             rows_at_cut=rows_at_cut,
-            held_still=rows_at_cut == self._counts_before(ctx) and not left_behind,
-            raw_rows=sum(segment.num_rows for segment in live),
+            held_still=rows_at_cut == self._counts_before(ctx) and not listing.left_behind,
+            raw_rows=listing.rows,
             can_count=ctx.source.can_count,
             late_deletes=late,
-            left_behind=left_behind if isinstance(left_behind, int) else 0,
+            left_behind=listing.left_behind,
+            orphans=listing.orphans,
         )
         self.note(ctx, frozen=to_plain(frozen))
         totals = ctx.ledger.totals(found.collection_id)
-        said = f"{late:,} rows are deleted at the source and still in its files" if late else ""
-        return Outcome(rows=totals.rows, objects=totals.objects, size_bytes=totals.size_bytes, detail=said)
+        said = [f"{late:,} rows are deleted at the source and still in its files"] if late else []
+        said += [f"{listing.orphans:,} files that belong to no segment stay out"] if listing.orphans else []
+        return Outcome(rows=totals.rows, objects=totals.objects, size_bytes=totals.size_bytes, detail="; ".join(said))
 
     def _chosen(self, found: Collection) -> Collection:
         return found.only(self.partitions) if self.partitions else found
 
     def _of_chosen(self, segments: Iterable[Segment]) -> list[Segment]:
-        chosen = {partition.partition_id for partition in self._chosen(self.planned).partitions}
+        chosen = {ALL_PARTITIONS, *(partition.partition_id for partition in self._chosen(self.planned).partitions)}
         return [segment for segment in segments if not self.partitions or segment.partition_id in chosen]
 
     def _freeze_backup(self, ctx: StepContext, backup: BackupReader) -> Outcome:
@@ -200,7 +219,7 @@ class DumpMeta(Step):
         cut = self._noted_cut(ctx)
         for _ in range(MAX_LISTINGS):
             segments = ctx.source.list_segments(self.planned.ref)
-            strangers = self._strangers(cut, segments)
+            strangers = self._strangers(ctx, cut, segments)
             if not strangers:
                 return cut, segments
             ctx.progress(f"{self.planned.ref.short} is moving, listing it again")
@@ -254,58 +273,18 @@ class DumpMeta(Step):
         plain = noted if isinstance(noted, dict) else {}
         return from_plain(FlushResult, {"cut_ts": plain["cut_ts"], "segment_ids": plain["segment_ids"] or []})
 
-    def _strangers(self, cut: FlushResult, segments: tuple[Segment, ...]) -> list[int]:
-        """Of partitions that do not come along, none; one that is gone may be of any."""
+    def _strangers(self, ctx: StepContext, cut: FlushResult, segments: tuple[Segment, ...]) -> list[int]:
+        """Of partitions that do not come along, none; one that is gone may be of any.
+
+        A flush names no segments of deletes alone: it is over when they are written.
+        """
         chosen = self._of_chosen(segments)
         unsettled = {s.segment_id for s in chosen if s.state is not SegmentState.FLUSHED}
         if self.may_flush:
-            unsettled |= {s.segment_id for s in chosen} - set(cut.segment_ids)
+            named = {s.segment_id for s in chosen if not may_be_l0(s, ctx.source.capabilities)}
+            unsettled |= named - set(cut.segment_ids)
             unsettled |= set(cut.segment_ids) - {s.segment_id for s in segments}
         return sorted(unsettled)
-
-    # -- its binlogs ------------------------------------------------------------------------------------------------
-
-    def _binlogs(self, ctx: StepContext, live: set[int]) -> Iterator[Binlog]:
-        """The binlogs of the live segments, and deletes that a compaction left behind."""
-        products = _products(self._compactions(ctx))
-        compacted = {*products, *products.values()}
-        deltas: dict[int, dict[int, Binlog]] = {segment_id: {} for segment_id in compacted}
-        for kind in LogKind:
-            prefix = f"{self.source_root}/{kind}/{self.planned.collection_id}"
-            for found in ctx.source_store.list_objects(prefix.lstrip("/")):
-                binlog = parse_binlog(found, self.source_root)
-                if binlog is None:
-                    continue
-                if binlog.segment_id in live:
-                    yield binlog
-                if kind is LogKind.DELTA and binlog.segment_id in compacted:
-                    deltas[binlog.segment_id][binlog.log_id] = binlog
-        left_behind = tuple(_left_behind(products, deltas, live))
-        self.note(ctx, left_behind=len(left_behind))
-        if left_behind:
-            ctx.progress(
-                f"{self.planned.ref.short}: the source lost {len(left_behind)} delta logs in compactions, and may show "
-                f"rows again that were deleted or replaced; the deletes come along"
-            )
-        yield from left_behind
-
-    def _compactions(self, ctx: StepContext) -> tuple[Compaction, ...]:
-        """Those the source remembers; none where it does not tell, for want of the call or of a privilege."""
-        try:
-            return ctx.source.list_compactions()
-        except MilvusRefused:
-            return ()
-
-    def _require_complete(self, ctx: StepContext) -> None:
-        """Every live segment has insert logs for every stored field, equally many for each."""
-        wanted = self.planned.schema.stored_field_ids
-        for entry in ctx.ledger.segments(self.planned.collection_id):
-            segment_id = entry.segment.segment_id
-            counts: dict[int, int] = {}
-            for binlog in ctx.ledger.binlogs(self.planned.collection_id, segment_id=segment_id):
-                if binlog.field_id is not None:
-                    counts[binlog.field_id] = counts.get(binlog.field_id, 0) + 1
-            self._require_fields(entry.segment, wanted, counts)
 
     def _require_nothing_lost(self, ctx: StepContext) -> None:
         """Files go with their segment: one that an earlier listing had, of a segment that lives on, was taken away."""
@@ -315,48 +294,3 @@ class DumpMeta(Step):
                 f"{lost} is gone from the source, and its segment lives on: rows or deletes would be missing",
                 hint="see who removes files below the source's root path; restore it, then run migrator apply --resume",
             )
-
-    def _require_fields(self, segment: Segment, wanted: frozenset[int], counts: dict[int, int]) -> None:
-        place = f"{self.source_root}/{LogKind.INSERT}/{self.planned.collection_id}/{segment.partition_id}"
-        if not counts:
-            raise ObjectMissing(
-                f"segment {segment.segment_id} of {self.planned.ref.short} has {segment.num_rows:,} rows at the "
-                f"source and no binlogs under {place}",
-                hint="see that source.storage.bucket and source.storage.root_path are those of the source Milvus",
-            )
-        if missing := sorted(wanted - counts.keys()):
-            raise ObjectMissing(
-                f"segment {segment.segment_id} of {self.planned.ref.short} has no binlogs of field "
-                f"{', '.join(map(str, missing))} under {place}"
-            )
-        if len(set(counts.values())) > 1:
-            raise RunError(
-                f"segment {segment.segment_id} of {self.planned.ref.short} has unequal numbers of binlogs per field: "
-                f"an upload left files behind that belong to no segment",
-                hint="compact the collection at the source, then run migrator apply --resume",
-            )
-
-
-def _products(compactions: Iterable[Compaction]) -> dict[int, int]:
-    """What became of each segment that was compacted."""
-    return {source: each.product for each in compactions if each.product is not None for source in each.sources}
-
-
-def _left_behind(
-    products: Mapping[int, int], deltas: Mapping[int, Mapping[int, Binlog]], live: set[int]
-) -> Iterator[Binlog]:
-    """Delta logs that Milvus 2.3 wrote to a segment while it was compacted and lost, for the segment its rows are in.
-
-    What a compaction applies was there before its product got an id; what was written since, it takes along under the
-    same log id. Where the upload ends after the segment was given up, 2.3 does neither (milvus issue 26023): rows that
-    were deleted or replaced come back, at the source too. Other deletes than those of its rows do a segment no harm.
-    """
-    for segment_id, product in products.items():
-        heir: int | None = product
-        while heir is not None and heir not in live:
-            heir = products.get(heir)
-        if heir is None:
-            continue
-        for log_id, binlog in deltas[segment_id].items():
-            if log_id > product and log_id not in deltas[product] and log_id not in deltas[heir]:
-                yield replace(binlog, segment_id=heir)

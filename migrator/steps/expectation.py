@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migrator.model.segment import ALL_PARTITIONS
 from migrator.ports.backup import as_backup
 from migrator.ports.rows import Dump
 from migrator.steps.copy_segments import staged_key
 from migrator.steps.counting import count_partitions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from migrator.model.collection import Collection
     from migrator.model.rows import Sample
+    from migrator.model.segment import Segment
     from migrator.ports.clock import Clock
     from migrator.ports.ledger import LedgerReader
     from migrator.ports.milvus import MilvusReader
@@ -72,10 +74,19 @@ def has_moved(source: MilvusReader, dump: FrozenDump, ledger: LedgerReader) -> b
         return True
     if dump.rows_at_cut and count_partitions(source, now) != dump.rows_at_cut:
         return True
-    frozen = {(each.segment.segment_id, each.segment.num_rows) for each in ledger.segments(now.collection_id)}
-    chosen = {partition.partition_id for partition in now.partitions}
-    live = (each for each in source.list_segments(now.ref) if each.num_rows and each.partition_id in chosen)
-    return {(each.segment_id, each.num_rows) for each in live} != frozen
+    frozen = [each.segment for each in ledger.segments(now.collection_id)]
+    chosen = {ALL_PARTITIONS, *(partition.partition_id for partition in now.partitions)}
+    live = [each for each in source.list_segments(now.ref) if each.partition_id in chosen]
+    return _with_rows(live) != _with_rows(frozen) or bool(_of_deletes(live) - _of_deletes(frozen))
+
+
+def _with_rows(segments: Iterable[Segment]) -> set[tuple[int, int]]:
+    return {(each.segment_id, each.num_rows) for each in segments if each.num_rows and not each.is_l0}
+
+
+def _of_deletes(segments: Iterable[Segment]) -> set[int]:
+    """L0 segments: one that is gone was applied to the others, a new one holds new deletes."""
+    return {each.segment_id for each in segments if each.is_l0}
 
 
 def open_dump(

@@ -138,7 +138,7 @@ class ImportSegments(Step):
     def _expand(self, ctx: StepContext, collection: Collection) -> Iterator[SegmentBatch]:
         number = 0
         late = _late_segment_ids(ctx.ledger, self.source)
-        listing = ctx.ledger.segments(self.collection_id)
+        listing = (entry for entry in ctx.ledger.segments(self.collection_id) if not entry.segment.is_l0)
         for partition_id, group in groupby(listing, key=lambda entry: entry.segment.partition_id):
             for entries in self._requests(list(group)):
                 number += 1

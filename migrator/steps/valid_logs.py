@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _DESCRIBED = 50
 """Segments asked for at a time."""
-_MOST_CHOICES = 100_000
-"""Ways to choose files by their rows that are looked at before a segment is given up."""
+_MOST_CHOSEN_FROM = 16
+"""Files of a field among which a choice by their rows is looked for."""
 
 
 class SegmentGone(Exception):
@@ -96,7 +96,6 @@ class ValidLogs:
         self.vchannels |= {each: logs.vchannel for each, logs in told.items()}
         return True
 
-
     def require_found(self, segment_id: int, found: int, name: str) -> None:
         """Raise where the source names files of a segment that do not lie there; `name` is the segment's in messages.
 
@@ -122,14 +121,35 @@ def find_orphans(store: ObjectReader, segment: Segment, binlogs: Iterable[Binlog
         RunError: It cannot be decided which files count.
     """
     by_field: dict[int, list[Binlog]] = defaultdict(list)
-    for binlog in binlogs:
+    for binlog in sorted(binlogs, key=_log_id):
         if binlog.kind is LogKind.INSERT and binlog.field_id is not None:
             by_field[binlog.field_id].append(binlog)
-    fewest = min(by_field.values(), key=len)
     rows = {binlog: _rows(store, binlog, name) for logs in by_field.values() for binlog in logs}
-    wanted = _one_of({tuple(rows[log] for log in chosen) for chosen in _summing(fewest, rows, segment.num_rows)}, name)
-    kept = {log for logs in by_field.values() for log in _matching(sorted(logs, key=_log_id), rows, wanted, name)}
+    kept = _without_twins(by_field, rows, segment) or _by_rows(by_field, rows, segment, name)
     return tuple(log for logs in by_field.values() for log in logs if log not in kept)
+
+
+def _without_twins(
+    by_field: Mapping[int, list[Binlog]], rows: Mapping[Binlog, int], segment: Segment
+) -> set[Binlog] | None:
+    """One of each files that are the same to the byte, if that makes a whole segment: an upload was made twice."""
+    kept = {
+        number: list({(log.source.size_bytes, log.source.etag or log.log_id): log for log in reversed(logs)}.values())
+        for number, logs in by_field.items()
+    }
+    sequences = {tuple(rows[log] for log in reversed(logs)) for logs in kept.values()}
+    if len(sequences) != 1 or sum(next(iter(sequences))) != segment.num_rows:
+        return None
+    return {log for logs in kept.values() for log in logs}
+
+
+def _by_rows(
+    by_field: Mapping[int, list[Binlog]], rows: Mapping[Binlog, int], segment: Segment, name: str
+) -> set[Binlog]:
+    """Those of each field that hold the same numbers of rows as those of the field that has the fewest."""
+    fewest = min(by_field.values(), key=len)
+    wanted = _one_of({tuple(rows[log] for log in chosen) for chosen in _summing(fewest, rows, segment.num_rows)}, name)
+    return {log for logs in by_field.values() for log in _matching(logs, rows, wanted, name)}
 
 
 def _log_id(binlog: Binlog) -> int:
@@ -144,12 +164,9 @@ def _rows(store: ObjectReader, binlog: Binlog, name: str) -> int:
 
 
 def _summing(logs: list[Binlog], rows: Mapping[Binlog, int], total: int) -> Iterator[tuple[Binlog, ...]]:
-    """The choices of files, in their order, that hold so many rows together."""
-    ordered = sorted(logs, key=_log_id)
-    if 2 ** len(ordered) > _MOST_CHOICES:
-        choices: Iterable[tuple[Binlog, ...]] = [tuple(ordered)]
-    else:
-        choices = (chosen for size in range(len(ordered), 0, -1) for chosen in combinations(ordered, size))
+    """The choices of files, in their order, that hold so many rows together; of very many files only all of them."""
+    fewest = len(logs) if len(logs) > _MOST_CHOSEN_FROM else 1
+    choices = (chosen for size in range(len(logs), fewest - 1, -1) for chosen in combinations(logs, size))
     return (chosen for chosen in choices if sum(rows[log] for log in chosen) == total)
 
 
@@ -159,24 +176,23 @@ def _one_of(sequences: set[tuple[int, ...]], name: str) -> tuple[int, ...]:
     return next(iter(sequences))
 
 
-def _matching(
-    logs: list[Binlog], rows: Mapping[Binlog, int], wanted: tuple[int, ...], name: str
-) -> tuple[Binlog, ...]:
+def _matching(logs: list[Binlog], rows: Mapping[Binlog, int], wanted: tuple[int, ...], name: str) -> tuple[Binlog, ...]:
     """The files of one field that have just those rows, in their order."""
     if [rows[log] for log in logs] == list(wanted):
         return tuple(logs)
-    if len(logs) > 20:
+    if len(logs) > _MOST_CHOSEN_FROM:
         raise _undecided(name, f"field {logs[0].field_id} has {len(logs)} of them")
     fitting = [c for c in combinations(logs, len(wanted)) if tuple(rows[log] for log in c) == wanted]
     contents = {tuple((log.source.size_bytes, log.source.etag) for log in choice) for choice in fitting}
-    if len(contents) != 1 or (len(fitting) > 1 and any(log.source.etag is None for log in logs)):
+    if len(contents) != 1 or (len(fitting) > 1 and any(log.source.etag is None for log in logs)):  # twins
         raise _undecided(name, f"of field {logs[0].field_id} {'several choices fit' if fitting else 'none fits'}")
     return fitting[-1]
 
 
 def _undecided(name: str, why: str) -> RunError:
     return RunError(
-        f"{name} has unequal numbers of binlogs per field, and which of them count cannot be told: {why}",
+        f"{name} has unequal numbers of binlogs per field, or more rows in them than the source says, and which "
+        f"of them count cannot be told: {why}",
         hint="an upload left files behind that belong to no segment: compact the collection at the source, then run "
         "migrator apply --resume",
     )

@@ -265,13 +265,17 @@ class Pair:
     """The source's."""
     apart: tuple[MemoryStore, MemoryStore] | None = None
     """Staging, and the target's store, where they are others."""
+    versions: tuple[str, str] = ("2.3.5", "2.3.5")
+    """The source's and the target's."""
     source: MemoryMilvus = field(init=False)
     target: MemoryMilvus = field(init=False)
 
     def __post_init__(self) -> None:
         """Start both."""
-        self.source = MemoryMilvus("http://milvus_A:19530", self.store, "files_A", self.clock)
-        self.target = MemoryMilvus("http://milvus_B:19530", self.imports, "files_B", self.clock, number=1)
+        self.source = MemoryMilvus("http://milvus_A:19530", self.store, "files_A", self.clock, version=self.versions[0])
+        self.target = MemoryMilvus(
+            "http://milvus_B:19530", self.imports, "files_B", self.clock, number=1, version=self.versions[1]
+        )
 
     @property
     def staging(self) -> MemoryStore:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from migrator.model.codec import from_plain, to_plain
 from migrator.model.collection import Collection, CollectionRef
 from migrator.model.import_job import ImportJob, ImportState, ImportTag
-from migrator.model.segment import Binlog, LogKind, SegmentBatch, StoredObject, parse_binlog
+from migrator.model.segment import ALL_PARTITIONS, Binlog, LogKind, SegmentBatch, StoredObject, parse_binlog
 from migrator.model.timestamps import as_utc, at_millisecond, physical_ms
 from tests.support.builders import a_binlog, a_collection, a_schema
 
@@ -28,6 +28,12 @@ def test_an_insert_log_is_read_from_its_key() -> None:
 
 def test_a_delta_log_has_no_field() -> None:
     assert parsed("files_A/delta_log/1/2/3/4") == a_binlog(field_id=None)
+
+
+def test_deletes_of_all_partitions_lie_without_a_group_in_the_dump() -> None:
+    found = parsed("files_A/delta_log/1/-1/3/4")
+    assert found is not None
+    assert (found.partition_id, found.field_id, found.staged_suffix) == (ALL_PARTITIONS, None, "delta_log/1/-1/3/4")
 
 
 @pytest.mark.parametrize("root", ["", "files_A", "a/b/c", "var/lib/milvus", "insert_log", "Dätei x"])
@@ -47,7 +53,9 @@ def test_a_root_path_may_be_anything(root: str) -> None:
         "files_A/insert_log/1/2/3/100/4/5",
         "files_A/delta_log/1/2/3",
         "files_A/delta_log/1/2/3/100/4",
-        "files_A/delta_log/1/-1/3/4",
+        "files_A/insert_log/1/-1/3/100/4",
+        "files_A/delta_log/-1/2/3/4",
+        "files_A/delta_log/1/-2/3/4",
         "files_A/insert_log/1/2/3/100/x",
         "files_A/insert_log/1/2/3/100/",
         "files_A/insert_log/1/2/3/100/٤",
