@@ -17,7 +17,7 @@ AZURITE := tests/support/services/azurite
 # Of Debian; an S3 service as people run it.
 CEPH := ceph-mon ceph-osd radosgw ceph-common
 
-.PHONY: help setup demo test check unit contract e2e e2e-rgw ceph faults schemas lock docs clean
+.PHONY: help setup demo test check unit contract e2e e2e-rgw browser ceph chromium faults schemas lock docs clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,14 @@ ceph:  ## Install Debian's packages of Ceph, for its RADOS gateway; needs root
 	@command -v radosgw >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y -qq --no-install-recommends $(CEPH) >/dev/null; } \
 	  || { echo "only root, on Debian, can do it: apt-get install $(CEPH)" >&2; exit 1; }
+
+browser: $(STAMP) chromium  ## Reports and the documentation in a headless Chromium (half a minute)
+	$(BIN)/pytest tests/browser
+
+chromium:  ## Install Debian's Chromium, for the tests of pages; needs root
+	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
+	  || { echo "only root, on Debian, can do it: apt-get install chromium fonts-dejavu-core" >&2; exit 1; }
 
 faults: $(STAMP)  ## Everything that can break on the way, the slow ones too (half an hour)
 	$(BIN)/pytest tests/faults tests/e2e/test_busy_*.py tests/e2e/test_demo.py -m "" -n $(WORKERS) $(SPREAD)

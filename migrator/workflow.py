@@ -64,6 +64,7 @@ from migrator.running.runs import Run, StateDirectory, file_digest
 from migrator.running.unlocking import break_held, find_held
 from migrator.spec.load import LoadedPlan, load_plan
 from migrator.steps.base import ReadContext, StepContext
+from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.throttle import Throttle
 from migrator.steps.verification import Depth, Level
 from migrator.steps.verify_collection import VerifyCollection
@@ -397,7 +398,11 @@ def report(run: Run, state: StateDirectory) -> RunReport:
             Entry(at=datetime.fromisoformat(entry.at), step_key=entry.step_key, event=entry.event, data=entry.data)
             for entry in journal.entries()
         ]
-        notes = {step.key: journal.notes(step.key) for step in run.plan.steps if isinstance(step, VerifyCollection)}
+        notes = {
+            step.key: journal.notes(step.key)
+            for step in run.plan.steps
+            if isinstance(step, DumpMeta | VerifyCollection)
+        }
     return report_run(run.plan, summary(run, state), entries, notes=notes)
 
 

@@ -10,7 +10,7 @@ from tests.support.bench import bench, running_bench
 
 __all__ = ["bench", "running_bench"]
 
-_SLOW_FIRST = ("faults", "e2e", "contract", "unit")
+_SLOW_FIRST = ("faults", "e2e", "contract", "browser", "unit")
 
 
 @pytest.hookimpl(trylast=True)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from migrator.model.timestamps import told_as_utc
 from migrator.planning.plan import Action
-from migrator.reports.plain import duration
+from migrator.reports.plain import count
+from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.verify_collection import VerifyCollection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from migrator.planning.plan import Plan, PlannedCollection
     from migrator.reports.summary import CollectionSummary, RunSummary, StepSummary
@@ -74,6 +76,11 @@ class StepReport:
         return sum(attempt.seconds for attempt in self.attempts)
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing is left of it."""
+        return self.state == "finished"
+
+    @property
     def retries(self) -> int:
         """How often it was tried again."""
         return max(0, sum(attempt.tries for attempt in self.attempts) - 1)
@@ -96,15 +103,18 @@ class CollectionReport:
     not_carried: tuple[str, ...]
     notices: tuple[str, ...]
     steps: tuple[StepReport, ...]
+    as_of: datetime | None = None
+    """The moment that its rows are of; None where that is not fixed, or not known."""
 
     @property
     def seconds(self) -> float:
-        """From its first step's beginning to its last one's end, with whatever lay between."""
-        attempts = [attempt for step in self.steps for attempt in step.attempts]
-        if not attempts:
-            return 0.0
-        began, ended = min(each.began for each in attempts), max(each.ended for each in attempts)
-        return (ended - began).total_seconds()
+        """That some step of it was at work, however long the run lay still between its sessions."""
+        return _covered(attempt for step in self.steps for attempt in step.attempts)
+
+    @property
+    def rows_per_s(self) -> float | None:
+        """Imported rows by the time it took as a whole; None where nothing was imported."""
+        return self.rows_imported / self.seconds if self.rows_imported and self.seconds else None
 
     @property
     def retries(self) -> int:
@@ -130,12 +140,39 @@ class RunReport:
 
     @property
     def outcome(self) -> str:
-        """A sentence for the top of a page."""
-        done = sum(each.state in {"done", "nothing to do"} for each in self.collections)
+        """A sentence for the top of a page: what became of the collections, and what is left."""
         total = len(self.collections)
-        what = f"{done:,} of {total:,} collections done" if total > 1 else self.collections[0].state if total else ""
-        took = f" in {duration(self.seconds)} of work" if self.sessions else ""
-        return f"{self.state}: {what}{took}" if what else f"{self.state}{took}"
+        done = sum(each.state in {"done", "nothing to do"} for each in self.collections)
+        if self.is_rolled_back or not total:
+            return self.state[0].upper() + self.state[1:]
+        if self.state == "finished":
+            return "The collection is done" if total == 1 else f"All {total:,} collections are done"
+        left = sum(not step.is_over for step in self.every_step)
+        every = sum(1 for _ in self.every_step)
+        return f"{done:,} of {count(total, 'collection')} done; {left:,} of {count(every, 'step')} left"
+
+    @property
+    def is_rolled_back(self) -> bool:
+        """Whether what it made is gone, or on the way to it."""
+        return "rolled back" in self.state
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether `apply --resume` would find something to do."""
+        return self.state in {"failed", "unfinished"}
+
+    @property
+    def every_step(self) -> Iterator[StepReport]:
+        """Of the run, and of all collections."""
+        yield from self.steps
+        for each in self.collections:
+            yield from each.steps
+
+    @property
+    def as_of(self) -> tuple[datetime, datetime] | None:
+        """The first and the last of the moments that collections' rows are of."""
+        known = sorted(each.as_of for each in self.collections if each.as_of is not None)
+        return (known[0], known[-1]) if known else None
 
     @property
     def seconds(self) -> float:
@@ -145,12 +182,11 @@ class RunReport:
     @property
     def failures(self) -> tuple[StepReport, ...]:
         """Steps that failed, of collections and of the run."""
-        every = (*self.steps, *(step for each in self.collections for step in each.steps))
-        return tuple(step for step in every if step.state == "failed")
+        return tuple(step for step in self.every_step if step.state == "failed")
 
 
 def report_run(plan: Plan, summary: RunSummary, entries: Iterable[Entry], *, notes: Mapping[str, Any]) -> RunReport:
-    """Plan, summary and journal to a report; `notes` are those of the steps that verify, by their keys."""
+    """Plan, summary and journal to a report; `notes` are those of steps that freeze or verify, by key."""
     listed = list(entries)
     by_step: dict[str, list[Entry]] = {}
     for entry in listed:
@@ -284,7 +320,32 @@ def _collection(
         not_carried=planned.not_carried,
         notices=planned.notices,
         steps=tuple(maker.steps(planned.label)) if is_done_here else (),
+        as_of=next(
+            (_as_of(notes.get(s.key, {})) for s in maker.planned(planned.label) if isinstance(s, DumpMeta)), None
+        ),
     )
+
+
+def _as_of(notes: Mapping[str, Any]) -> datetime | None:
+    """The moment of the cut, or the one that a backup is of."""
+    frozen = notes.get("frozen")
+    if not isinstance(frozen, dict):
+        return None
+    moment = frozen.get("backed_up_ts")
+    told = told_as_utc(frozen.get("cut_ts", 0) if moment is None else moment)
+    return datetime.fromisoformat(told) if told else None
+
+
+def _covered(attempts: Iterable[Attempt]) -> float:
+    """Seconds in which at least one of the attempts was under way."""
+    seconds = 0.0
+    until: datetime | None = None
+    for each in sorted(attempts, key=lambda attempt: attempt.began):
+        began = each.began if until is None else max(each.began, until)
+        if each.ended > began:
+            seconds += (each.ended - began).total_seconds()
+            until = each.ended
+    return seconds
 
 
 def _sum(counts: Any, side: str) -> int | None:  # noqa: ANN401 - as it was noted

@@ -4,66 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from migrator.planning.planner import make_plan
-from migrator.reports.run_report import Entry, RunReport, report_run
-from migrator.reports.summary import summarize
 from migrator.reports.to_html import run_html
-from migrator.running.refresh import refresh
-from tests.support.builders import Pair, a_loaded_plan, fill
+from tests.support.stories import HINT, REASON, Story, a_failed_run, a_finished_run, a_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from migrator.planning.plan import Plan
-
-BEGAN = datetime(2026, 11, 22, 23, 0, 0, tzinfo=UTC)
-HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e\"onload='x'"
-COUNTS = {"counts": [{"partition": "_default", "source_rows": 300, "target_rows": 300}]}
-
-
-def a_plan(folder: Path) -> Plan:
-    pair = Pair()
-    fill(pair)
-    loaded = a_loaded_plan(folder, collections="[books]")
-    return make_plan(loaded, refresh(loaded, pair.readers(), ()))
-
-
-class Story:
-    """Journal entries, a second or more apart."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self._now = BEGAN
-
-    def add(self, key: str, event: str, *, after_s: float = 1, **data: Any) -> Story:  # noqa: ANN401 - as JSON is
-        self._now += timedelta(seconds=after_s)
-        self.entries.append(Entry(at=self._now, step_key=key, event=event, data=data))
-        return self
-
-    def of(self, plan: Plan, *, notes: dict[str, Any] | None = None) -> RunReport:
-        """The report of a run of `plan` that went so."""
-        last = {entry.step_key: entry for entry in self.entries}
-        words = {"started": "interrupted"}
-
-        def entry_of(key: str) -> tuple[str, str, dict[str, Any]]:
-            found = last.get(key)
-            if found is None:
-                return "waiting", "", {}
-            return words.get(found.event, found.event), found.at.isoformat(), dict(found.data)
-
-        summary = summarize(plan, run_id="a-to-b-1", created_at=BEGAN.isoformat(), entry_of=entry_of)
-        return report_run(plan, summary, self.entries, notes=notes or {})
-
-
-def a_finished_run(plan: Plan) -> RunReport:
-    story = Story().add("", "started")
-    for step in plan.steps:
-        story.add(step.key, "started").add(step.key, "finished", after_s=10, rows=300, detail="fine")
-    verify = next(step.key for step in plan.steps if step.kind == "verify_collection")
-    return story.add("", "finished", exit_code=0).of(plan, notes={verify: COUNTS})
+HOSTILE = "</script><script>alert(1)</script>\x1b[31m\u202e\"onload='x'"
 
 
 def test_a_finished_run_tells_counts_of_both_sides_and_how_long_it_took(tmp_path: Path) -> None:
@@ -75,6 +24,7 @@ def test_a_finished_run_tells_counts_of_both_sides_and_how_long_it_took(tmp_path
     page = run_html(report)
     assert "What failed" not in page
     assert page.count('class="bar ') == len(a_plan(tmp_path).steps)
+    assert "the source's rows of 2026-11-22 23:00:00 UTC" in page
     assert re.search(r'data-label="source rows" data-value="300">300<', page)
 
 
@@ -84,7 +34,7 @@ def test_a_failed_step_stands_first_with_its_hint(tmp_path: Path) -> None:
     story = Story().add("", "started").add(broken.key, "started")
     story.add(broken.key, "failed", message="import job 7 failed: no room", hint="make room").add("", "finished")
     page = run_html(story.of(plan))
-    head, _, rest = page.partition('id="collections"')
+    head, _, rest = page.partition('<h2 id="collections"')
     assert "import job 7 failed: no room" in head
     assert "<b>Hint:</b> make room" in head
     assert "<details open>" in rest
@@ -109,10 +59,29 @@ def test_a_step_that_waits_for_its_first_try_has_none(tmp_path: Path) -> None:
     assert "waiting" in run_html(report)
 
 
-def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
+def test_a_resumed_run_took_the_time_of_its_work_and_not_that_of_the_night_between(tmp_path: Path) -> None:
+    report = a_failed_run(a_plan(tmp_path))
+    (books,) = report.collections
+    assert 60 < books.seconds < 200
+    page = run_html(report)
+    assert REASON in page
+    assert HINT in page
+    assert "migrator apply --resume" in page.partition("<main")[0]
+
+
+def test_a_run_that_was_rolled_back_says_so_first_and_offers_no_resume(tmp_path: Path) -> None:
+    page = run_html(Story().add("", "started").of(a_plan(tmp_path), state="rolled back"))
+    head = page.partition("<main")[0]
+    assert "was removed" in head
+    assert "--resume" not in head
+
+
+def test_the_page_needs_nothing_but_itself_and_allows_nothing_else(tmp_path: Path) -> None:
     page = run_html(a_finished_run(a_plan(tmp_path)))
     assert not re.findall(r"""(?:src|href|action)\s*=\s*["'](?!#)""", page)
     assert not re.findall(r"@import|url\((?!#)", page)
+    assert not re.findall(r"""\s(?:style|on\w+)\s*=\s*["']""", page)  # the policy would refuse them
+    assert "unsafe-inline" not in page
 
 
 def test_words_of_others_cannot_leave_their_place(tmp_path: Path) -> None:
@@ -131,6 +100,6 @@ def test_a_thousand_collections_are_one_page_that_can_be_read(tmp_path: Path) ->
     report = a_finished_run(a_plan(tmp_path))
     many = replace(report, collections=report.collections * 1000)
     page = run_html(many)
-    assert page.count("<tbody>") == 1000
+    assert page.count("<tbody data-state") == 1000
     assert page.count('class="lane"') < 50
     assert len(page) < 3_000_000
