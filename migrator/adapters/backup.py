@@ -9,8 +9,7 @@ from migrator.errors import MilvusRefused
 from migrator.model.backup_reading import collection_of, rbac_of, ref_of
 from migrator.model.capabilities import capabilities
 from migrator.model.collection import DEFAULT_DATABASE, LoadState
-from migrator.model.segment import Segment
-from migrator.steps.backup_tree import read_backup
+from migrator.steps.backup_tree import listed_segment, read_backup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from migrator.model.import_job import ImportJob
     from migrator.model.rbac import Rbac
     from migrator.model.rows import Key, Value
-    from migrator.model.segment import Compaction, SegmentLogs
+    from migrator.model.segment import Compaction, Segment, SegmentLogs
     from migrator.ports.milvus import FlushResult, Hit
     from migrator.ports.store import ObjectReader
 
@@ -118,9 +117,8 @@ class BackupMilvus:
 
     def list_segments(self, ref: CollectionRef) -> tuple[Segment, ...]:
         """Those that the meta names, by id, with the rows that it says."""
-        return tuple(
-            sorted(Segment(s.segment_id, s.partition_id, s.num_of_rows) for s in self.get_backup(ref).segments)
-        )
+        info = self.get_backup(ref)
+        return tuple(sorted(map(listed_segment, (*info.segments, *info.deletes_of_all))))
 
     def list_compactions(self) -> tuple[Compaction, ...]:
         """None: what is backed up does not move."""

@@ -1,7 +1,8 @@
-"""Milvus's binlogs as values: format 1, which Milvus up to 2.5 writes, and 2.6 where its storage v2 is off.
+"""Milvus's binlogs as values: of storage v1, which Milvus up to 2.5 writes, and of v2, which 2.6 writes.
 
-A binlog is an envelope of events, little endian throughout: a magic number; a descriptor (whose rows these are, and of
-which type); then data events, each with a parquet file of one column. What does not fit together is refused.
+A binlog of v1 is an envelope of events, little endian throughout: a magic number; a descriptor (whose rows these are,
+and of which type); then data events, each with a parquet file of one column. One of v2 is a parquet file of several
+columns, each with the id of its field. What does not fit together is refused.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _DESCRIPTOR = struct.Struct("<4q2Qi8si")
 length of the JSON that follows."""
 _SPAN = struct.Struct("<QQ")
 """First and last timestamp of a data event, before its payload."""
+_BATCH = 10_000
 _DESCRIPTOR_EVENT = 0
 _DATA_EVENT = {LogKind.INSERT: 1, LogKind.DELTA: 2}
 _DELTA_TYPES = {20, 21}
@@ -48,8 +50,14 @@ _COLUMNS = {
     DataType.BINARY_VECTOR: "fixed_size_binary",
     DataType.FLOAT16_VECTOR: "fixed_size_binary",
     DataType.BFLOAT16_VECTOR: "fixed_size_binary",
+    DataType.INT8_VECTOR: "fixed_size_binary",
+    DataType.GEOMETRY: "binary",
+    DataType.TIMESTAMPTZ: "int64",
 }
-"""Parquet columns, by arrow's names of their types."""
+"""Parquet columns, by arrow's names of their types; what is not here is not read."""
+_FIELD_ID = b"PARQUET:field_id"
+_DELETES = ("pk", "ts")
+"""The columns of delta logs that hold no JSON."""
 
 
 def missing() -> str:
@@ -61,31 +69,60 @@ def missing() -> str:
     return ""
 
 
-def read_values(content: bytes, data_type: DataType, *, key: str, element_type: DataType | None = None) -> list[Value]:
+def read_values(
+    content: bytes, data_type: DataType, *, key: str, element_type: DataType | None = None, field_id: int = -1
+) -> list[Value]:
     """The values of an insert log row by row, as exact bytes (`model.rows`); `key` is its name in messages.
+
+    Of a file with several columns, those of the field `field_id`.
 
     Raises:
         BinlogUnreadable: It is damaged, of another format, or holds another type.
     """
-    return [value for column in _insert_columns(content, data_type, key) for value in _bytes(column, element_type, key)]
+    columns = _insert_columns(content, data_type, key, field_id)
+    return [value for column in columns for value in _bytes(column, element_type, key)]
 
 
-def read_keys(content: bytes, data_type: DataType, *, key: str) -> list[Key]:
+def read_keys(content: bytes, data_type: DataType, *, key: str, field_id: int = -1) -> list[Key]:
     """The same of integers and text, as Python has them."""
-    return [value for column in _insert_columns(content, data_type, key) for value in column.to_pylist()]
+    return [value for column in _insert_columns(content, data_type, key, field_id) for value in column.to_pylist()]
+
+
+def field_ids(content: bytes, *, key: str) -> tuple[int, ...]:
+    """The ids of the fields that a parquet file of storage v2 holds columns of."""
+    return tuple(_id_of(field, key) for field in _parquet(memoryview(content), key).schema)
 
 
 def read_deletes(content: bytes, *, key: str) -> Iterator[tuple[Key, int]]:
     """The deletes of a delta log: primary key and timestamp (hybrid)."""
+    if content.startswith(_PARQUET):
+        yield from _pairs(_parquet(memoryview(content), key), key)
+        return
     found, payloads = _open(content, LogKind.DELTA, key)
     if found not in _DELTA_TYPES:
         raise _unreadable(key, f"it holds values of type number {found}, not deletes")
     for payload in payloads:
-        column = _column(payload, key)
+        table = _parquet(payload, key)
+        if table.num_columns > 1:
+            yield from _pairs(table, key)
+            continue
+        column = table.column(0).combine_chunks()
         if str(column.type) != "string" or column.null_count:
             raise _unreadable(key, f"its deletes are of type {column.type}")
         for text in column.to_pylist():
             yield _delete(text, key)
+
+
+def _pairs(table: Any, key: str) -> Iterator[tuple[Key, int]]:  # noqa: ANN401 - pyarrow has no types
+    """Keys and timestamps in a column each, as Milvus 3.0 writes them, and 2.6 where it is told to."""
+    names = tuple(name.lower() for name in table.column_names)
+    if names != _DELETES or str(table.column(1).type) not in {"int64", "uint64"}:
+        raise _unreadable(key, f"its deletes are in columns {', '.join(table.column_names)}, which is no known form")
+    for batch in table.to_batches(max_chunksize=_BATCH):
+        pks, stamps = batch.column(0), batch.column(1)
+        if pks.null_count or stamps.null_count:
+            raise _unreadable(key, "a delete in it lacks its key or its time")
+        yield from zip(pks.to_pylist(), stamps.to_pylist(), strict=True)
 
 
 def _delete(text: str, key: str) -> tuple[Key, int]:
@@ -108,9 +145,9 @@ def _is_number(value: int | str) -> bool:
     return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
-def _unreadable(key: str, what: str, hint: str = "") -> BinlogUnreadable:
+def _unreadable(key: str, what: str) -> BinlogUnreadable:
     return BinlogUnreadable(
-        f"the binlog {key} cannot be read: {what}", hint=hint or "see whether the source's own file is the same"
+        f"the binlog {key} cannot be read: {what}", hint="see whether the source's own file is the same"
     )
 
 
@@ -120,12 +157,6 @@ def _unreadable(key: str, what: str, hint: str = "") -> BinlogUnreadable:
 def _open(content: bytes, kind: LogKind, key: str) -> tuple[int, list[memoryview]]:
     """The number of the payload's type, and the payloads of all events."""
     view = memoryview(content)
-    if view[:4] == _PARQUET:
-        raise _unreadable(
-            key,
-            "it is plain parquet, Milvus's storage v2",
-            hint="rows of such dumps cannot be compared; load the source instead",
-        )
     if _take(_MAGIC, view, 0, key)[0] != _MAGIC_NUMBER:
         raise _unreadable(key, "it does not begin as a binlog does")
     data_type, at = _descriptor(view, key)
@@ -168,29 +199,53 @@ def _cut(key: str) -> BinlogUnreadable:
 # -- the columns ------------------------------------------------------------------------------------------------------
 
 
-def _insert_columns(content: bytes, data_type: DataType, key: str) -> Iterator[Any]:
+def _insert_columns(content: bytes, data_type: DataType, key: str, field_id: int) -> Iterator[Any]:
     """The arrow arrays of an insert log, each of the type that a field of `data_type` is stored as."""
-    found, payloads = _open(content, LogKind.INSERT, key)
-    if found != data_type:
-        raise _unreadable(key, f"it holds values of type number {found}, and its field is {data_type.name}")
-    for payload in payloads:
-        column = _column(payload, key)
+    if data_type not in _COLUMNS:
+        raise _unreadable(key, f"this version of migrator cannot read values of {data_type.name}")
+    for column in _raw_columns(content, data_type, key, field_id):
         if not str(column.type).startswith(_COLUMNS[data_type]):
             raise _unreadable(key, f"its values of {data_type.name} are stored as {column.type}")
         yield column
 
 
-def _column(payload: memoryview, key: str) -> Any:  # noqa: ANN401 - pyarrow has no types
+def _raw_columns(content: bytes, data_type: DataType, key: str, field_id: int) -> Iterator[Any]:
+    if content.startswith(_PARQUET):
+        yield _column_of(_parquet(memoryview(content), key), field_id, key)
+        return
+    found, payloads = _open(content, LogKind.INSERT, key)
+    if found != data_type:
+        raise _unreadable(key, f"it holds values of type number {found}, and its field is {data_type.name}")
+    for payload in payloads:
+        table = _parquet(payload, key)
+        if table.num_columns != 1:
+            raise _unreadable(key, f"it holds {table.num_columns} columns, not one")
+        yield table.column(0).combine_chunks()
+
+
+def _column_of(table: Any, field_id: int, key: str) -> Any:  # noqa: ANN401 - pyarrow has no types
+    """The column of a field, in a file of several."""
+    for number, field in enumerate(table.schema):
+        if _id_of(field, key) == field_id:
+            return table.column(number).combine_chunks()
+    raise _unreadable(key, f"it holds no column of field {field_id}")
+
+
+def _id_of(field: Any, key: str) -> int:  # noqa: ANN401 - as above
+    told = (field.metadata or {}).get(_FIELD_ID, b"")
+    if not told.isdigit():
+        raise _unreadable(key, f"its column {field.name!r} does not tell which field it is of")
+    return int(told)
+
+
+def _parquet(payload: memoryview, key: str) -> Any:  # noqa: ANN401 - as above
     import pyarrow as pa  # noqa: PLC0415 - an extra, and slow to import
     from pyarrow import parquet  # noqa: PLC0415 - as above
 
     try:
-        table = parquet.ParquetFile(pa.BufferReader(payload)).read(use_threads=False)
+        return parquet.ParquetFile(pa.BufferReader(payload)).read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(key, f"its parquet part is damaged ({str(error).splitlines()[0][:80]})") from error
-    if table.num_columns != 1:
-        raise _unreadable(key, f"it holds {table.num_columns} columns, not one")
-    return table.column(0).combine_chunks()
 
 
 def _bytes(column: Any, element_type: DataType | None, key: str) -> list[Value]:  # noqa: ANN401 - as above

@@ -6,29 +6,32 @@ out by it, and then the files of all other fields are read once, for the fingerp
 
 from __future__ import annotations
 
-import sqlite3
-import tempfile
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from migrator.adapters import binlogs
-from migrator.errors import BinlogUnreadable, RunError
+from migrator.adapters.binlog_writer import delta_log
+from migrator.adapters.delete_folding import folded
+from migrator.adapters.row_files import room_in, temporary_database, temporary_folder
+from migrator.errors import BinlogUnreadable
 from migrator.model.collection import ROW_ID_FIELD, TIMESTAMP_FIELD, DataType, FieldSchema
 from migrator.model.rows import PRINT_BYTES, print_of
+from migrator.model.segment import ALL_PARTITIONS
 from migrator.model.timestamps import at_millisecond
 from migrator.steps.counting import WHOLE
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
+    from contextlib import AbstractContextManager
 
     from migrator.model.collection import CollectionSchema
     from migrator.model.rows import Key, Value
-    from migrator.ports.rows import Dump, ReadingReport, RowSource
+    from migrator.ports.rows import Dump, FoldedDeletes, L0Deletes, ReadingReport, RowSource
     from migrator.ports.store import ObjectReader
 
 T = TypeVar("T")
@@ -38,6 +41,7 @@ PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA cache_size = -65536;
 CREATE TABLE logs (partition_id INTEGER, segment_id INTEGER, field_id INTEGER, log_id INTEGER, object TEXT);
+CREATE TABLE groups (segment_id INTEGER, field_id INTEGER, group_id INTEGER, PRIMARY KEY (segment_id, field_id));
 CREATE TABLE blocks (first_row INTEGER PRIMARY KEY, segment_id INTEGER, number INTEGER, row_count INTEGER);
 CREATE TABLE rows (row INTEGER PRIMARY KEY, partition_id INTEGER, key, ts INTEGER);
 CREATE TABLE prints (row INTEGER PRIMARY KEY, prints BLOB);
@@ -54,6 +58,7 @@ _NO_FIELD = -1
 _TOGETHER = 0
 """The partition of all rows where they are read together."""
 _NOWHERE = -1
+_ALL_ROWS = 2**62
 _PAGE = 10_000
 _AHEAD = 4
 """Files on their way while one is being decoded."""
@@ -66,10 +71,18 @@ class BinlogDecoder(Protocol):
     def missing(self) -> str: ...
 
     def read_values(
-        self, content: bytes, data_type: DataType, *, key: str, element_type: DataType | None = None
+        self,
+        content: bytes,
+        data_type: DataType,
+        *,
+        key: str,
+        element_type: DataType | None = None,
+        field_id: int = ...,
     ) -> list[Value]: ...
 
-    def read_keys(self, content: bytes, data_type: DataType, *, key: str) -> list[Key]: ...
+    def read_keys(self, content: bytes, data_type: DataType, *, key: str, field_id: int = ...) -> list[Key]: ...
+
+    def field_ids(self, content: bytes, *, key: str) -> Iterable[int]: ...
 
     def read_deletes(self, content: bytes, *, key: str) -> Iterable[tuple[Key, int]]: ...
 
@@ -77,8 +90,9 @@ class BinlogDecoder(Protocol):
 class BinlogDumps:
     """Reads dumps, if their decoder can."""
 
-    def __init__(self, decoder: BinlogDecoder = binlogs) -> None:
+    def __init__(self, decoder: BinlogDecoder = binlogs, write_deletes: Callable[..., bytes] = delta_log) -> None:
         self._decoder = decoder
+        self._write_deletes = write_deletes
 
     @property
     def missing(self) -> str:
@@ -88,46 +102,22 @@ class BinlogDumps:
     @contextmanager
     def open(self, dump: Dump, *, wants: Callable[[Key], bool], report: ReadingReport) -> Iterator[RowSource]:
         """Read a dump through; what is kept of it lies in a temporary folder as long as this is open."""
-        with _folder() as folder, closing(_database(folder)) as database:
+        with temporary_folder() as folder, closing(temporary_database(folder, _TABLES)) as database:
             rows = DumpRows(dump, database, self._decoder)
-            with _room_in(folder):
+            with room_in(folder):
                 rows.gather(wants, report)
             yield rows
 
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with _room_in(Path(tempfile.gettempdir())):
-        made = tempfile.TemporaryDirectory(prefix="migrator-rows-")
-    with made as name:
-        yield Path(name)
-
-
-def _database(folder: Path) -> sqlite3.Connection:
-    with _room_in(folder):  # from several threads: whoever compares may ask both sides at once
-        database = sqlite3.connect(folder / "rows.db", check_same_thread=False)
-        database.executescript(_TABLES)
-        return database
-
-
-@contextmanager
-def _room_in(folder: Path) -> Iterator[None]:
-    """What a full disk says, in a sentence."""
-    try:
-        yield
-    except (sqlite3.OperationalError, OSError) as error:
-        raise RunError(
-            f"the keys of a dump cannot be gathered in {folder}: {error}",
-            hint="make room there, or set TMPDIR to a folder that has it",
-        ) from error
+    def fold(self, deletes: L0Deletes) -> AbstractContextManager[FoldedDeletes]:
+        """Read deletes of L0 segments; what is kept of them lies in a temporary folder as long as this is open."""
+        return folded(deletes, self._decoder, self._write_deletes)
 
 
 def value_fields(schema: CollectionSchema) -> tuple[FieldSchema, ...]:
     """Every field but the primary key, in order; `$meta` last where the schema is dynamic."""
     fields = [field for field in schema.fields if not field.is_primary_key]
     if schema.enable_dynamic_field:
-        known = {field.field_id for field in schema.fields} | {ROW_ID_FIELD, TIMESTAMP_FIELD}
-        (meta_id,) = schema.stored_field_ids - known
+        meta_id = schema.dynamic_field_id or ROW_ID_FIELD
         fields.append(FieldSchema(field_id=meta_id, name=META_NAME, data_type=DataType.JSON, is_dynamic=True))
     return tuple(fields)
 
@@ -164,9 +154,10 @@ class DumpRows:
         """Read every file once; but none of a block in which no key is wanted, its keys apart."""
         self._database.executemany("INSERT INTO logs VALUES (?, ?, ?, ?, ?)", self._listed())
         self._database.execute("CREATE INDEX logs_by_field ON logs (segment_id, field_id, log_id)")
-        self._require_aligned()
         with ThreadPoolExecutor(_AHEAD, thread_name_prefix="binlog") as pool:
             counted = _Counted(self._dump.store, pool, report, self._count_files())
+            self._tell_columns_apart(counted)
+            self._require_aligned()
             self._gather_keys(counted)
             self._database.execute(_INDEX)
             self._take_deleted(counted)
@@ -179,6 +170,22 @@ class DumpRows:
             field_id = _NO_FIELD if log.field_id is None else log.field_id
             yield partition_id, log.segment_id, field_id, log.log_id, self._dump.key_of(log)
 
+    def _tell_columns_apart(self, counted: _Counted) -> None:
+        """In storage v2 a file holds several fields, and says which; in v1 a field is its own group."""
+        self._database.execute(
+            "INSERT INTO groups SELECT DISTINCT segment_id, field_id, field_id FROM logs WHERE field_id != ?",
+            (_NO_FIELD,),
+        )
+        for segment_id in self._dump.grouped_segments:
+            listed = "SELECT field_id, MIN(object) FROM logs WHERE segment_id = ? AND field_id != ? GROUP BY field_id"
+            files = self._database.execute(listed, (segment_id, _NO_FIELD)).fetchall()
+            self._database.execute("DELETE FROM groups WHERE segment_id = ?", (segment_id,))
+            for (group_id, name), (content,) in counted.read((file, (file[1],)) for file in files):
+                self._database.executemany(
+                    "INSERT OR REPLACE INTO groups VALUES (?, ?, ?)",
+                    ((segment_id, field_id, group_id) for field_id in self._decoder.field_ids(content, key=name)),
+                )
+
     def _count_files(self) -> int:
         """The files to be read, which are all but those of RowID."""
         sql = "SELECT COUNT(*) FROM logs WHERE field_id != ?"
@@ -188,8 +195,10 @@ class DumpRows:
         """Every field has as many files as the key; else no row could be told."""
         wanted = [TIMESTAMP_FIELD, *(field.field_id for field in self._fields)]
         counted = (
-            "SELECT (SELECT COUNT(*) FROM logs b WHERE b.segment_id = a.segment_id AND b.field_id = ?1), COUNT(*), "
-            "segment_id FROM logs a WHERE field_id = ?2 GROUP BY segment_id"
+            "SELECT (SELECT COUNT(*) FROM logs b JOIN groups h ON h.segment_id = b.segment_id AND "
+            "h.group_id = b.field_id WHERE b.segment_id = a.segment_id AND h.field_id = ?1), COUNT(*), a.segment_id "
+            "FROM logs a JOIN groups g ON g.segment_id = a.segment_id AND g.group_id = a.field_id "
+            "WHERE g.field_id = ?2 GROUP BY a.segment_id"
         )
         for field_id in wanted:
             for found, keys, segment_id in self._database.execute(counted, (field_id, self._key_field.field_id)):
@@ -202,8 +211,9 @@ class DumpRows:
         """Number all rows, and keep those up to the bound."""
         first_row, number, last_segment = 0, 0, _NOWHERE
         for (partition_id, segment_id, key_object, ts_object), (keys_file, ts_file) in counted.read(self._key_files()):
-            keys = self._decoder.read_keys(keys_file, self._key_field.data_type, key=key_object)
-            stamps = self._decoder.read_keys(ts_file, DataType.INT64, key=ts_object)
+            key_field = self._key_field
+            keys = self._decoder.read_keys(keys_file, key_field.data_type, key=key_object, field_id=key_field.field_id)
+            stamps = self._decoder.read_keys(ts_file, DataType.INT64, key=ts_object, field_id=TIMESTAMP_FIELD)
             self._require_equal(len(keys), len(stamps), ts_object)
             number = number + 1 if segment_id == last_segment else 0
             last_segment = segment_id
@@ -223,7 +233,11 @@ class DumpRows:
 
     def _key_files(self) -> Iterator[tuple[tuple[int, int, str, str], tuple[str, ...]]]:
         """The files of key and timestamp, block by block."""
-        listed = "SELECT partition_id, segment_id, object FROM logs WHERE field_id = ? ORDER BY segment_id, log_id"
+        listed = (
+            "SELECT l.partition_id, l.segment_id, l.object FROM logs l JOIN groups g "
+            "ON g.segment_id = l.segment_id AND g.group_id = l.field_id WHERE g.field_id = ? "
+            "ORDER BY l.segment_id, l.log_id"
+        )
         keys = self._database.execute(listed, (self._key_field.field_id,))
         stamps = self._database.execute(listed, (TIMESTAMP_FIELD,))
         for (partition_id, segment_id, key_object), (_, _, ts_object) in zip(keys, stamps, strict=True):
@@ -234,19 +248,33 @@ class DumpRows:
             raise BinlogUnreadable(f"{name} holds {found:,} rows, and the key's file beside it {wanted:,}")
 
     def _take_deleted(self, counted: _Counted) -> None:
-        """Take out what a delete of the same segment took that is newer, as an import does."""
+        """Take out what a delete of the same segment took that is newer, as an import does; or one of an L0 segment."""
         listed = "SELECT segment_id, partition_id, object FROM logs WHERE field_id = ? ORDER BY segment_id, log_id"
         deltas = self._database.execute(listed, (_NO_FIELD,))
         for (segment_id, partition_id, name), (content,) in counted.read((log, (log[2],)) for log in deltas):
-            first, end = self._span(segment_id)
+            spans = self._spans(segment_id, partition_id)
             self._database.executemany(
                 "DELETE FROM rows WHERE partition_id = ? AND key = ? AND ts < ? AND row >= ? AND row < ?",
                 (
-                    (partition_id, key, ts, first, end)
+                    (where, key, ts, first, end)
                     for key, ts in self._decoder.read_deletes(content, key=name)
                     if ts <= self._end_ts
+                    for where, first, end in spans
                 ),
             )
+
+    def _spans(self, segment_id: int, partition_id: int) -> list[tuple[int, int, int]]:
+        """Where the rows are that a segment's deletes may take, each a partition and a range of rows.
+
+        A segment without rows of its own is an L0 segment, whose deletes take rows of all others.
+        """
+        own = "SELECT 1 FROM blocks WHERE segment_id = ?"
+        if self._database.execute(own, (segment_id,)).fetchone():
+            return [(partition_id, *self._span(segment_id))]
+        if partition_id != ALL_PARTITIONS:
+            return [(partition_id, 0, _ALL_ROWS)]
+        found = self._database.execute("SELECT DISTINCT partition_id FROM logs WHERE field_id != ?", (_NO_FIELD,))
+        return [(each, 0, _ALL_ROWS) for (each,) in found.fetchall()]
 
     def _span(self, segment_id: int) -> tuple[int, int]:
         """The numbers of a segment's rows."""
@@ -280,14 +308,19 @@ class DumpRows:
 
     def _file(self, block: _Block, number: int) -> str:
         """Where the file of the n-th value field lies."""
-        sql = "SELECT object FROM logs WHERE segment_id = ? AND field_id = ? ORDER BY log_id LIMIT 1 OFFSET ?"
+        sql = (
+            "SELECT l.object FROM groups g JOIN logs l ON l.segment_id = g.segment_id AND l.field_id = g.group_id "
+            "WHERE g.segment_id = ? AND g.field_id = ? ORDER BY l.log_id LIMIT 1 OFFSET ?"
+        )
         found = self._database.execute(sql, (block.segment_id, self._fields[number].field_id, block.number)).fetchone()
         return str(found[0])
 
     def _values_of(self, content: bytes, block: _Block, number: int) -> list[Value]:
         field = self._fields[number]
         name = self._file(block, number)
-        values = self._decoder.read_values(content, field.data_type, element_type=field.element_type, key=name)
+        values = self._decoder.read_values(
+            content, field.data_type, element_type=field.element_type, key=name, field_id=field.field_id
+        )
         self._require_equal(block.row_count, len(values), name)
         return values
 
@@ -398,8 +431,10 @@ class _Counted:
     def read(self, wanted: Iterable[tuple[T, tuple[str, ...]]]) -> Iterator[tuple[T, tuple[bytes, ...]]]:
         """The contents of the named objects, in the order asked for; each with what it was asked with."""
         on_their_way: deque[tuple[T, list[Future[bytes]]]] = deque()
-        for what, names in wanted:
-            on_their_way.append((what, [self._pool.submit(self._store.read, name) for name in names]))
+        last: dict[str, Future[bytes]] = {}
+        for what, names in wanted:  # a file of several columns is asked for once for each
+            last = {name: last.get(name) or self._pool.submit(self._store.read, name) for name in names}
+            on_their_way.append((what, [last[name] for name in names]))
             if len(on_their_way) > _AHEAD:
                 yield self._arrived(*on_their_way.popleft())
         while on_their_way:

@@ -195,18 +195,34 @@ class MemoryBinlogs:
         *,
         key: str,
         element_type: DataType | None = None,
+        field_id: int = -1,  # noqa: ARG002 - each field has files of its own here
     ) -> list[Value]:
         """A column as exact bytes."""
         field = FieldSchema(field_id=-1, name=key, data_type=data_type, element_type=element_type)
         return [exact_bytes(field, value) for value in json.loads(content)]
 
-    def read_keys(self, content: bytes, data_type: DataType, *, key: str) -> list[Key]:  # noqa: ARG002 - see above
+    def read_keys(
+        self,
+        content: bytes,
+        data_type: DataType,  # noqa: ARG002 - of the protocol
+        *,
+        key: str,  # noqa: ARG002 - as above
+        field_id: int = -1,  # noqa: ARG002 - as above
+    ) -> list[Key]:
         """A column as it is."""
         return list(json.loads(content))
+
+    def field_ids(self, content: bytes, *, key: str) -> list[int]:  # noqa: ARG002 - of the protocol
+        """Never asked: there are no groups of columns here."""
+        return []
 
     def read_deletes(self, content: bytes, *, key: str) -> list[tuple[Key, int]]:  # noqa: ARG002 - see above
         """Keys and timestamps."""
         return [(pk, ts) for pk, ts in json.loads(content)]
+
+    def delta_log(self, deletes: Sequence[tuple[Key, int]], *_: object, **__: object) -> bytes:
+        """What `read_deletes` reads."""
+        return json.dumps(deletes).encode()
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from migrator.model.backup_meta import (
     StructArrayInfo,
     encode,
 )
+from migrator.model.segment import ALL_PARTITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -121,7 +122,7 @@ def binlog_entry(binlog: Binlog) -> Plain:
 
 
 def segment_entry(segment: Segment, binlogs: Iterable[Binlog]) -> Plain:
-    """A segment with its binlogs by field; GROUP is the segment's own id."""
+    """A segment with its binlogs by field; GROUP is the segment's own id, but for L0 segments of all partitions."""
     fields: dict[int, list[BinlogEntry]] = {}
     deltas: list[BinlogEntry] = []
     size_bytes, collection_id = 0, 0
@@ -138,7 +139,10 @@ def segment_entry(segment: Segment, binlogs: Iterable[Binlog]) -> Plain:
         binlogs=tuple(FieldBinlog(fieldID=field_id, binlogs=tuple(logs)) for field_id, logs in sorted(fields.items())),
         deltalogs=(FieldBinlog(binlogs=tuple(deltas)),),
         size=size_bytes,
-        group_id=segment.segment_id,
+        group_id=0 if segment.partition_id == ALL_PARTITIONS else segment.segment_id,
+        is_l0=segment.is_l0,
+        v_channel=segment.vchannel,
+        storage_version=segment.storage_version,
     ).plain()
 
 
@@ -154,9 +158,11 @@ def partition_entry(partition: Partition, collection: Collection, size_bytes: in
     ).plain()
 
 
-def collection_entry(collection: Collection, *, task_id: str, cut_ts: int, size_bytes: int) -> Plain:
-    """A collection without its partitions; `backup_timestamp` is the cut."""
-    return CollectionBackup(
+def collection_entry(
+    collection: Collection, *, task_id: str, cut_ts: int, size_bytes: int, l0_segments: Iterable[Plain] = ()
+) -> Plain:
+    """A collection without its partitions; `backup_timestamp` is the cut, `l0_segments` are those of all partitions."""
+    entry = CollectionBackup(
         id=task_id,
         collection_id=collection.collection_id,
         db_name=collection.ref.database,
@@ -174,6 +180,8 @@ def collection_entry(collection: Collection, *, task_id: str, cut_ts: int, size_
         created_timestamp=collection.created_ts,
         aliases=collection.aliases,
     ).plain()
+    deletes = list(l0_segments)
+    return {**entry, "l0_segments": deletes} if deletes else entry
 
 
 def backup_entry(*, task_id: str, name: str, size_bytes: int, milvus_version: str) -> Plain:

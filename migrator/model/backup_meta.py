@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from migrator.errors import BackupUnreadable
+from migrator.model.segment import ALL_PARTITIONS
 
 Plain = dict[str, Any]
 
@@ -265,6 +266,14 @@ class CollectionBackup(Message):
                 whole = segment if segment.partition_id else segment.model_copy(update={"partition_id": own})
                 found.setdefault((own, segment.segment_id), whole)
         return tuple(found.values())
+
+    @property
+    def deletes_of_all(self) -> tuple[SegmentBackup, ...]:
+        """L0 segments that are told beside the partitions: those whose deletes are of all of them."""
+        return tuple(
+            segment.model_copy(update={"partition_id": segment.partition_id or ALL_PARTITIONS, "is_l0": True})
+            for segment in self.l0_segments
+        )
 
 
 class DatabaseBackup(Message):

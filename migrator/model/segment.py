@@ -33,8 +33,8 @@ ALL_PARTITIONS = -1
 """The partition of L0 segments whose deletes are of no single one."""
 STORAGE_V2 = 2
 """From this storage version on, insert logs are parquet by groups of columns."""
-STORAGE_V3 = 3
-"""Files named by a manifest, which no import by prefix reads."""
+FIRST_GROUP = 0
+"""In storage v2 the group of the system's columns, and of all narrow ones."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

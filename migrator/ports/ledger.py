@@ -92,6 +92,15 @@ class Ledger(LedgerReader, Protocol):
     def leave_out(self, collection_id: int, binlogs: Iterable[Binlog]) -> None:
         """Take binlogs out of the listing again: they belong to no segment."""
 
+    def unfold(self, collection_id: int) -> None:
+        """Take the delta logs that this run made out of the listing: they are superseded."""
+
+    def note_folding(self, collection_id: int, binlog: Binlog) -> None:
+        """Note that a delta log is going to be written into the dump: as long as it is not folded, it is superseded."""
+
+    def note_folded(self, collection_id: int, binlogs: Iterable[Binlog]) -> None:
+        """Add delta logs that were made of deletes of L0 segments, and lie in the dump; their sources have no key."""
+
     def note_copied(self, collection_id: int, copied: Iterable[Binlog]) -> None: ...
 
     def changed_at_source(self, collection_id: int, found: Iterable[StoredObject]) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from migrator.model.collection import Collection
+from migrator.model.collection import Collection, CollectionSchema
 from migrator.model.rows import Key, Value
-from migrator.model.segment import Binlog
+from migrator.model.segment import Binlog, Segment
 from migrator.ports.store import ObjectReader
 
 
@@ -66,12 +66,40 @@ class Dump:
     key_of: Callable[[Binlog], str]
     """Where in `store` a binlog lies."""
     end_ts: int
+    grouped_segments: frozenset[int] = frozenset()
+    """Those of storage v2, whose files hold groups of columns."""
 
 
 class ReadingReport(Protocol):
     """How reading a dump says how far it is, in objects; whoever wants it to stop, raises."""
 
     def __call__(self, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class L0Deletes:
+    """The delta logs of L0 segments of a collection, and where they lie, up to `end_ts` (hybrid)."""
+
+    schema: CollectionSchema
+    store: ObjectReader
+    binlogs: Iterable[Binlog]
+    key_of: Callable[[Binlog], str]
+    """Where in `store` a binlog lies, be it one of them or of a segment that they apply to."""
+    end_ts: int
+
+
+class FoldedDeletes(Protocol):
+    """Deletes of L0 segments by key, for the segments that they apply to."""
+
+    later: int
+    """How many were left out, being newer than the bound."""
+
+    def logs_of(self, segment: Segment, binlogs: Iterable[Binlog], *, written_ts: int) -> Iterator[bytes]:
+        """Delta logs with those deletes whose keys a segment has, by its insert logs; none where it has none.
+
+        Raises:
+            BinlogUnreadable: Its keys cannot be read.
+        """
 
 
 class DumpReader(Protocol):
@@ -91,5 +119,13 @@ class DumpReader(Protocol):
 
         Raises:
             BinlogUnreadable: A binlog is damaged, or of a format that is not known here.
+            RunError: There is no room on the disk.
+        """
+
+    def fold(self, deletes: L0Deletes) -> AbstractContextManager[FoldedDeletes]:
+        """Read deletes of L0 segments; what it keeps lies on disk and is removed at the end.
+
+        Raises:
+            BinlogUnreadable: A delta log is damaged, or of a form that is not known here.
             RunError: There is no room on the disk.
         """

@@ -399,7 +399,9 @@ class Journal:
     def lost(self, collection_id: int) -> Iterator[str]:
         """Source keys of those whose segment lives on."""
         return self._superseded(
-            collection_id, "source_key", "AND segment_id IN (SELECT segment_id FROM segments WHERE collection_id = ?)"
+            collection_id,
+            "source_key",
+            "AND source_key != '' AND segment_id IN (SELECT segment_id FROM segments WHERE collection_id = ?)",
         )
 
     def _superseded(self, collection_id: int, column: str, condition: str) -> Iterator[str]:
@@ -433,6 +435,29 @@ class Journal:
                     log_id=log_id,
                     source=StoredObject(key, size_bytes, etag),
                 )
+
+    def unfold(self, collection_id: int) -> None:
+        """Take out the delta logs that were made here."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO superseded SELECT collection_id, suffix, segment_id, source_key FROM binlogs "
+                "WHERE collection_id = ? AND source_key = ''",
+                (collection_id,),
+            )
+            db.execute("DELETE FROM binlogs WHERE collection_id = ? AND source_key = ''", (collection_id,))
+
+    def note_folding(self, collection_id: int, binlog: Binlog) -> None:
+        """Superseded until it is noted as folded."""
+        with self._transaction() as db:
+            row = (collection_id, binlog.staged_suffix, binlog.segment_id, binlog.source.key)
+            db.execute("INSERT OR IGNORE INTO superseded VALUES (?, ?, ?, ?)", row)
+
+    def note_folded(self, collection_id: int, binlogs: Iterable[Binlog]) -> None:
+        """Add what was made here as copied."""
+        with self._transaction() as db:
+            rows = map(_binlog_row, binlogs)
+            db.executemany("INSERT INTO binlogs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, NULL)", rows)
+        self._mirror_listing(collection_id)
 
     def note_copied(self, collection_id: int, copied: Iterable[Binlog]) -> None:
         """Note copies; durable when this returns."""

@@ -7,7 +7,7 @@ then no segment of the partition has a `group_id`.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from migrator.errors import BackupUnreadable, ObjectMissing
@@ -29,7 +29,16 @@ from migrator.model.backup_meta import (
 from migrator.model.backup_reading import collection_of, ref_of
 from migrator.model.binlog_rows import NoBinlog, count_rows
 from migrator.model.collection import TIMESTAMP_FIELD
-from migrator.model.segment import Binlog, LogKind, Segment
+from migrator.model.segment import (
+    ALL_PARTITIONS,
+    FIRST_GROUP,
+    STORAGE_V2,
+    Binlog,
+    LogKind,
+    Segment,
+    SegmentLevel,
+    parse_ids,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -111,8 +120,6 @@ class BackedUpFiles:
     left_out: int = 0
 
 
-_ALL_PARTITIONS = -1
-"""The partition of L0 segments that are of no single one."""
 _Group = int | None
 """The folder between partition and segment; None in the old layout."""
 
@@ -135,6 +142,18 @@ def find_files(store: ObjectReader, root: str, info: CollectionBackup) -> Backed
     return _Finder(store, root, info).find()
 
 
+def listed_segment(info: SegmentBackup) -> Segment:
+    """The segment as its meta tells of it."""
+    return Segment(
+        info.segment_id,
+        info.partition_id,
+        0 if info.is_l0 else info.num_of_rows,
+        level=SegmentLevel.L0 if info.is_l0 else SegmentLevel.LEGACY,
+        storage_version=info.storage_version,
+        vchannel=info.v_channel,
+    )
+
+
 class _Finder:
     def __init__(self, store: ObjectReader, root: str, info: CollectionBackup) -> None:
         self._store = store
@@ -147,14 +166,15 @@ class _Finder:
 
     def find(self) -> BackedUpFiles:
         """Segment by segment, in the meta's order."""
-        named = {(segment.partition_id, segment.segment_id) for segment in self._info.segments}
+        segments = (*self._info.segments, *self._info.deletes_of_all)
+        named = {(segment.partition_id, segment.segment_id) for segment in segments}
         listed = 0
         for found in self._listing():
             listed += 1
             self._require_no_stray_deletes(found)
             if (parsed := _parse(found, self._root)) and (parsed[1].partition_id, parsed[1].segment_id) in named:
                 self._keep(*parsed)
-        for segment in self._info.segments:
+        for segment in segments:
             self._take(segment)
         self._files.left_out = listed - len(self._files.binlogs)
         return self._files
@@ -165,7 +185,7 @@ class _Finder:
 
     def _require_no_stray_deletes(self, found: StoredObject) -> None:
         """The level files have no place for L0 segments of all partitions: without them deleted rows would be back."""
-        if f"/{_ALL_PARTITIONS}/" in found.key.removeprefix(self._root) and not self._info.l0_segments:
+        if f"/{ALL_PARTITIONS}/" in found.key.removeprefix(self._root) and not self._info.l0_segments:
             raise BackupUnreadable(
                 f"{found.key} holds deletes for all partitions, and the backup's meta does not name it",
                 hint=f"restore meta/{FULL_META}, which alone tells of them, or leave the collection out with `exclude`",
@@ -180,8 +200,11 @@ class _Finder:
 
     def _take(self, segment: SegmentBackup) -> None:
         folder = self._folder(segment)
-        inserts = self._named_inserts(segment, folder)
         self._require_deltas(segment, folder)
+        if segment.is_l0:
+            self._take_deletes(segment, folder)
+            return
+        inserts = self._named_inserts(segment, folder)
         if not inserts:
             if segment.num_of_rows:
                 raise ObjectMissing(
@@ -191,10 +214,20 @@ class _Finder:
                 )
             return  # an empty segment has nothing to bring
         self._require_whole(segment, inserts)
-        rows = segment.num_of_rows or self._count_rows(inserts)
+        rows = segment.num_of_rows or self._count_rows(segment, inserts)
         if rows:
-            self._files.segments.append(Segment(segment.segment_id, segment.partition_id, rows))
+            self._files.segments.append(replace(listed_segment(segment), num_rows=rows))
             self._files.binlogs += [*inserts, *folder.deltas.values()]
+
+    def _take_deletes(self, segment: SegmentBackup, folder: _Folder) -> None:
+        if not folder.deltas:
+            raise ObjectMissing(
+                f"{self._of(segment)} holds deletes, and none of its files lies under "
+                f"{self._place(LogKind.DELTA, segment)}/",
+                hint="restore the files, or leave the collection out with `exclude`",
+            )
+        self._files.segments.append(listed_segment(segment))
+        self._files.binlogs += folder.deltas.values()
 
     def _folder(self, segment: SegmentBackup) -> _Folder:
         """The segment's own; a partition without groups may still have them as folders, which servers see through."""
@@ -242,15 +275,15 @@ class _Finder:
         return found
 
     def _require_whole(self, segment: SegmentBackup, inserts: Iterable[Binlog]) -> None:
-        """Equally many files for each field of the schema, and for no other."""
+        """Equally many files for each field of the schema, and for no other; in storage v2 for each group."""
         counts = Counter(binlog.field_id for binlog in inserts)
-        wanted = self._collection.schema.stored_field_ids
+        surely, perhaps = self._columns(segment)
         place = f"{self._place(LogKind.INSERT, segment)}/"
-        if missing := sorted(wanted - counts.keys()):
+        if missing := sorted(surely - counts.keys()):
             raise ObjectMissing(
                 f"{self._of(segment)} has no files of field {_listed(missing)} under {place}", hint=_HINT
             )
-        if strange := sorted({number for number in counts if number is not None} - wanted):
+        if strange := sorted({number for number in counts if number is not None} - (perhaps or counts.keys())):
             raise BackupUnreadable(
                 f"{self._of(segment)} has files of field {_listed(strange)} under {place}, which its schema lacks",
                 hint="remove them if they are not of the backup",
@@ -261,11 +294,23 @@ class _Finder:
                 hint="remove those that the segment's meta at the source did not name",
             )
 
-    def _count_rows(self, inserts: Iterable[Binlog]) -> int:
+    def _columns(self, segment: SegmentBackup) -> tuple[frozenset[int], frozenset[int]]:
+        """The folders that there have to be, and those that may be; of the latter none where groups of columns are.
+
+        Fields that were added later have no files in older segments, and the meta names none.
+        """
+        schema = self._collection.schema
+        named = {binlogs.fieldID for binlogs in segment.binlogs if binlogs.binlogs}
+        absent = schema.may_lack_files - named if named else frozenset()
+        if segment.storage_version == STORAGE_V2:
+            return frozenset({FIRST_GROUP}) | (schema.vector_field_ids - absent), frozenset()
+        return schema.stored_field_ids - absent, schema.stored_field_ids
+
+    def _count_rows(self, segment: SegmentBackup, inserts: Iterable[Binlog]) -> int:
         """Where the meta does not say: as many as the segment has timestamps."""
         rows = 0
         for binlog in inserts:
-            if binlog.field_id == TIMESTAMP_FIELD:
+            if binlog.field_id == (FIRST_GROUP if segment.storage_version == STORAGE_V2 else TIMESTAMP_FIELD):
                 try:
                     rows += count_rows(self._store.read(binlog.source.key))
                 except NoBinlog as error:
@@ -295,9 +340,9 @@ def _parse(found: StoredObject, root: str) -> tuple[_Group, Binlog] | None:
     """The binlog an object of the backup is, with its group; None for any other object."""
     kind_text, _, rest = found.key.removeprefix(f"{root}/").partition("/")
     parts = rest.split("/")
-    if kind_text not in set(LogKind) or not all(part.isascii() and part.isdigit() for part in parts):
+    if kind_text not in set(LogKind) or (ids := parse_ids([kind_text, *parts])) is None:
         return None
-    kind, ids = LogKind(kind_text), [int(part) for part in parts]
+    kind = LogKind(kind_text)
     tail = 3 if kind is LogKind.INSERT else 2
     if len(ids) not in {tail + 2, tail + 3}:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from migrator.errors import DumpDamaged, ListingOutdated, StagedFilesDiffer
@@ -11,15 +12,18 @@ from migrator.model.segment import LogKind
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.dump_claim import claim_dump
 from migrator.steps.dump_meta import dump_key
+from migrator.steps.fold_deletes import DeletesWay, fold_deletes
 from migrator.steps.transfer import PIECES, WAY, Cargo, Transfer, TransferMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from migrator.model.segment import Binlog, StoredObject
+    from migrator.ports.ledger import LedgerReader
     from migrator.ports.store import ObjectReader
     from migrator.steps.base import ReadContext, StepContext
 
+FOLDED = "folded"
 _ROUNDS = 3
 """How often what a store copied wrongly is copied again."""
 
@@ -38,6 +42,11 @@ def staged_objects(
     for kind in LogKind:
         for found in store.list_objects(f"{binlogs}/{kind}/{folder}"):
             yield replace(found, key=found.key.removeprefix(f"{binlogs}/"))
+
+
+def are_deletes_folded(ledger: LedgerReader, source: CollectionRef) -> bool:
+    """Whether the deletes of its L0 segments lie in the dump as delta logs of the others; once it is copied."""
+    return bool(ledger.notes(copy_key(source)).get(FOLDED))
 
 
 def copy_key(source: CollectionRef) -> str:
@@ -97,6 +106,8 @@ class CopySegments(Step):
     plan: str
     claims_folder: str
     earlier_runs: tuple[str, ...] = ()
+    deletes: DeletesWay = DeletesWay.AS_THEY_ARE
+    """How those of L0 segments, which Milvus has from 2.4 on, come to the target."""
     source_bucket: str | None = None
     """None where the source's files are in none."""
     mode: TransferMode = TransferMode.AUTO
@@ -130,6 +141,8 @@ class CopySegments(Step):
             claims_folder=self.claims_folder,
             earlier_runs=self.earlier_runs,
         )
+        if self.deletes is not DeletesWay.AS_THEY_ARE:
+            ctx.ledger.unfold(self.collection_id)
         superseded = ctx.ledger.superseded(self.collection_id)
         ctx.staging.delete(f"{self.dump_prefix}/binlogs/{suffix}" for suffix in superseded)
         self._sweep(ctx)
@@ -141,6 +154,8 @@ class CopySegments(Step):
                 break
         self._require_unchanged(ctx)
         self._sweep(ctx)  # an upload whose beginning was asked for twice, because the reply was lost
+        place = partial(staged_key, self.dump_prefix)
+        self.note(ctx, **{FOLDED: fold_deletes(ctx, self.source, self.collection_id, self.deletes, place)})
         require_staged_exactly(ctx, self.source, self.dump_prefix, self.collection_id)
         totals = ctx.ledger.totals(self.collection_id)
         detail = self.notes(ctx).get(WAY, "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migrator.model.segment import ALL_PARTITIONS
+from migrator.model.segment import ALL_PARTITIONS, STORAGE_V2
 from migrator.ports.backup import as_backup
 from migrator.ports.rows import Dump
 from migrator.steps.copy_segments import staged_key
@@ -117,5 +117,10 @@ def open_dump(
         binlogs=ledger.binlogs(dump.collection.collection_id),
         key_of=lambda binlog: staged_key(dump_prefix, binlog) if source_store is None else binlog.source.key,
         end_ts=dump.cut_ts,
+        grouped_segments=frozenset(
+            each.segment.segment_id
+            for each in ledger.segments(dump.collection.collection_id)
+            if each.segment.storage_version == STORAGE_V2
+        ),
     )
     return reader.open(frozen, wants=sample.takes, report=report)

@@ -12,6 +12,7 @@ from migrator.errors import BackupUnreadable, RunError
 from migrator.model import backup_format as fmt
 from migrator.model.backup_meta import FULL_META, LEVEL_FILES, BackupInfo, CollectionBackup, Message, PartitionBackup
 from migrator.model.collection import CollectionRef
+from migrator.model.segment import ALL_PARTITIONS
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.copy_segments import copy_key, require_staged_exactly
 from migrator.steps.dump_meta import FrozenDump, frozen_dump
@@ -241,7 +242,23 @@ class _MetaWriter:
     def _collection(self, item: DumpedCollection, dump: FrozenDump) -> dict[str, Any]:
         size_bytes = self._ctx.ledger.totals(item.collection_id).size_bytes
         moment = dump.cut_ts if dump.backed_up_ts is None else dump.backed_up_ts
-        return fmt.collection_entry(dump.collection, task_id=self._ctx.run_id, cut_ts=moment, size_bytes=size_bytes)
+        return fmt.collection_entry(
+            dump.collection,
+            task_id=self._ctx.run_id,
+            cut_ts=moment,
+            size_bytes=size_bytes,
+            l0_segments=self._l0_segments(item),
+        )
+
+    def _l0_segments(self, item: DumpedCollection) -> Iterator[dict[str, Any]]:
+        """Deletes of all partitions: there are few such segments at a time."""
+        for entry in self._ctx.ledger.segments(item.collection_id):
+            if entry.segment.partition_id == ALL_PARTITIONS:
+                yield self._segment(item, entry)
+
+    def _segment(self, item: DumpedCollection, entry: SegmentTotals) -> dict[str, Any]:
+        binlogs = self._ctx.ledger.binlogs(item.collection_id, segment_id=entry.segment.segment_id)
+        return fmt.segment_entry(entry.segment, binlogs)
 
     def _partitions(
         self, item: DumpedCollection, dump: FrozenDump
@@ -255,8 +272,7 @@ class _MetaWriter:
 
     def _segments(self, item: DumpedCollection, segments: Iterable[SegmentTotals]) -> Iterator[str]:
         for entry in segments:
-            binlogs = self._ctx.ledger.binlogs(item.collection_id, segment_id=entry.segment.segment_id)
-            yield fmt.encode(fmt.segment_entry(entry.segment, binlogs))
+            yield fmt.encode(self._segment(item, entry))
 
     # -- the lists of the level files -------------------------------------------------------------------------------
 
@@ -264,7 +280,8 @@ class _MetaWriter:
         yield from _collection_infos(self._earlier)
         for item, dump in self._dumps:
             parts = [partition for partition, _ in self._partitions(item, dump)]
-            yield fmt.encode(_in_order({**self._collection(item, dump), "partition_backups": parts}))
+            own = _without(self._collection(item, dump), "l0_segments")
+            yield fmt.encode(_in_order({**own, "partition_backups": parts}))
 
     def _partition_infos(self) -> Iterator[str]:
         yield from _partition_infos(self._earlier)
@@ -292,7 +309,7 @@ class _MetaWriter:
     def _full_collections(self) -> Iterator[_Item]:
         yield from map(fmt.encode, self._earlier)
         for item, dump in self._dumps:
-            entry = self._collection(item, dump)
+            entry = _in_order(self._collection(item, dump))
             yield _with_list(CollectionBackup, entry, "partition_backups", self._full_partitions(item, dump))
 
     def _full_partitions(self, item: DumpedCollection, dump: FrozenDump) -> Iterator[_Item]:

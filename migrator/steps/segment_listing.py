@@ -11,6 +11,7 @@ from migrator.model.binlog_rows import NoBinlog, count_rows
 from migrator.model.collection import TIMESTAMP_FIELD
 from migrator.model.segment import (
     ALL_PARTITIONS,
+    FIRST_GROUP,
     STORAGE_V2,
     LogKind,
     Segment,
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from migrator.model.collection import Collection
     from migrator.model.segment import Binlog, Compaction
     from migrator.steps.base import StepContext
-
-FIRST_GROUP = 0
-"""In storage v2 the group of the system's columns, and of all narrow ones."""
 
 
 def may_be_l0(segment: Segment, source: Capabilities) -> bool:

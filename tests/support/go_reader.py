@@ -50,6 +50,7 @@ _PARTITION: Plain = {
 }
 _INDEX = {"field_name": _S, "index_name": _S, "index_type": _S, "params": {"*": _S}, "index_id": _I}
 _COLLECTION: Plain = {
+    "l0_segments": [_SEGMENT],
     **dict.fromkeys(("collection_id", "shards_num", "consistency_level", "backup_timestamp", "size"), _I),
     **dict.fromkeys(("backup_physical_timestamp", "db_id", "created_timestamp"), _I),
     **dict.fromkeys(("id", "db_name", "collection_name", "load_state"), _S),
@@ -105,6 +106,8 @@ def read_as_go(files: Mapping[str, bytes]) -> Listed:
         for partition in collection["partition_backups"]:
             own = [_folders(segment, files, named) for segment in partition.get("segment_backups", [])]
             imports[f"{database}.{collection['collection_name']}", partition["partition_name"]] = own
+        for segment in collection.get("l0_segments", []):
+            _folders(segment, files, named)
     assert {key for key in files if key.startswith("binlogs/")} == named
     by_name = {f"{each['db_name']}.{each['collection_name']}": each for each in full["collection_backups"]}
     return Listed(by_name, imports)
@@ -147,7 +150,9 @@ def _check_levels(metas: Plain, full: Plain) -> None:
             for each in own
         ]
         joined.append(collection | {"partition_backups": filled})
-    assert joined == full["collection_backups"]
+    assert joined == [
+        {key: value for key, value in each.items() if key != "l0_segments"} for each in full["collection_backups"]
+    ]
 
 
 def _check_collection(entry: Plain) -> None:
@@ -163,15 +168,20 @@ def _check_collection(entry: Plain) -> None:
     assert schema.get("properties", []) == entry.get("properties", []), "servers up to 2.5.17 fill only one of them"
     for partition in partitions:
         assert partition["size"] == sum(each["size"] for each in partition.get("segment_backups", []))
-    assert entry["size"] == sum(each["size"] for each in partitions)
+    assert entry["size"] == sum(each["size"] for each in (*partitions, *entry.get("l0_segments", [])))
 
 
 def _folders(segment: Plain, files: Mapping[str, bytes], named: set[str]) -> tuple[str, str]:
-    """What one request of a restore names: both folders, the second one where there is anything in it."""
-    group = f"{segment['collection_id']}/{segment['partition_id']}/{segment['group_id']}/"
+    """What one request of a restore names: both folders, the second one where there is anything in it.
+
+    Of an L0 segment it names the second folder alone; one of all partitions has no group.
+    """
+    is_of_all = segment["partition_id"] == -1
+    group = f"{segment['collection_id']}/{segment['partition_id']}/" + ("" if is_of_all else f"{segment['group_id']}/")
+    assert not (is_of_all and segment.get("group_id"))
     own = f"{group}{segment['segment_id']}/"
     sizes = {}
-    for logs in segment["binlogs"]:
+    for logs in segment.get("binlogs", []):
         for log in logs["binlogs"]:
             sizes[f"binlogs/insert_log/{own}{logs.get('fieldID', 0)}/{log['log_id']}"] = log["log_size"]
     for logs in segment["deltalogs"]:
@@ -179,10 +189,13 @@ def _folders(segment: Plain, files: Mapping[str, bytes], named: set[str]) -> tup
             sizes[f"binlogs/delta_log/{own}{log['log_id']}"] = log["log_size"]
     assert sizes == {key: len(files[key]) for key in sizes}
     assert segment["size"] == sum(sizes.values())
+    named.update(sizes)
+    if segment.get("is_l0"):
+        assert sizes, "an L0 segment without deletes"
+        return "", f"binlogs/delta_log/{group}"
     counts = {logs.get("fieldID", 0): len(logs["binlogs"]) for logs in segment["binlogs"]}
     assert {0, 1} <= counts.keys()
     assert len(set(counts.values())) == 1
     assert segment["num_of_rows"] > 0
-    named.update(sizes)
     insert, delta = f"binlogs/insert_log/{group}", f"binlogs/delta_log/{group}"
     return insert, delta if any(key.startswith(delta) for key in files) else ""

@@ -127,7 +127,7 @@ def test_a_bent_envelope_is_refused_or_does_no_harm(at: int, bits: int) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (a_parquet([1], pa.int64()), "storage v2"),
+        (a_parquet([1], pa.int64()), "does not tell which field it is of"),
         (b"\0" * 500, "does not begin as a binlog does"),
         (a_delta_log(["5,6"]), "an event of kind 2, which no insert_log has"),
         (an_insert_log(DataType.VARCHAR, ["a"]), "its field is INT64"),

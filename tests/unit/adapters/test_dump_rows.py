@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 PARTITIONS = ("_default", "east")
 
 
-def a_milvus() -> tuple[MemoryMilvus, MemoryStore]:
+def a_milvus(version: str = "2.3.5") -> tuple[MemoryMilvus, MemoryStore]:
     store = MemoryStore()
-    return MemoryMilvus("http://milvus_A:19530", store, "files_A", FakeClock()), store
+    return MemoryMilvus("http://milvus_A:19530", store, "files_A", FakeClock(), version=version), store
 
 
 def dump_of(milvus: MemoryMilvus, store: MemoryStore, *, end_ts: int | None = None) -> Dump:
@@ -94,11 +94,11 @@ writes = st.lists(
 
 
 @settings(max_examples=40, deadline=None)
-@given(writes, st.sets(st.integers(0, 20)))
+@given(writes, st.sets(st.integers(0, 20)), st.sampled_from(["2.3.5", "2.5.20"]))
 def test_whatever_was_written_the_dump_tells_what_the_collection_shows(
-    story: list[tuple[str, str, list[int]]], wanted: set[int]
+    story: list[tuple[str, str, list[int]]], wanted: set[int], version: str
 ) -> None:
-    milvus, store = a_milvus()
+    milvus, store = a_milvus(version)
     create(milvus)
     milvus.create_partition(BOOKS, "east")
     for number, (verb, partition, keys) in enumerate([*story, ("flush", "", [])]):
