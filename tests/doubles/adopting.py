@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pymilvus.grpc_gen import schema_pb2
 
 from tests.doubles.reading import Bounds, Reader
+from tests.doubles.schema import dynamic_field
 from tests.doubles.state import FLUSHED, L1, Cluster, Collection, FileEntry, Partition, Segment
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def adopt(
     """
     now = cluster.clock.next()
     parsed = schema_pb2.CollectionSchema.FromString(schema)
+    if parsed.enable_dynamic_field and not any(field.is_dynamic for field in parsed.fields):
+        parsed.fields.append(dynamic_field(max(field.fieldID for field in parsed.fields) + 1, flushing.rules))
     collection = Collection(
         id=collection_id,
         database=database,

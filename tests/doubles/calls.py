@@ -150,6 +150,8 @@ class Calls(grpc.GenericRpcHandler):
         call = Call(self._user(name, metadata, request, context), str(metadata.get("dbname", "")))
         self._before(name, context)
         try:
+            if fault := self._faults.take(name, "error"):
+                raise Refusal(fault.reason, code=fault.code)  # noqa: TRY301 - as a method would
             with self._cluster.lock:
                 made = method(request, call)
         except Refusal as refusal:

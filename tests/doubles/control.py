@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.doubles import queries, values
 from tests.doubles.adopting import adopt
+from tests.doubles.compacting import collect_garbage, compact, compact_l0
 from tests.doubles.faults import Fault
 from tests.doubles.flushing import leave_orphan
 from tests.doubles.state import Refusal, Settings
@@ -126,6 +127,8 @@ class Control:
             "/segments": self._segments,
             "/orphan": self._orphan,
             "/compact_l0": self._compact_l0,
+            "/compact": self._compact,
+            "/collect_garbage": lambda _: collect_garbage(self._flushing),
             "/adopt": self._adopt,
             "/paused": lambda _: self._cluster.gc_paused_until > time.time(),
         }
@@ -185,7 +188,12 @@ class Control:
         return leave_orphan(self._cluster, self._flushing.bucket, collection, segment, told["field_id"])
 
     def _compact_l0(self, told: Plain) -> Plain:
-        self._flushing.compact_l0(self._cluster.require_collection(told.get("database", ""), told["collection"]))
+        compact_l0(self._flushing, self._cluster.require_collection(told.get("database", ""), told["collection"]))
+        return {}
+
+    def _compact(self, told: Plain) -> Plain:
+        with self._cluster.lock:
+            compact(self._flushing, self._cluster.require_collection(told.get("database", ""), told["collection"]))
         return {}
 
     def _adopt(self, told: Plain) -> Plain:

@@ -12,7 +12,6 @@ from pymilvus.grpc_gen import schema_pb2
 
 from tests.doubles import binlogs
 from tests.doubles.state import (
-    ALL_PARTITIONS,
     FLUSHED,
     GROWING,
     L0,
@@ -207,15 +206,3 @@ class Flushing:
                 if segment.state == SEALED and segment.sealed_at <= due:
                     write_segment(self.cluster, self.rules, self.bucket, collection, segment)
                     segment.state = FLUSHED
-
-    def compact_l0(self, collection: Collection) -> None:
-        """C.4: delta logs beside the segments it reaches, and the L0 segment is gone."""
-        for l0 in [each for each in collection.segments.values() if each.is_l0 and each.state == FLUSHED]:
-            for segment in list(collection.segments.values()):
-                same = segment.vchannel == l0.vchannel and l0.partition_id in {ALL_PARTITIONS, segment.partition_id}
-                if segment.is_l0 or segment.state != FLUSHED or not same:
-                    continue
-                keys = set(segment.columns[collection.key_field.fieldID])
-                if found := [(key, ts) for key, ts in l0.deletes if key in keys]:
-                    write_deltas(self.cluster, self.rules, self.bucket, collection, segment, found)
-            l0.state = 6

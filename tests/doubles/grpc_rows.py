@@ -26,6 +26,7 @@ from tests.doubles.state import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_BM25 = 1
 _KEYS = re.compile(r"\s*(\w+)\s+in\s+\[.*\]\s*", re.DOTALL)
 
 
@@ -86,8 +87,10 @@ class Rows(Service):
                 columns[field.fieldID] = [values.default_of(field)] * rows
             elif not field.is_function_output:
                 raise Refusal(f"field {field.name} is missing: invalid parameter", code=1100)
-            else:
-                columns[field.fieldID] = [b"" for _ in range(rows)]
+        for function in collection.schema.functions:
+            if function.type == _BM25:
+                texts = columns[function.input_field_ids[0]]
+                columns[function.output_field_ids[0]] = [values.words(text or "") for text in texts]
         self._fill_defaults(collection, columns)
         columns[ROW_ID] = [self.cluster.clock.next() for _ in range(rows)]
         columns[TIMESTAMP] = [self.cluster.clock.next()] * rows

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, msg_pb2
 
 from tests.doubles.calls import Call, Service
+from tests.doubles.compacting import compact_l0
 from tests.doubles.jobs import Request
 from tests.doubles.schema import pairs
 from tests.doubles.state import FLUSHED, FLUSHING, SEALED, Collection, Message, Segment
@@ -133,7 +134,7 @@ class Segments(Service):
         if collection is None:
             collection = self.cluster.require_collection(call.database(request), request.collection_name)
         if request.l0Compaction and self.rules.has("l0_compaction"):
-            self.flushing.compact_l0(collection)
+            compact_l0(self.flushing, collection)
         return milvus_pb2.ManualCompactionResponse(compactionID=self.cluster.clock.next())
 
     def GetCompactionState(self, request: Message, call: Call) -> Message:

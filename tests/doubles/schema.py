@@ -9,7 +9,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 from tests.doubles.state import Cluster, Collection, Message, Partition, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from tests.doubles.rules import Rules
 
@@ -36,6 +36,7 @@ def collection_from(cluster: Cluster, rules: Rules, database: str, request: Mess
     for pair in schema.properties:
         properties.setdefault(pair.key, pair.value)
     del schema.properties[:]
+    _check_models(schema, rules, properties)
     number_fields(schema, rules)
     now = cluster.clock.next()
     collection = Collection(
@@ -105,6 +106,14 @@ def _check(schema: Message, rules: Rules) -> None:
     outputs = {name for function in schema.functions for name in function.output_field_names}
     for field in schema.fields:
         field.is_function_output = field.name in outputs
+
+
+def _check_models(schema: Message, rules: Rules, properties: Mapping[str, str]) -> None:
+    """E.6: no model is reachable from here, so their functions need `disable_func_runtime_check`."""
+    is_off = rules.has("disable_func_runtime_check") and properties.get("disable_func_runtime_check") == "true"
+    for function in schema.functions:
+        if function.type in {2, 3} and not is_off:
+            raise _invalid(f"check function {function.name} failed: its model cannot be reached")
 
 
 def check_field(field: Message, rules: Rules) -> None:

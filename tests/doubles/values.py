@@ -7,6 +7,9 @@ In a column a JSON text, an array, a vector and a geometry are bytes as a binlog
 from __future__ import annotations
 
 import json
+import struct
+import zlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pymilvus.grpc_gen import schema_pb2
@@ -180,6 +183,12 @@ def _default(field: Message) -> Any:  # noqa: ANN401 - of any type
     told = field.default_value
     value = getattr(told, told.WhichOneof("data"))
     return value.encode() if field.data_type == JSON and isinstance(value, str) else value
+
+
+def words(text: str) -> bytes:
+    """A sparse vector of how often each word is in a text, which is enough of BM25 here."""
+    counts = Counter(zlib.crc32(word.encode()) & 0x7FFFFFFF for word in text.lower().split())
+    return b"".join(struct.pack("<If", word, count) for word, count in sorted(counts.items()))
 
 
 def plain(field: Message, value: Any) -> Any:  # noqa: ANN401 - of any type

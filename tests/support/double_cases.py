@@ -16,6 +16,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 from pymilvus import DataType
+from pymilvus.grpc_gen import milvus_pb2
 
 from tests.support.double import Double, start_double
 
@@ -132,6 +133,23 @@ def submit(double: Double, collection: str, partition: str, files: object, **opt
 def run(double: Double, collection: str, partition: str, files: object, **options: object) -> dict[str, Any]:
     """A job that was waited for, as it is described at its end."""
     return wait(double, submit(double, collection, partition, files, **options)["data"]["jobId"])
+
+
+def flushed(double: Double, *names: str) -> None:
+    """Flush collections, and wait until all is written."""
+    with double.client() as client:
+        stub = client._get_connection()._stub
+        for name in names:
+            reply = stub.Flush(milvus_pb2.FlushRequest(collection_names=[name]))
+            assert not reply.status.code, reply.status.reason
+            ids = [*reply.coll_segIDs[name].data, *reply.flush_coll_segIDs[name].data]
+            asked = milvus_pb2.GetFlushStateRequest(
+                segmentIDs=ids, flush_ts=reply.coll_flush_ts[name], collection_name=name
+            )
+            deadline = time.monotonic() + _WITHIN_S
+            while not stub.GetFlushState(asked).flushed:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
 
 
 def wait(double: Double, job_id: str, *states: str) -> dict[str, Any]:
