@@ -10,8 +10,7 @@ import pytest
 from pymilvus import DataType, Function, FunctionType, MilvusException
 from pymilvus.grpc_gen import milvus_pb2
 
-from tests.support.double_cases import bed, double_of, run, submit
-from tests.support.double_cases import flushed as flush
+from tests.support.double_cases import bed, double_of, flushed, run, submit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,11 +47,11 @@ def _fill(double: Double, name: str) -> None:
     with double.client() as client:
         client.insert(name, [_row(key) for key in _KEYS])
         client.delete(name, filter="id in [1]")
-    flush(double, name)
+    flushed(double, name)
     with double.client() as client:
         client.delete(name, filter="id in [2]")
         client.upsert(name, [_row(3) | {"text": "again"}])
-    flush(double, name)
+    flushed(double, name)
 
 
 def _told(double: Double, name: str) -> dict[int, Any]:
@@ -159,7 +158,7 @@ def test_flushes_are_limited_per_collection(double_of: DoubleOf) -> None:
     _make(double, "limited")
     double.ask("settings", flush_interval_s=10)
     try:
-        flush(double, "limited")
+        flushed(double, "limited")
         with double.client() as client:  # which itself would try again for long
             reply = client._get_connection()._stub.Flush(milvus_pb2.FlushRequest(collection_names=["limited"]))
         assert "rate limit exceeded" in reply.status.reason
@@ -194,7 +193,7 @@ def test_new_kinds_of_fields_go_to_where_they_are_known(double_of: DoubleOf) -> 
             assert [each["field_id"] for each in fields] == [100, 101, 102, 103, 104, 105, 106, 108]  # 107 is `$meta`
     with a.client() as client:
         client.insert("kinds", [row, row | {"key": "l", "maybe": 7, "late": 5, "extra": "x"}])
-    flush(a, "kinds")
+    flushed(a, "kinds")
     segment = a.ask("segments", collection="kinds")[0]
     path = f"{a.root_path}/insert_log/{_collection_id(a, 'kinds')}/{segment['partition_id']}/{segment['id']}"
     assert run(b, "kinds", "_default", [[path]], backup="true")["state"] == "Failed"  # v2 files, and nobody said so
@@ -308,3 +307,86 @@ def _until(read: Callable[[], Any], state: int) -> Any:  # noqa: ANN401 - of pym
             return info
         time.sleep(0.05)
     raise AssertionError("it goes on")
+
+
+def test_structs_texts_models_and_dropped_fields(double_of: DoubleOf) -> None:
+    double = double_of("3.0.0")
+    with double.client() as client:
+        schema = client.create_schema()
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)
+        parts = client.create_struct_field_schema()
+        parts.add_field("word", DataType.VARCHAR, max_length=9)
+        parts.add_field("place", DataType.FLOAT_VECTOR, dim=2)
+        schema.add_field("parts", DataType.ARRAY, element_type=DataType.STRUCT, struct_schema=parts, max_capacity=4)
+        schema.add_field("gone", DataType.INT64, nullable=True)
+        client.create_collection("structs", schema=schema)
+        told = _described(client, "structs")
+        assert [each.fieldID for each in told.schema.fields] == [100, 101, 102]
+        struct = told.schema.struct_array_fields[0]
+        assert (struct.fieldID, [each.fieldID for each in struct.fields]) == (103, [104, 105])
+        stub = client._get_connection()._stub
+        drop = milvus_pb2.AlterCollectionSchemaRequest(collection_name="structs")
+        drop.action.drop_request.field_name = "gone"
+        stub.AlterCollectionSchema(drop)
+        client.add_collection_field("structs", "late", DataType.INT64, nullable=True)
+        assert [each.fieldID for each in _described(client, "structs").schema.fields] == [100, 101, 106]
+        row = {"id": 1, "vector": [0.0, 1.0], "parts": [{"word": "a", "place": [1.0, 2.0]}], "late": None}
+        client.insert("structs", [row])
+        index = client.prepare_index_params()
+        index.add_index("vector", index_type="FLAT", metric_type="L2")
+        index.add_index("parts[place]", index_type="HNSW", metric_type="MAX_SIM_COSINE")
+        client.create_index("structs", index)
+        client.load_collection("structs")
+        assert dict(client.query("structs", "id == 1", output_fields=["*"])[0]) == row
+
+        schema = client.create_schema()
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("essay", DataType(25))
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)
+        client.create_collection("texts", schema=schema)
+        client.insert("texts", [{"id": 1, "essay": "long", "vector": [0.0, 0.0]}])
+    flushed(double, "texts")
+    assert double.ask("segments", collection="texts")[0]["storage_version"] == 3
+    for version, is_possible in (("2.5.20", False), ("2.6.12", True)):
+        with double_of(version).client() as client:
+            schema = client.create_schema()
+            schema.add_field("id", DataType.INT64, is_primary=True)
+            schema.add_field("text", DataType.VARCHAR, max_length=9)
+            schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)
+            made = Function("embed", FunctionType.TEXTEMBEDDING, ["text"], ["vector"], params={"provider": "openai"})
+            schema.add_function(made)
+            with pytest.raises(MilvusException, match="cannot be reached"):
+                client.create_collection("models", schema=schema)
+            if is_possible:
+                client.create_collection("models", schema=schema, properties={"disable_func_runtime_check": "true"})
+
+
+def _described(client: Any, name: str) -> Any:  # noqa: ANN401 - of pymilvus
+    return client._get_connection()._stub.DescribeCollection(milvus_pb2.DescribeCollectionRequest(collection_name=name))
+
+
+def test_a_partition_key_finds_what_lies_in_its_partition(double_of: DoubleOf) -> None:
+    a, b = double_of("2.4.24"), double_of("2.5.20")
+    for double in (a, b):
+        with double.client() as client:
+            schema = client.create_schema()
+            schema.add_field("id", DataType.INT64, is_primary=True)
+            schema.add_field("tenant", DataType.VARCHAR, max_length=20, is_partition_key=True)
+            schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)
+            client.create_collection("tenants", schema=schema, num_partitions=4)
+            index = client.prepare_index_params()
+            index.add_index("vector", index_type="FLAT", metric_type="L2")
+            client.create_index("tenants", index)
+            client.load_collection("tenants")
+    with a.client() as client:
+        client.insert("tenants", [{"id": key, "tenant": "a", "vector": [0.0, 0.0]} for key in range(5)])
+    flushed(a, "tenants")
+    segment = a.ask("segments", collection="tenants")[0]
+    path = f"{a.root_path}/insert_log/{_collection_id(a, 'tenants')}/{segment['partition_id']}/{segment['id']}"
+    counts = []
+    for partition in ("_default_0", "_default_3"):  # where a real 2.3.5 too puts the tenant `a`: the last one
+        run(b, "tenants", partition, [[path]], backup="true")
+        with b.client() as client:
+            counts.append(client.query("tenants", 'tenant == "a"', output_fields=["count(*)"])[0]["count(*)"])
+    assert counts == [0, 5]

@@ -60,8 +60,10 @@ def collect_garbage(flushing: Flushing) -> list[str]:
         return []
     kept = set[str]()
     for collection in cluster.collections.values():
-        for segment in collection.segments.values():
-            if segment.state != DROPPED:
+        for segment in list(collection.segments.values()):
+            if segment.state == DROPPED:
+                del collection.segments[segment.id]
+            else:
                 place = f"{collection.id}/{segment.partition_id}/{segment.id}"
                 kept |= {
                     f"insert_log/{place}/{number}/{log}" for number, logs in segment.insert_logs.items() for log in logs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import zlib
 from collections import defaultdict
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from tests.doubles.rules import Rules
 
 
+_TEXT = 25
+
+
 def _number_hash(number: int) -> int:
     """murmur3 of the eight bytes, without its sign."""
     found = 0
@@ -49,8 +53,8 @@ def _number_hash(number: int) -> int:
 
 
 def hash_of(key: Key) -> int:
-    """What a key's shard and a partition key's partition go by; of texts the first 100 letters."""
-    return zlib.crc32(key[:100].encode()) if isinstance(key, str) else _number_hash(key)
+    """What a key's shard and a partition key's partition go by, as on 2.3.5; of texts the first 100 bytes."""
+    return zlib.crc32(key.encode()[:100]) if isinstance(key, str) else _number_hash(key)
 
 
 def vchannel_of(collection: Collection, key: Key) -> str:
@@ -68,7 +72,11 @@ def system_fields() -> list[Message]:
 
 def write_segment(cluster: Cluster, rules: Rules, bucket: Bucket, collection: Collection, segment: Segment) -> None:
     """Put its binlogs where D.1 says, and note their log ids."""
-    if segment.is_l0:
+    has_text = any(field.data_type == _TEXT for field in collection.fields())
+    if has_text and rules.has("text_needs_v3") and not segment.is_l0:
+        segment.storage_version = 3
+        _write_manifest(cluster, bucket, collection, segment)
+    elif segment.is_l0:
         write_deltas(cluster, rules, bucket, collection, segment, segment.deletes)
     elif segment.storage_version == 2:
         fields = [*system_fields(), *collection.fields()]
@@ -81,6 +89,12 @@ def write_segment(cluster: Cluster, rules: Rules, bucket: Bucket, collection: Co
             values = segment.columns[field.fieldID]
             content = binlogs.write_v1(_origin(collection, segment), field, values, timestamps)
             segment.insert_logs[field.fieldID] = [_put(cluster, bucket, collection, segment, field.fieldID, content)]
+
+
+def _write_manifest(cluster: Cluster, bucket: Bucket, collection: Collection, segment: Segment) -> None:
+    """D.2: of format 3 nothing can be read by prefix, so its rows stay in the double's memory."""
+    base = _directory(cluster, "insert_log", collection, segment)
+    bucket.write(f"{base}/_metadata/manifest-1", json.dumps({"ver": 1, "base_path": base}).encode())
 
 
 def write_deltas(  # noqa: PLR0917 - as `write_segment`, and what to write

@@ -189,6 +189,8 @@ class Users(Service):
         access = self.cluster.access
         if not (meta.users or meta.roles or meta.grants or meta.privilege_groups):
             raise _refusal("restore rbac meta is empty: invalid parameter", 1)
+        if any(each.grantor.privilege.name == "*" for each in meta.grants) and not self.rules.has("wildcard_grants"):
+            raise _refusal("not found the privilege name[*]", 1)
         for role in meta.roles:
             if role.name in access.roles:
                 raise _refusal(f"role [{role.name}] already exists", 1)

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from google.protobuf.message_factory import GetMessageClass
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
 from tests.doubles import schema
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _INDEX_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 _DEFAULT_GROUP = "__default_resource_group"
+_REPLY = milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"].methods_by_name["AlterCollectionSchema"].output_type
 _NOT_LOADED, _INDEX_NOT_FOUND = 101, 700
 
 
@@ -193,6 +195,40 @@ class Collections(Service):
         self._append(collection, field)
         return common_pb2.Status()
 
+    def AlterCollectionField(self, request: Message, call: Call) -> Message:
+        collection = self.collection(request, call)
+        field = _field(collection, request.field_name)
+        params = {pair.key: pair.value for pair in field.type_params}
+        params |= {pair.key: pair.value for pair in request.properties}
+        kept = {key: value for key, value in params.items() if key not in set(request.delete_keys)}
+        del field.type_params[:]
+        field.type_params.extend(schema.pairs(kept.items()))
+        self._touch(collection)
+        return common_pb2.Status()
+
+    def AlterCollectionSchema(self, request: Message, call: Call) -> Message:
+        """A.4: a dropped field leaves a gap for ever."""
+        collection = self.collection(request, call)
+        action = request.action
+        for info in action.add_request.field_infos:
+            schema.check_field(info.field_schema, self.rules)
+            info.field_schema.fieldID = schema.next_field_id(collection)
+            self._append(collection, info.field_schema)
+        if action.HasField("drop_request"):
+            dropped = action.drop_request
+            gone = _field(collection, dropped.field_name) if dropped.field_name else None
+            if gone is None or gone.is_primary_key or gone.is_partition_key:
+                raise Refusal(f"the field {dropped.field_name} cannot be dropped: invalid parameter", code=1100)
+            collection.schema.fields.remove(gone)
+            self._touch(collection)
+        return GetMessageClass(_REPLY)()
+
+    def TruncateCollection(self, request: Message, call: Call) -> Message:
+        collection = self.collection(request, call)
+        for segment in collection.segments.values():
+            segment.state = DROPPED
+        return milvus_pb2.TruncateCollectionResponse()
+
     def _append(self, collection: Collection, field: Message) -> None:
         collection.schema.fields.append(field)
         if self.rules.has("max_field_id"):
@@ -292,7 +328,7 @@ class Indexes(Service):
 
     def CreateIndex(self, request: Message, call: Call) -> Message:
         collection = self.collection(request, call)
-        if request.field_name not in {field.name for field in collection.fields()}:
+        if request.field_name not in collection.named_fields():
             raise Refusal(f"cannot create index on non-exist field: {request.field_name}: invalid parameter", code=1100)
         name = request.index_name or request.field_name  # A.5: unnamed, it is called as its field
         if request.index_name and not _INDEX_NAME.fullmatch(name):  # A.5: JSON paths make names that are refused
@@ -351,7 +387,8 @@ class Indexes(Service):
 
     def _load(self, collection: Collection, partitions: Iterable[Partition], request: Message) -> None:
         indexed = {index.field_name for index in collection.indexes.values()}
-        missing = [f.name for f in collection.fields() if f.data_type >= 100 and f.name not in indexed]
+        fields = collection.named_fields().items()
+        missing = [name for name, field in fields if field.data_type >= 100 and name not in indexed]
         if missing:
             told = f"there is no vector index on field: [{' '.join(missing)}], please create index firstly"
             raise Refusal(told, code=_INDEX_NOT_FOUND, legacy=25)
@@ -402,6 +439,8 @@ class Indexes(Service):
         return reply
 
 
-def services() -> list[type[Service]]:
-    """All of them."""
-    return [Databases, Collections, Indexes]
+def _field(collection: Collection, name: str) -> Message:
+    found = next((field for field in collection.schema.fields if field.name == name), None)
+    if found is None:
+        raise Refusal(f"field not found[field={name}]: invalid parameter", code=1100)
+    return found

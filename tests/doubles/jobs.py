@@ -193,7 +193,8 @@ class Jobs:
 
     def _require_possible(self, collection: Collection, options: Mapping[str, str], files: Sequence[object]) -> None:
         settings = self.cluster.settings
-        if settings.is_replicating and options.get("auto_commit") != "false":  # E.6
+        in_two_steps = self.rules.has("auto_commit") and options.get("auto_commit", "").lower() == "false"
+        if settings.is_replicating and not (in_two_steps and settings.enable_in_replicating):  # E.6
             raise _failed("import in replicating cluster is not supported yet")
         if self.rules.has("l0_import") and is_true(options.get("l0_import")):
             if self.rules.has("l0_import_off") and not settings.enable_l0_import:  # E.5, E.6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from pymilvus.grpc_gen import common_pb2, schema_pb2
 
 from tests.doubles import values
 from tests.doubles.expressions import Term, compile_filter
+from tests.doubles.flushing import hash_of
 from tests.doubles.rules import MAX_WINDOW
 from tests.doubles.schema import META
 from tests.doubles.state import (
@@ -97,14 +99,28 @@ def visible(collection: Collection, partition_ids: set[int]) -> Iterator[Place]:
                 yield Place(segment, row, ts)
 
 
-def _partitions(collection: Collection, names: Sequence[str]) -> set[int]:
+def _meant(collection: Collection, expr: str) -> set[int]:
+    """A filter by the partition key is looked for in the partitions of its values only: rows elsewhere are lost."""
+    every = {each.id for each in collection.partitions.values()}
+    key = next((field for field in collection.schema.fields if field.is_partition_key), None)
+    if key is None or re.search(r"\b(or|not)\b|\|\||!", expr):
+        return every
+    match = re.search(rf"(?<![\w$]){re.escape(key.name)}\s*(?:==|\bin\b)\s*(\[[^]]*\]|\"[^\"]*\"|'[^']*'|-?\d+)", expr)
+    if match is None:
+        return every
+    found = compile_filter(match.group(1))({})
+    numbers = {hash_of(value) % collection.num_partitions for value in (found if isinstance(found, list) else [found])}
+    return {collection.partitions[f"_default_{number}"].id for number in numbers}
+
+
+def _partitions(collection: Collection, names: Sequence[str], expr: str) -> set[int]:
     if not collection.is_loaded:
         raise Refusal(f"collection not loaded[collection={collection.id}]", code=101)
     if names and any(field.is_partition_key for field in collection.schema.fields):
         raise Refusal("not support manually specifying the partition names if partition key mode is used")
-    wanted = {require_partition(collection, name).id for name in names} or set(collection.loaded)
     if not names:
-        return wanted
+        return collection.loaded & _meant(collection, expr)
+    wanted = {require_partition(collection, name).id for name in names}
     if missing := wanted - collection.loaded:
         raise Refusal(f"partition not loaded[partition={min(missing)}]", code=201)
     return wanted
@@ -130,7 +146,7 @@ def query(collection: Collection, request: Message) -> tuple[list[str], list[Mes
         told = f"(offset+limit) should be in range [1, {MAX_WINDOW}], but got {limit + offset}"
         raise Refusal(f"invalid max query result window, {told}")
     wanted = compile_filter(request.expr)
-    partition_ids = _partitions(collection, request.partition_names)
+    partition_ids = _partitions(collection, request.partition_names, request.expr)
     places = _matching(collection, partition_ids, wanted)
     if list(request.output_fields) == ["count(*)"]:
         return ["count(*)"], [_count(sum(1 for _ in places))]
@@ -224,7 +240,7 @@ def search(collection: Collection, request: Message) -> Message:
     metric = params.get("metric_type") or inner.get("metric_type") or _metric(collection, name)
     limit = int(params.get("topk") or params.get("limit") or 10)
     wanted = compile_filter(request.dsl)
-    partition_ids = _partitions(collection, request.partition_names)
+    partition_ids = _partitions(collection, request.partition_names, request.dsl)
     matching = _matching(collection, partition_ids, wanted)
     places = [place for place in _distinct(collection, matching) if _value(place, field) is not None]
     group = common_pb2.PlaceholderGroup.FromString(request.placeholder_group)

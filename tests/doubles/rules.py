@@ -83,7 +83,7 @@ RULES: dict[str, Rule] = {
     "struct_arrays": Rule("A.2", ("2.6.0",)),
     "user_struct_names": Rule("A.2", ("2.6.4",)),
     "schema_properties": Rule("A.2", ("2.5.18", "2.6.0")),
-    "schema_version": Rule("A.2", ("3.0.0",)),
+    "external_collections": Rule("A.2", ("3.0.0",)),
     "database_id": Rule("A.2", ("3.0.0",)),
     "update_ts_text": Rule("A.2", ("2.5.0",)),
     "timestamptz_text": Rule("A.2", ("2.6.6",)),
@@ -93,6 +93,8 @@ RULES: dict[str, Rule] = {
     "late_dynamic_field": Rule("A.4", ("2.6.0",)),
     "snapshot_export": Rule("G.1", ("3.0.1",)),
     "privilege_groups": Rule("H", ("2.5.0",)),
+    "wildcard_grants": Rule("H", ("3.0.0",)),
+    "text_needs_v3": Rule("D.2", ("3.0.0",)),
 }
 
 DATA_TYPES: dict[int, tuple[str, ...]] = {  # A.3: first appearance of a type

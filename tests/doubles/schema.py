@@ -82,6 +82,9 @@ def _known_schema(given: Message, rules: Rules) -> Message:
         del schema.struct_array_fields[:]
     if not rules.has("schema_properties"):
         del schema.properties[:]
+    if not rules.has("external_collections"):
+        for name in ("version", "external_source", "external_spec", "enable_namespace"):
+            schema.ClearField(name)
     return schema
 
 

@@ -152,6 +152,12 @@ class Collection:
         for struct in self.schema.struct_array_fields:
             yield from struct.fields
 
+    def named_fields(self) -> dict[str, Message]:
+        """The same by the names that indexes go by: of a struct's, `struct[field]`."""
+        structs = self.schema.struct_array_fields
+        found = {f"{struct.name}[{each.name}]": each for struct in structs for each in struct.fields}
+        return {each.name: each for each in self.schema.fields} | found
+
     @property
     def key_field(self) -> Message:
         """The primary key."""
@@ -268,6 +274,7 @@ class Settings:
     enable_l0_import: bool = False
     autoindex_resolved: bool = False
     is_replicating: bool = False
+    enable_in_replicating: bool = False
     uses_v1: bool = False  # a 2.6 that came from 2.5 has both formats
 
 

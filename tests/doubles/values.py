@@ -72,7 +72,18 @@ def values_from(data: Message, field: Message, rows: int) -> list[Any]:
         found = [value if is_valid else None for value, is_valid in zip(found, valid, strict=True)]
     if len(found) != rows:
         raise Refusal(f"the num_rows ({len(found)}) of field ({field.name}) is not equal to passed num_rows ({rows})")
+    if field.data_type == VARCHAR:
+        _check_lengths(found, field)
     return found
+
+
+def _check_lengths(texts: Sequence[Any], field: Message) -> None:
+    """In bytes, as measured on 2.3.5."""
+    most = next(int(pair.value) for pair in field.type_params if pair.key == "max_length")
+    for number, text in enumerate(texts):
+        if text is not None and len(text.encode()) > most:
+            told = f"the length ({len(text.encode())}) of {number}th string exceeds max length ({most})"
+            raise Refusal(f"{told}: invalid parameter", code=1100)
 
 
 def _scalars(scalars: Message, field: Message) -> list[Any]:
