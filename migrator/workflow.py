@@ -61,6 +61,7 @@ from migrator.running.refresh import refresh, source_names
 from migrator.running.retry import Patience, RetryPolicy
 from migrator.running.rollback import FRESH_S, Rollback
 from migrator.running.runs import Run, StateDirectory, file_digest
+from migrator.running.situation import Situation, situation_of
 from migrator.running.unlocking import break_held, find_held
 from migrator.spec.load import LoadedPlan, load_plan
 from migrator.steps.base import ReadContext, StepContext
@@ -389,6 +390,11 @@ def summary(run: Run, state: StateDirectory) -> RunSummary:
     if rollback is StepEvent.ROLLED_BACK:
         collections = tuple(replace(each, state=_ROLLBACK_WORDS[rollback], verdict="") for each in collections)
     return replace(found, state=_ROLLBACK_WORDS[rollback], collections=collections)
+
+
+def situation(run: Run, state: StateDirectory) -> Situation:
+    """Whether a process is at a run, how far it says it is, or what it was at when it was killed; and how to go on."""
+    return situation_of(run, state, SystemClock())
 
 
 def report(run: Run, state: StateDirectory) -> RunReport:

@@ -1,9 +1,11 @@
 """The command line; `main` is the only place where an error becomes an exit code."""
 
+import logging
 import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -27,6 +29,7 @@ from migrator.cli import (
     verify,
 )
 from migrator.cli.console import print_bug, print_error
+from migrator.cli.options import LogFormat, LogLevel
 from migrator.errors import Interrupted, MigratorError
 
 app = typer.Typer(
@@ -66,9 +69,31 @@ def _options(
     version: Annotated[  # noqa: ARG001 - its callback has done it all
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-file",
+            help="Log there, and not into the run's folder; - is stderr, beside that.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    log_level: Annotated[LogLevel, typer.Option("--log-level", help="Log this, and what is graver.")] = LogLevel.INFO,
+    log_format: Annotated[LogFormat, typer.Option("--log-format", help="How to log.")] = LogFormat.TEXT,
 ) -> None:
+    _log(context, log_file, log_level, log_format)
     if context.invoked_subcommand not in {"demo", "lab"}:  # they have servers to stop
         _end_at_a_second_signal()
+
+
+def _log(context: typer.Context, file: Path | None, level: LogLevel, kind: LogFormat) -> None:
+    """From here on, as the options say; the settings are there for the run."""
+    from migrator.cli.run_log import LogSettings, logging_as  # noqa: PLC0415 - keeps --help fast
+
+    if file is not None and str(file) != "-" and not file.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {file.absolute().parent}", param_hint="--log-file")
+    context.obj = LogSettings(file=file, level=level, kind=kind)
+    context.with_resource(logging_as(context.obj))
 
 
 def _end_at_a_second_signal() -> None:
@@ -92,6 +117,7 @@ def _stop(_: int, __: FrameType | None) -> NoReturn:
 
 def main() -> NoReturn:
     """Run the command line and exit with the code that the README documents."""
+    logging.getLogger("migrator").addHandler(logging.NullHandler())  # warnings go to the log, or nowhere
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines on stderr repeat our errors, less clearly
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)

@@ -32,10 +32,12 @@ from migrator.cli.proving import prove
 from migrator.errors import Interrupted, MigratorError
 
 if TYPE_CHECKING:
+    from migrator.cli.watching import JsonWatcher, PlainWatcher
     from migrator.planning.plan import Plan
     from migrator.planning.saved_plan import SavedPlan
     from migrator.running.clock import StopSignal
     from migrator.running.runs import Run, StateDirectory
+    from migrator.running.track import Track
     from migrator.spec.loaded import LoadedPlan
 
 
@@ -244,20 +246,25 @@ def _print_findings(run: "Run", state: "StateDirectory", output: Format) -> None
 def _execute(run: "Run", state: "StateDirectory", output: Format, parallelism: int, lock_timeout_s: float) -> int:
     """Apply, with a display that fits the output, and say how it ended."""
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
-    from migrator.cli.watching import JsonWatcher, PlainWatcher, TerminalWatcher  # noqa: PLC0415 - as above
+    from migrator.cli.run_log import LogWatcher, logging_run  # noqa: PLC0415 - as above
     from migrator.running.clock import StopSignal  # noqa: PLC0415 - as above
+    from migrator.running.events import Audience  # noqa: PLC0415 - as above
+    from migrator.running.progress_file import ProgressFile  # noqa: PLC0415 - as above
 
     stop = StopSignal()
     _listen(stop)
-    if output is Format.JSON:
-        watcher: JsonWatcher | PlainWatcher | TerminalWatcher = JsonWatcher()
-    else:
-        watcher = TerminalWatcher() if sys.stdout.isatty() else PlainWatcher()
-    with watcher:
+    track = _track(run, state, parallelism)
+    watcher = _watcher(output, track)
+    with logging_run(run), ProgressFile(run.folder, track), watcher:
         watcher.run_started(run)
         try:
             result = workflow.apply(
-                run, state, watcher=watcher, stop=stop, parallelism=parallelism, lock_timeout_s=lock_timeout_s
+                run,
+                state,
+                watcher=Audience(track, LogWatcher(), watcher),
+                stop=stop,
+                parallelism=parallelism,
+                lock_timeout_s=lock_timeout_s,
             )
         except MigratorError:
             state.discard_unstarted(run)
@@ -269,6 +276,27 @@ def _execute(run: "Run", state: "StateDirectory", output: Format, parallelism: i
     if result.exit_code == Interrupted.exit_code:
         state.discard_unstarted(run)
     return result.exit_code
+
+
+def _track(run: "Run", state: "StateDirectory", parallelism: int) -> "Track":
+    """How far the run is when this attempt begins, and from then on."""
+    from migrator.running.clock import SystemClock  # noqa: PLC0415 - as above
+    from migrator.running.events import StepState  # noqa: PLC0415 - as above
+    from migrator.running.track import Track  # noqa: PLC0415 - as above
+
+    with state.journal(run) as journal:
+        finished = [key for key, is_at in run.states(journal).items() if is_at is StepState.FINISHED]
+    return Track(run.plan, SystemClock(), finished=finished, parallelism=parallelism)
+
+
+def _watcher(output: Format, track: "Track") -> "JsonWatcher | PlainWatcher":
+    """Events, a live board, or plain lines where there is no terminal, or one that cannot move its cursor."""
+    from migrator.cli.watching import JsonWatcher, PlainWatcher, TerminalWatcher  # noqa: PLC0415 - as above
+
+    if output is Format.JSON:
+        return JsonWatcher(track)
+    is_able = sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in {"", "dumb", "unknown"}
+    return TerminalWatcher(track) if is_able else PlainWatcher()
 
 
 def _write_report(run: "Run", state: "StateDirectory") -> None:

@@ -4,22 +4,26 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from migrator import workflow
+from migrator.cli.board import board, progress_text
 from migrator.cli.console import print_lines
 from migrator.errors import Interrupted
+from migrator.planning.plan import Action
+from migrator.reports import events
 from migrator.reports.findings import finding_to_plain
-from migrator.reports.plain import clean, count, size, to_json
+from migrator.reports.plain import clean, count, duration, size, to_json
 from migrator.reports.to_text import Line, Style
 from migrator.running.events import StepState
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.console import Console, Group
 
     from migrator.errors import MigratorError, Outdated
     from migrator.model.finding import Finding
@@ -27,11 +31,14 @@ if TYPE_CHECKING:
     from migrator.running.events import Progress
     from migrator.running.executor import RunResult
     from migrator.running.runs import Run, StateDirectory
+    from migrator.running.track import Track
     from migrator.steps.base import Outcome, Step
 
-EVENT_FORMAT_VERSION = 1
 _QUIET_S = 10.0
 """Plain output repeats a step's progress no more often than this."""
+_EVERY_S = 5.0
+"""Events tell of the run as a whole no more often than this."""
+_FRAMES_PER_S = 5
 
 
 @contextmanager
@@ -44,12 +51,13 @@ def surviving_a_closed_pipe() -> Iterator[None]:
 
 
 class PlainWatcher:
-    """A line when a step ends, waits or fails, and now and then while it runs."""
+    """A line when a step begins, ends, waits or fails, and now and then while it runs; no control characters."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._spoke_at: dict[str, float] = {}
         self._failed_first: dict[str, str] = {}
+        self._retries: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         return self
@@ -83,8 +91,9 @@ class PlainWatcher:
         self._say(f"  … {message}", Style.CHANGED)
 
     def step_started(self, step: "Step") -> None:
-        """Remember when, so that a long step is heard of."""
+        """What it is about to do."""
         self._spoke_at[step.key] = time.monotonic()
+        self._say(f"  > {step.key}  {step.describe()}", Style.FAINT)
 
     def step_progressed(self, step: "Step", progress: "Progress") -> None:
         """A line now and then."""
@@ -94,7 +103,9 @@ class PlainWatcher:
 
     def step_waits(self, step: "Step", error: "MigratorError", seconds: float) -> None:
         """What it waits for."""
-        self._say(f"  … {step.key}  trying again in {seconds:.0f} s: {error.message}", Style.CHANGED)
+        self._retries[step.key] += 1
+        attempt = self._retries[step.key] + 1
+        self._say(f"  … {step.key}  attempt {attempt} in {seconds:.0f} s: {error.message}", Style.CHANGED)
 
     def step_renewed(self, step: "Step", error: "Outdated") -> None:
         """Why it is done anew."""
@@ -129,34 +140,21 @@ class PlainWatcher:
 
 
 class TerminalWatcher(PlainWatcher):
-    """The same lines, with a live row below them for every step that runs."""
+    """A live board of what is under way; above it a line for each collection that is done, and for each failure."""
 
-    def __init__(self) -> None:
+    def __init__(self, track: "Track", console: "Console | None" = None) -> None:
         super().__init__()
         from rich.console import Console  # noqa: PLC0415 - only on a terminal
-        from rich.progress import (  # noqa: PLC0415 - as above
-            BarColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.live import Live  # noqa: PLC0415 - as above
 
-        self._console = Console(highlight=False, soft_wrap=True)
-        self._display = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[note]}", markup=False),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
-            console=self._console,
-            transient=True,
+        self._track = track
+        self._names: dict[str, str] = {}
+        self._began_at: dict[str, float] = {}
+        self._rows: dict[str, int] = {}
+        self._console = console or Console(highlight=False)
+        self._display = Live(
+            get_renderable=self._board, console=self._console, transient=True, refresh_per_second=_FRAMES_PER_S
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._total = self._display.add_task("all steps", total=None, note="")
-        self._done = 0
 
     def __enter__(self) -> Self:
         self._display.start()
@@ -167,62 +165,72 @@ class TerminalWatcher(PlainWatcher):
     ) -> None:
         self._display.stop()
 
-    def _say(self, text: str, style: Style = Style.PLAIN) -> None:
-        from rich.text import Text  # noqa: PLC0415 - only on a terminal
+    def _board(self) -> "Group":
+        from rich.console import Group  # noqa: PLC0415 - only on a terminal
 
-        self._console.print(Text(clean(text), style=style.value))
+        width, height = self._console.size
+        ascii_only = not self._console.encoding.startswith("utf")
+        return Group(*board(self._track.view(), self._names, width=width, height=height, ascii_only=ascii_only))
+
+    def _say(self, text: str, style: Style = Style.PLAIN) -> None:
+        from rich.padding import Padding  # noqa: PLC0415 - only on a terminal
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        indent = len(text) - len(text.lstrip())
+        self._console.print(Padding(Text(clean(text.lstrip()), style=style.value), (0, 0, 0, indent), expand=False))
 
     def run_started(self, run: "Run") -> None:
-        """Say which run it is, and how long it is."""
+        """Say which run it is, and learn what its collections are called."""
         super().run_started(run)
-        self._display.update(self._total, total=len(run.plan.steps))
+        for planned in run.plan.collections:
+            target = planned.label
+            self._names[target] = target if planned.source.short == target else f"{planned.source.short} → {target}"
+
+    def run_waits(self, error: "MigratorError", seconds: float) -> None:
+        """On the board."""
+
+    def lock_waits(self, name: str, holder: str) -> None:
+        """On the board."""
 
     def step_started(self, step: "Step") -> None:
-        """A row of its own."""
-        self._tasks[step.key] = self._display.add_task(clean(step.key), total=None, note="")
+        """On the board."""
+        self._began_at.setdefault(step.collection, time.monotonic())
 
     def step_progressed(self, step: "Step", progress: "Progress") -> None:
-        """Move its row."""
-        if step.key in self._tasks:
-            total = progress.total or None
-            note = clean(progress_text(progress))
-            self._display.update(self._tasks[step.key], completed=progress.done, total=total, note=note)
+        """On the board."""
 
-    def _close(self, step: "Step", *, done: bool) -> None:
-        if step.key in self._tasks:
-            self._display.remove_task(self._tasks.pop(step.key))
-        if done:
-            self._done += 1
-            self._display.update(self._total, completed=self._done)
+    def step_waits(self, step: "Step", error: "MigratorError", seconds: float) -> None:  # noqa: ARG002 - as others
+        """On the board; how often it was, is said with the collection."""
+        self._retries[step.collection] += 1
 
     def step_finished(self, step: "Step", outcome: "Outcome") -> None:
-        """Its row becomes a line."""
-        self._close(step, done=True)
-        super().step_finished(step, outcome)
+        """A line for what belongs to the run, and for a collection once all of it is done."""
+        if not step.collection:
+            super().step_finished(step, outcome)
+            return
+        if step.kind == "import_segments":
+            self._rows[step.collection] = outcome.rows
+        if self._track.is_over(step.collection):
+            self._say(f"  ✓ {self._collection_words(step.collection)}", Style.NEW)
 
-    def step_renewed(self, step: "Step", error: "Outdated") -> None:
-        """Its row becomes a line, and it will have another."""
-        self._close(step, done=False)
-        self._done -= len(error.renews)
-        super().step_renewed(step, error)
-
-    def step_failed(self, step: "Step", error: "MigratorError") -> None:
-        """Its row becomes a line."""
-        self._close(step, done=False)
-        super().step_failed(step, error)
+    def _collection_words(self, label: str) -> str:
+        rows = count(self._rows[label], "row") if label in self._rows else ""
+        took = duration(time.monotonic() - self._began_at[label])
+        retries = count(self._retries[label], "retry", "retries") if self._retries[label] else ""
+        return f"{self._names.get(label, label)}  {', '.join(filter(None, [rows, took, retries]))}"
 
     def step_parked(self, step: "Step") -> None:
-        """Its row becomes a line."""
-        self._close(step, done=False)
-        super().step_parked(step)
+        """The ending says what is left."""
 
 
 class JsonWatcher:
     """One JSON object per line; the first carries `format_version`."""
 
-    def __init__(self) -> None:
+    def __init__(self, track: "Track | None" = None) -> None:
+        self._track = track
         self._guard = threading.Lock()
         self._spoke_at: dict[str, float] = {}
+        self._retries: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         return self
@@ -232,120 +240,168 @@ class JsonWatcher:
     ) -> None:
         pass
 
-    def _emit(self, event: str, **values: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
-        entry = {"event": event, "at": datetime.now(tz=UTC).isoformat(), **values}
+    def _emit(self, event: events.Event) -> None:
         with self._guard, surviving_a_closed_pipe():
-            print(to_json(entry), flush=True)
+            print(to_json(event.model_dump(mode="json")), flush=True)
+
+    def _is_due(self, what: str, every_s: float) -> bool:
+        now = time.monotonic()
+        if now - self._spoke_at.get(what, float("-inf")) < every_s:
+            return False
+        self._spoke_at[what] = now
+        return True
 
     def nothing_to_do(self, plan: "Plan | None" = None) -> None:
         """The plan has no steps, or there is no run to go on with."""
-        name = {} if plan is None else {"plan": plan.name, "digest": plan.digest}
-        self._emit("nothing_to_do", format_version=EVENT_FORMAT_VERSION, **name)
+        name, digest = (None, None) if plan is None else (plan.name, plan.digest)
+        self._emit(events.NothingToDo(at=_now(), plan=name, digest=digest))
 
     def preflight(self, findings: "tuple[Finding, ...] | None") -> None:
         """What the preflight before a run found; without findings, where it was green a short while ago."""
         told = None if findings is None else [finding_to_plain(found) for found in findings]
-        self._emit("preflight", format_version=EVENT_FORMAT_VERSION, findings=told)
+        self._emit(events.PreflightDone(at=_now(), findings=told))
 
     def run_started(self, run: "Run") -> None:
         """Which run, of which plan."""
         self._emit(
-            "run_started",
-            format_version=EVENT_FORMAT_VERSION,
-            run_id=run.run_id,
-            plan=run.plan.name,
-            digest=run.plan.digest,
-            steps=len(run.plan.steps),
+            events.RunStarted(
+                at=_now(),
+                run_id=run.run_id,
+                plan=run.plan.name,
+                digest=run.plan.digest,
+                steps=len(run.plan.steps),
+                collections=sum(each.action is Action.MIGRATE for each in run.plan.collections),
+            )
         )
 
     def lock_waits(self, name: str, holder: str) -> None:
         """Another run holds what this one needs; said once for each."""
-        if f"{name} {holder}" not in self._spoke_at:
-            self._spoke_at[f"{name} {holder}"] = time.monotonic()
-            self._emit("lock_waits", lease=name, holder=holder)
+        if self._is_due(f"{name} {holder}", float("inf")):
+            self._emit(events.LockWaits(at=_now(), lease=name, holder=holder))
 
     def run_waits(self, error: "MigratorError", seconds: float) -> None:
         """What the run as a whole waits for."""
-        self._emit("run_waits", seconds=round(seconds, 1), message=error.message)
+        self._emit(events.RunWaits(at=_now(), seconds=round(seconds, 1), message=error.message))
 
     def run_told(self, message: str) -> None:
         """What a person should know of the run as a whole."""
-        self._emit("run_told", message=message)
+        self._emit(events.RunTold(at=_now(), message=message))
+
+    def _tell_of_the_run(self) -> None:
+        if self._track is None or not self._is_due("", _EVERY_S):
+            return
+        view = self._track.view()
+        left = None if view.fast_s is None or view.slow_s is None else (round(view.fast_s, 1), round(view.slow_s, 1))
+        self._emit(
+            events.RunProgressed(
+                at=_now(),
+                percent=round(view.share * 100, 1),
+                steps=view.steps,
+                steps_done=view.steps_done,
+                collections=view.collections,
+                collections_done=view.collections_done,
+                collections_failed=view.collections_failed,
+                rows=view.rows,
+                objects=view.objects,
+                size_bytes=view.size_bytes,
+                bytes_per_s=view.bytes_per_s,
+                retries=view.retries,
+                seconds_left=left,
+                running=[step.key for step in view.running],
+            )
+        )
 
     def step_started(self, step: "Step") -> None:
         """A step begins, or is taken up."""
-        self._emit("step_started", step=step.key, collection=step.collection, describe=step.describe())
+        self._emit(events.StepStarted(at=_now(), step=step.key, collection=step.collection, describe=step.describe()))
 
     def step_progressed(self, step: "Step", progress: "Progress") -> None:
-        """How far it is, at most once a second."""
-        now = time.monotonic()
-        if now - self._spoke_at.get(step.key, 0.0) >= 1.0 or (progress.total and progress.done == progress.total):
-            self._spoke_at[step.key] = now
+        """How far it is, at most once a second, and now and then how far the run is."""
+        is_whole = progress.total > 0 and progress.done == progress.total
+        if self._is_due(step.key, 1.0) or (is_whole and self._is_due(f"{step.key} is whole", float("inf"))):
             self._emit(
-                "step_progressed",
-                step=step.key,
-                message=progress.message,
-                done=progress.done,
-                total=progress.total,
-                unit=progress.unit,
-                size_bytes=progress.size_bytes,
+                events.StepProgressed(
+                    at=_now(),
+                    step=step.key,
+                    message=progress.message,
+                    done=progress.done,
+                    total=progress.total,
+                    unit=progress.unit,
+                    size_bytes=progress.size_bytes,
+                    total_bytes=progress.total_bytes,
+                    jobs_done=progress.jobs_done,
+                    jobs=progress.jobs,
+                )
             )
+        self._tell_of_the_run()
 
     def step_waits(self, step: "Step", error: "MigratorError", seconds: float) -> None:
         """It will be tried again."""
-        self._emit("step_waits", step=step.key, seconds=round(seconds, 1), message=error.message)
+        self._retries[step.key] += 1
+        self._emit(
+            events.StepWaits(
+                at=_now(),
+                step=step.key,
+                seconds=round(seconds, 1),
+                attempt=self._retries[step.key] + 1,
+                message=error.message,
+            )
+        )
 
     def step_renewed(self, step: "Step", error: "Outdated") -> None:
         """It begins anew, with what it stands on."""
-        self._emit("step_renewed", step=step.key, renews=list(error.renews), message=error.message)
+        self._emit(events.StepRenewed(at=_now(), step=step.key, renews=list(error.renews), message=error.message))
 
     def step_finished(self, step: "Step", outcome: "Outcome") -> None:
         """It is done."""
         self._emit(
-            "step_finished",
-            step=step.key,
-            rows=outcome.rows,
-            objects=outcome.objects,
-            size_bytes=outcome.size_bytes,
-            detail=outcome.detail,
+            events.StepFinished(
+                at=_now(),
+                step=step.key,
+                rows=outcome.rows,
+                objects=outcome.objects,
+                size_bytes=outcome.size_bytes,
+                detail=outcome.detail,
+            )
         )
+        self._tell_of_the_run()
 
     def step_failed(self, step: "Step", error: "MigratorError") -> None:
         """It failed."""
-        self._emit("step_failed", step=step.key, error=type(error).__name__, message=error.message, hint=error.hint)
+        self._emit(
+            events.StepFailed(
+                at=_now(), step=step.key, error=type(error).__name__, message=error.message, hint=error.hint
+            )
+        )
 
     def step_blocked(self, step: "Step", needed: str) -> None:
         """It was not tried."""
-        self._emit("step_blocked", step=step.key, needs=needed)
+        self._emit(events.StepBlocked(at=_now(), step=step.key, needs=needed))
 
     def step_parked(self, step: "Step") -> None:
         """It was stopped."""
-        self._emit("step_parked", step=step.key)
+        self._emit(events.StepParked(at=_now(), step=step.key))
 
     def run_ended(self, run: "Run", state: "StateDirectory", result: "RunResult") -> None:
         """How it ended, per collection."""
-        summary = workflow.summary(run, state)
         self._emit(
-            "run_ended",
-            run_id=run.run_id,
-            exit_code=result.exit_code,
-            report=str(run.report_file) if run.report_file.exists() else None,
-            collections=[
-                {"source": c.source, "target": c.target, "state": c.state, "rows": c.rows, "verdict": c.verdict}
-                for c in summary.collections
-            ],
+            events.RunEnded(
+                at=_now(),
+                run_id=run.run_id,
+                exit_code=result.exit_code,
+                report=str(run.report_file) if run.report_file.exists() else None,
+                collections=[
+                    events.EndedCollection(
+                        source=c.source, target=c.target, state=c.state, rows=c.rows, verdict=c.verdict
+                    )
+                    for c in workflow.summary(run, state).collections
+                ],
+            )
         )
 
 
-def progress_text(progress: "Progress") -> str:
-    """`copying 24 of 120 objects, 1.2 MiB`."""
-    parts = [progress.message]
-    if progress.total and progress.unit == "%":
-        parts.append(f"{progress.done} %")
-    elif progress.total:
-        parts.append(f"{progress.done:,} of {progress.total:,} {progress.unit}")
-    text = " ".join(part for part in parts if part)
-    return f"{text}, {size(progress.size_bytes)}" if progress.size_bytes else text
+def _now() -> str:
+    return datetime.now(tz=UTC).isoformat()
 
 
 def outcome_text(outcome: "Outcome") -> str:

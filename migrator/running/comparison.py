@@ -396,7 +396,7 @@ class _Telling:
         done: int = 0,
         total: int = 0,
         unit: str = "",
-        size_bytes: int = 0,  # noqa: ARG002 - of the protocol
+        **_: int,
     ) -> None:
         if self.clock.monotonic() - self.told_at >= _TELL_EVERY_S:
             self.told_at = self.clock.monotonic()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migrator.errors import Interrupted, MigratorError, Outdated
+from migrator.running.current_step import at_step
 from migrator.running.events import Progress, StepState
 from migrator.running.journal import StepEvent
 from migrator.running.retry import Patience
@@ -100,7 +101,7 @@ class Executor:
                 for step in self._ready():
                     if len(flying) < self._parallelism and not self._stop.is_asked():
                         states[step.key] = StepState.RUNNING
-                        flying.add(pool.submit(self._attend, step))
+                        flying.add(pool.submit(self._attend_named, step))
                 if not flying:
                     return self._result
                 landed = wait(flying, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done
@@ -137,6 +138,10 @@ class Executor:
                     moved = True
 
     # -- one step ---------------------------------------------------------------------------------------------------
+
+    def _attend_named(self, step: Step) -> None:
+        with at_step(step.key):
+            self._attend(step)
 
     def _attend(self, step: Step) -> None:
         """Bring one step to its end, whatever that is, and note it."""
@@ -192,10 +197,8 @@ class Executor:
         """Apply, again after errors that pass: each further attempt probes first, as a resumed run does."""
         patience = Patience(self._policy, self._clock)
 
-        def progress(message: str = "", *, done: int = 0, total: int = 0, unit: str = "", size_bytes: int = 0) -> None:
-            self._watcher.step_progressed(
-                step, Progress(message=message, done=done, total=total, unit=unit, size_bytes=size_bytes)
-            )
+        def progress(message: str = "", *, unit: str = "", **numbers: int) -> None:
+            self._watcher.step_progressed(step, Progress(message=message, unit=unit, **numbers))
 
         def attempt() -> Outcome:
             ctx = self._make_context(progress)

@@ -9,6 +9,7 @@ own heartbeat.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import socket
@@ -36,6 +37,7 @@ BEAT_S = 5.0
 EXPIRES_S = 25.0
 """A heartbeat unchanged for so long is a dead process's."""
 _LOOK_S = 1.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +228,7 @@ class Leases:
         if not self._store.write(key, json.dumps(content).encode(), create_only=True) and not self._is_own(key):
             return False
         self._held[lease] = number
+        _log.info("lease taken: %s%s", lease.label, "" if former is None else f", after {former}")
         if former is not None:
             self._store.delete([_key(lease.path, former.number)])
             self._former_beats.add(former.beat)
@@ -256,6 +259,7 @@ class Leases:
             self._beat()
         holder = find_holder(self._store, lease)
         if not self._has(lease, holder):
+            _log.error("lease lost: %s", lease.label)
             raise LockHeld(
                 f"the lease of {lease.label} was lost" + (f" to {holder}" if holder else ": somebody broke it"),
                 hint="see who else applies a plan to this target; migrator apply --resume goes on once it is free",
@@ -267,8 +271,10 @@ class Leases:
 
     def _keep_beating(self) -> None:
         while not self._over.wait(BEAT_S):
-            with suppress(MigratorError):  # the next beat may come through
+            try:
                 self._beat()
+            except MigratorError as error:  # the next beat may come through
+                _log.warning("a heartbeat of the leases was not written: %s", error.message)
 
     def _beat(self) -> None:
         with self._beating:
@@ -276,6 +282,7 @@ class Leases:
             self._beats += 1
             self._store.write(self._beat_key, json.dumps({"run_id": self._run_id, "beat": self._beats}).encode())
             self._beaten_at = began
+            _log.debug("leases renewed: heartbeat %d", self._beats)
 
 
 def _key(path: str, number: int) -> str:

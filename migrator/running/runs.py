@@ -66,6 +66,11 @@ class Run:
         """The page about it that the last attempt left."""
         return self.folder / "report.html"
 
+    @property
+    def log_file(self) -> Path:
+        """What its attempts logged, unless another place was named."""
+        return self.folder / "run.log"
+
     def states(self, journal: Journal) -> dict[str, StepState]:
         """Every step's state as the journal tells it."""
         return {step.key: _state(journal, step.key) for step in self.plan.steps}

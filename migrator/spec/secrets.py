@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from migrator.spec.document import SecretRef
 
+_resolved: set[str] = set()
+
+
+def resolved_secrets() -> frozenset[str]:
+    """Every secret that this process has read so far, so that none is ever written down."""
+    return frozenset(_resolved)
+
 
 def resolve_secret(ref: SecretRef | str) -> str:
     """Return what `ref` stands for, without one trailing newline; a literal identifier is returned as it is.
@@ -23,6 +30,7 @@ def resolve_secret(ref: SecretRef | str) -> str:
     secret = text.removesuffix("\n").removesuffix("\r")
     if not secret:
         raise LookupError(f"{ref} is empty")
+    _resolved.add(secret)
     return secret
 
 

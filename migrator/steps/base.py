@@ -51,10 +51,19 @@ class Outcome:
 
 
 class ProgressReport(Protocol):
-    """How a step says how far it is; totals of 0 mean unknown."""
+    """How a step says how far it is; totals of 0 mean unknown. `jobs` are import jobs, where the step has them."""
 
     def __call__(
-        self, message: str = "", *, done: int = 0, total: int = 0, unit: str = "", size_bytes: int = 0
+        self,
+        message: str = "",
+        *,
+        done: int = 0,
+        total: int = 0,
+        unit: str = "",
+        size_bytes: int = 0,
+        total_bytes: int = 0,
+        jobs_done: int = 0,
+        jobs: int = 0,
     ) -> None: ...
 
 

@@ -199,6 +199,7 @@ class CopySegments(Step):
                 total=totals.objects,
                 unit="objects",
                 size_bytes=totals.copied_bytes + size_bytes,
+                total_bytes=totals.size_bytes,
             )
 
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
@@ -26,6 +27,7 @@ _CLOCK_STEP_S = 0.002
 _POLL_S = 0.1
 _FLUSH_PATIENCE_S = 600.0
 _RATE_PATIENCE_S = 60.0
+_log = logging.getLogger(__name__)
 
 
 def pass_millisecond(source: MilvusSource, clock: Clock) -> None:
@@ -49,7 +51,9 @@ def flush_and_wait(
     was flushed in between without its doing is not named: it may be the product of a compaction.
     """
     pass_millisecond(source, clock)
+    _log.info("flush sent: %s", ", ".join(ref.short for ref in refs))
     first = source.flush(refs)
+    _log.info("cut of %d collections: %d", len(first), max((result.cut_ts for result in first.values()), default=0))
     _wait_until_flushed(source, first, clock)
     second = _flush_again(source, refs, clock)
     _wait_until_flushed(source, second, clock)

@@ -143,6 +143,7 @@ class ForwardSegments(Step):
                 total=totals.objects,
                 unit="objects",
                 size_bytes=size_bytes,
+                total_bytes=totals.size_bytes,
             )
 
         try:

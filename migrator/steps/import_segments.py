@@ -7,7 +7,8 @@ time in ticks of two seconds, so a whole partition travels as one request where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -29,6 +30,7 @@ from migrator.steps.create_collection import require_own
 from migrator.steps.dump_meta import dump_key, frozen_dump
 from migrator.steps.flush import FLUSH_KEY
 from migrator.steps.forward_segments import forwarded_prefix, require_forwarded_exactly
+from migrator.steps.import_progress import tell_imports
 
 if TYPE_CHECKING:
     from migrator.model.collection import Collection
@@ -48,6 +50,7 @@ POLL_S = 0.5
 _SEARCH_S = 10.0
 """Between two searches for a lost request: Milvus 2.3.5 dies of a client that breaks off while it lists its tasks."""
 MAX_TRANSIENT_FAILURES = 5
+_log = logging.getLogger(__name__)
 
 
 class _Fate(StrEnum):
@@ -116,7 +119,7 @@ class ImportSegments(Step):
         require_own(ctx, self.target)
         batches = self._batches(ctx)
         waiting = [batch for batch in batches if self.batch_notes(ctx, batch).rows is None]
-        _Imports(self, ctx, waiting, len(batches)).run()
+        _Imports(self, ctx, waiting, batches).run()
         rows = imported_rows(ctx.ledger, self.target)
         return Outcome(rows=rows, size_bytes=sum(batch.size_bytes for batch in batches), detail=_requests(len(batches)))
 
@@ -265,11 +268,13 @@ def _requests(count: int) -> str:
 class _Imports:
     """The batches of one step while they are under way."""
 
-    def __init__(self, step: ImportSegments, ctx: StepContext, waiting: list[SegmentBatch], total: int) -> None:
+    def __init__(
+        self, step: ImportSegments, ctx: StepContext, waiting: list[SegmentBatch], batches: Sequence[SegmentBatch]
+    ) -> None:
         self._step = step
         self._ctx = ctx
         self._waiting = waiting
-        self._total = total
+        self._batches = batches
         self._under_way: dict[int, SegmentBatch] = {}
         self._transient_failures = 0
         self._moved_at = ctx.clock.monotonic()
@@ -289,6 +294,8 @@ class _Imports:
     def _begin(self, batch: SegmentBatch) -> None:
         """Take up what an earlier attempt sent, or send it now."""
         fate, job = self._fate(batch)
+        if fate is not _Fate.NEVER_SENT:
+            _log.info("%s was sent before: %s, job %s", self._step.batch_key(batch), fate, job and job.job_id)
         if fate is _Fate.BROUGHT and job is not None:
             self._finish(batch, job)
         elif fate is _Fate.UNDER_WAY and job is not None:
@@ -326,7 +333,7 @@ class _Imports:
                 )
             if settled_s >= SETTLE_S:
                 return None
-            self._ctx.progress(f"waiting {SETTLE_S - settled_s:.0f} s for a request whose reply was lost")
+            self._ctx.progress(f"waits {SETTLE_S - settled_s:.0f} s: a lost request may still be registered")
             self._ctx.clock.sleep(min(_SEARCH_S, SETTLE_S - settled_s))
 
     def _search(self, batch: SegmentBatch, notes: _BatchNotes) -> ImportJob | None:
@@ -371,12 +378,15 @@ class _Imports:
             job_id=None,
         )
         cut_ts = frozen_dump(ctx.ledger, step.source).cut_ts
+        _log.info("import request sent: %s, attempt %d, %d rows", step.batch_key(batch), attempt, batch.rows)
         try:
             job_id = ctx.target.start_import(step.target, batch, end_ts=cut_ts, tag=self._tag(batch, attempt))
         except MilvusBusy:
             self._note(batch, was_refused=True)  # so that nobody waits for it to turn up
+            _log.info("import request refused, the target is busy: %s", step.batch_key(batch))
             raise
         self._note(batch, job_id=job_id)
+        _log.info("import job %d stands for %s, attempt %d", job_id, step.batch_key(batch), attempt)
         self._under_way[job_id] = batch
 
     # -- waiting ----------------------------------------------------------------------------------------------------
@@ -384,6 +394,7 @@ class _Imports:
     def _look(self) -> None:
         """One look at every job under way; whatever is over is settled."""
         looks = {}
+        seen = []
         for job_id, batch in list(self._under_way.items()):
             job = self._ctx.target.find_import_job(job_id)
             if job is None:
@@ -393,6 +404,9 @@ class _Imports:
             if job.state in {ImportState.COMPLETED, ImportState.FAILED}:
                 del self._under_way[job_id]
                 self._settle(batch, job)
+            else:
+                seen.append((batch, job))
+        tell_imports(self._ctx.progress, self._batches, self._waiting, seen)
         self._require_motion(looks)
 
     def _settle(self, batch: SegmentBatch, job: ImportJob) -> None:
@@ -405,7 +419,7 @@ class _Imports:
                 f"import job {job.job_id} into {self._step.target.short} failed: {job.failure or 'no reason given'}",
                 hint="mend what the message names, then run migrator apply --resume",
             )
-        self._ctx.progress(f"the target lost import job {job.job_id} ({job.failure}); sending it again")
+        _log.warning("import job %d was lost by the target (%s); it is sent again", job.job_id, job.failure)
         self._waiting.insert(0, batch)
 
     def _finish(self, batch: SegmentBatch, job: ImportJob) -> None:
@@ -421,8 +435,7 @@ class _Imports:
                 else f"look at {self._step.target.short}; {GIVE_UP}",
             )
         self._note(batch, rows=job.rows)
-        done = self._total - len(self._waiting) - len(self._under_way)
-        self._ctx.progress("importing", done=done, total=self._total, unit="requests")
+        _log.info("import job %d brought %d rows", job.job_id, job.rows)
 
     def _is_suspicious(self, batch: SegmentBatch, job: ImportJob) -> bool:
         """Whether a job brought nothing, and nothing shows that the target sees the files at all.

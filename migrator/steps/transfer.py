@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import nullcontext
@@ -32,6 +33,7 @@ _ONE_COPY_BYTES = 5 * 1024**3
 """S3 copies larger objects in parts."""
 _SLICE_S = 0.5
 """So long a worker waits before it looks whether it is wanted."""
+_log = logging.getLogger(__name__)
 
 
 class TransferMode(StrEnum):
@@ -117,6 +119,7 @@ class Transfer:
             return
         choice = choose_way(self.destination, self.bucket, self._require_still(sample))
         self.way = choice.way
+        _log.info("copies go %s, by the evidence of %s %s", choice.way, sample.origin.key, choice.reason)
         if choice.way is not Way.STREAM:
             return
         if self.mode is TransferMode.SERVER_SIDE:
@@ -220,6 +223,7 @@ class Transfer:
             if is_first:
                 self.reasons.append(reason)
         if is_first:
+            _log.info("objects are streamed through this machine: %s", reason)
             self.ctx.progress(f"streaming through this machine: {reason}")
 
     def _streamer(self) -> Streamer:
