@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from migrator.planning.saved_plan import SavedPlanFile
+from migrator.reports.events import event_schema
+from migrator.running.journal_record import journal_entry_schema
 from migrator.spec.schema import DIALECT, clusters_schema, plan_schema
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "schemas"
@@ -15,8 +17,11 @@ FOLDER: Final = Path(__file__).resolve().parents[1] / "schemas"
 
 def saved_plan_schema() -> dict[str, Any]:
     """Of what `migrator plan --out` writes."""
-    head = {"$schema": DIALECT, "$id": "urn:migrator:schema:saved-plan:1"}
-    return head | SavedPlanFile.model_json_schema() | {"title": "migrator saved plan"}
+    return _headed("saved-plan", "migrator saved plan", SavedPlanFile.model_json_schema())
+
+
+def _headed(name: str, title: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"$schema": DIALECT, "$id": f"urn:migrator:schema:{name}:1"} | schema | {"title": title}
 
 
 def schema_texts() -> dict[str, str]:
@@ -25,6 +30,8 @@ def schema_texts() -> dict[str, str]:
         "plan.schema.json": plan_schema(),
         "clusters.schema.json": clusters_schema(),
         "saved-plan.schema.json": saved_plan_schema(),
+        "journal-entry.schema.json": _headed("journal-entry", "migrator journal entry", journal_entry_schema()),
+        "event.schema.json": _headed("event", "migrator event", event_schema()),
     }
     return {name: json.dumps(schema, indent=2, ensure_ascii=False) + "\n" for name, schema in schemas.items()}
 
