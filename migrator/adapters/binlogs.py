@@ -277,10 +277,11 @@ def _slices(column: Any) -> list[Value]:  # noqa: ANN401 - as above
 def _arrays(values: list[Value], element_type: DataType, key: str) -> list[Value]:
     """ARRAYs, which are stored as protobuf messages."""
     from google.protobuf.message import DecodeError  # noqa: PLC0415 - see below
-    from pymilvus.grpc_gen.schema_pb2 import ScalarField  # noqa: PLC0415 - slow to import
+
+    from migrator.adapters.milvus_messages import schema_pb2  # noqa: PLC0415 - slow to import
 
     def exact(value: bytes) -> bytes:
-        message = ScalarField.FromString(value)
+        message = schema_pb2.ScalarField.FromString(value)
         held = message.WhichOneof("data")
         return encode_array(element_type, getattr(message, held).data if held else ())
 

@@ -14,12 +14,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 
 from migrator.adapters import milvus_rbac as rbac
 from migrator.adapters import milvus_rows as rows
 from migrator.adapters import milvus_values as values
 from migrator.adapters.milvus_diagnosis import explain, login_hint, privilege_hint, require_listener
+from migrator.adapters.milvus_messages import common_pb2, milvus_pb2, milvus_pb2_grpc
 from migrator.adapters.milvus_tls import host_and_port, read_files
 from migrator.errors import MilvusBusy, MilvusError, MilvusRefused, MilvusUnavailable
 from migrator.model import filters

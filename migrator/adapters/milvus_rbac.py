@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymilvus.grpc_gen import milvus_pb2
-
+from migrator.adapters.milvus_messages import milvus_pb2
 from migrator.model.rbac import BUILT_IN_ROLES, ROOT, Binding, Grant, Rbac
 
 if TYPE_CHECKING:

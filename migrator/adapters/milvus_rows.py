@@ -6,8 +6,7 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any
 
-from pymilvus.grpc_gen import common_pb2
-
+from migrator.adapters.milvus_messages import common_pb2
 from migrator.errors import MilvusRefused, MilvusUnavailable
 from migrator.model import filters
 from migrator.model.collection import DYNAMIC_FIELD, DataType, FieldSchema

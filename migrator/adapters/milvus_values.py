@@ -6,8 +6,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
-from pymilvus.grpc_gen import common_pb2, schema_pb2
-
+from migrator.adapters.milvus_messages import common_pb2, schema_pb2
 from migrator.errors import MilvusRefused
 from migrator.model.collection import (
     Collection,
