@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
@@ -175,6 +175,11 @@ class _Quiet(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - of logging
         """Leave the line out."""
+
+    def close(self) -> None:
+        """What was not written by now is not written."""
+        with suppress(OSError):
+            super().close()
 
 
 # -- what a run tells -------------------------------------------------------------------------------------------------

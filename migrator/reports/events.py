@@ -17,7 +17,7 @@ StepKey = Annotated[str, Field(description="`<kind>:<what it acts on>`, the same
 class Event(BaseModel):
     """What all have."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     event: str
     at: str = Field(description="UTC.", json_schema_extra={"format": "date-time"})
@@ -178,7 +178,7 @@ class StepParked(Event):
 class EndedCollection(BaseModel):
     """What became of a mapped collection."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     source: str
     target: str | None

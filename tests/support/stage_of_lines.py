@@ -6,17 +6,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migrator.cli.apply import _watcher
 from migrator.cli.options import Format
 from migrator.errors import MilvusUnavailable, RunError
-from migrator.planning.plan import Plan
 from migrator.planning.planner import make_plan
 from migrator.running.clock import SystemClock
 from migrator.running.events import Audience, Progress
 from migrator.running.track import Track
 from migrator.steps.base import Outcome
 from tests.support.builders import a_collection, a_loaded_plan, an_observed_state
+
+if TYPE_CHECKING:
+    from migrator.planning.plan import Plan
 
 LONG = "with_a_name_that_is_far_too_long_for_any_column_of_a_display"
 
