@@ -141,7 +141,7 @@ def run_words(view: RunView) -> str:
     """How far the run is, how fast, and how long it still takes; or what it waits for as a whole."""
     if view.waiting_for:
         return f"waits for {view.waiting_for}"
-    collections = f"{view.collections_done:,} of {view.collections:,} collections" if view.collections > 1 else ""
+    collections = f"{view.collections_done:,} of {view.collections:,} done" if view.collections > 1 else ""
     failed = f"{view.collections_failed:,} failed" if view.collections_failed else ""
     rate = f"{size(view.bytes_per_s)}/s" if view.bytes_per_s else ""
     steps = f"{view.steps_done:,} of {view.steps:,} steps"

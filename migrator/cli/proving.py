@@ -21,7 +21,7 @@ def prove(loaded: "LoadedPlan", state: "StateDirectory", made: "Plan", output: F
     from migrator.model.finding import exit_code_of  # noqa: PLC0415 - as above
 
     if output is Format.TEXT:
-        typer.echo("Proving the way with one row, from staging to the target (--no-canary leaves that out) …")
+        typer.echo("Proving the way with one row, from staging to the target …")
         sys.stdout.flush()
     findings = workflow.prove(loaded, state, made)
     if output is Format.JSON:

@@ -141,7 +141,8 @@ def _process_lines(situation: "Situation") -> "Iterator[Line]":
     view = situation.attempt.view
     heard = f"heard of {view.at[11:19]} UTC, {duration(situation.silent_s)} ago"
     yield Line(clean(f"{situation.process}, {heard}"), Style.NEW if situation.is_alive else Style.CONFLICT)
-    yield Line(f"{percent(view.share)} %: {clean(run_words(view))}")
+    how_far = clean(run_words(view)) if situation.is_alive else f"{view.steps_done:,} of {view.steps:,} steps"
+    yield Line(f"{percent(view.share)} %: {how_far}")
     for step in view.running:
         since = f"since {step.since[11:19]} UTC, {duration(step.elapsed_s)}"
         style = Style.CHANGED if situation.is_alive else Style.FAINT

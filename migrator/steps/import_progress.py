@@ -20,7 +20,7 @@ def tell_imports(
     waiting: Iterable[SegmentBatch],
     under_way: Sequence[tuple[SegmentBatch, ImportJob]],
 ) -> None:
-    """Say what is waited for, `import job 4512 (2 of 7), 40 %`; a job under way counts by its percentage."""
+    """Say what is waited for, `import 2 of 7, 40 %, job 4512`; a job under way counts by its percentage."""
     unbegun = list(waiting)
     total = sum(batch.rows for batch in batches)
     left = sum(batch.rows for batch in unbegun)
@@ -42,4 +42,4 @@ def _in_words(jobs: Sequence[ImportJob], over: int, total: int) -> str:
         return "imports"
     job = next((each for each in jobs if each.state is ImportState.RUNNING), jobs[0])
     queued = "" if job.state is ImportState.RUNNING else ", queued"
-    return f"waits for import job {job.job_id} ({over + 1} of {total}), {job.progress_percent} %{queued}"
+    return f"import {over + 1} of {total}, {job.progress_percent} %{queued}, job {job.job_id}"

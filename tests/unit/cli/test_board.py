@@ -69,7 +69,7 @@ def test_a_line_tells_collection_share_and_what_goes_on(tmp_path: Path) -> None:
     assert line.plain.startswith("  books → books_bak  ╌")
     assert "copying 40 of 120 objects, 4.0 MiB of 12.0 MiB, 819 KiB/s" in line.plain
     assert line.plain.endswith("  0:05")
-    assert "0 of 2 collections" in run.plain
+    assert "0 of 2 done" in run.plain
 
 
 def test_what_is_waited_for_is_said_in_words(tmp_path: Path) -> None:
@@ -127,8 +127,8 @@ def test_time_left(fast_s: float | None, slow_s: float | None, said: str) -> Non
 
 
 def test_import_jobs_are_counted_in_words() -> None:
-    told = Progress(message="waits for import job 4512 (2 of 7), 40 %", done=12, total=70, unit="rows", jobs=7)
-    assert progress_text(told) == "waits for import job 4512 (2 of 7), 40 %; 12 of 70 rows"
+    told = Progress(message="import 2 of 7, 40 %, job 4512", done=12, total=70, unit="rows", jobs=7)
+    assert progress_text(told) == "import 2 of 7, 40 %, job 4512; 12 of 70 rows"
 
 
 # -- a real terminal --------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def test_events_are_of_their_schema(tmp_path: Path, capsys: pytest.CaptureFixtur
     audience, step = Audience(track, watcher), plan.steps[0]
     play(plan, audience)
     audience.step_started(step)
-    audience.step_progressed(step, Progress(message="waits for import job 7", done=1, total=2, unit="rows", jobs=3))
+    audience.step_progressed(step, Progress(message="import 1 of 3, 0 %, job 7", done=1, total=2, unit="rows", jobs=3))
     audience.step_renewed(step, ListingOutdated("it moved", renews=(step.key,)))
     audience.step_blocked(step, "flush")
     audience.step_parked(step)
