@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from migrator.steps.base import ReadContext, StepContext
 
 _SHRUNK_S = 60.0
+_GIVEN_UP_S = 120.0
+"""Of which the source stands still as well for the second half: indexes wait for those of other collections."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +80,10 @@ class CreateIndex(Step):
         Then too, an index is left to the server where the source's like has rows waiting as well.
         """
         expected = imported_rows(ctx.ledger, self.target)
+        source_then: list[IndexProgress] | None = None
 
         def look(still_s: float) -> Look:
+            nonlocal source_then
             found = ctx.target.index_progress(self.target)
             if failed := next((p for p in found if p.failure), None):
                 raise RunError(
@@ -87,19 +91,28 @@ class CreateIndex(Step):
                 )
             done = min((p.indexed_rows for p in found), default=0)
             is_over = self._are_built(found, expected if still_s < _SHRUNK_S else 0)
-            if not is_over and still_s >= _SHRUNK_S:
-                is_over = self._are_unbuilt_at_source(ctx, [p.index for p in found if not p.is_built])
+            if still_s < _SHRUNK_S:
+                source_then = None
+            elif not is_over:
+                at_source = self._unbuilt_at_source(ctx)
+                source_then = at_source if source_then is None else source_then
+                is_over = still_s >= _GIVEN_UP_S and at_source == source_then
+                is_over = is_over and _has_likes_of([p.index for p in found if not p.is_built], at_source)
             return Look(is_over=is_over, done=done, total=expected, unit="rows")
 
         wait_until_over(ctx, look, doing="target builds indexes")
         return expected
 
-    def _are_unbuilt_at_source(self, ctx: StepContext, indexes: list[Index]) -> bool:
+    def _unbuilt_at_source(self, ctx: StepContext) -> list[IndexProgress]:
         try:
             there = () if self.source is None else ctx.source.index_progress(self.source)
         except MilvusRefused:  # a backup does not tell
-            return False
-        return all(any(not p.is_built and index.is_like(p.index) for p in there) for index in indexes)
+            return []
+        return [p for p in there if not p.is_built]
 
     def _are_built(self, found: Iterable[IndexProgress], expected: int) -> bool:
         return all(p.is_built and p.total_rows >= expected for p in found)
+
+
+def _has_likes_of(indexes: list[Index], there: list[IndexProgress]) -> bool:
+    return all(any(index.is_like(p.index) for p in there) for index in indexes)

@@ -40,15 +40,20 @@ class Overlap:
     searches: int
     share: float
     missed: tuple[float, float]
+    unbuilt: str = ""
+    """The side whose index is not built to its end: Milvus searches without it, and by far not as well."""
 
     def __str__(self) -> str:
         told = f"{self.searches} searches by {self.field} found {self.share:.0%} of the nearest {TOP_K} at both sides"
-        return told if self.share >= ENOUGH else f"{told}, as its index loses some at the source too"
+        if self.share >= ENOUGH:
+            return told
+        why = f"is not built to its end at the {self.unbuilt}" if self.unbuilt else "loses some at the source too"
+        return f"{told}, as its index {why}"
 
     def difference(self) -> Difference | None:
         """None where it is enough, or the source's own index is as lossy: by chance each side then loses others."""
         at_source, at_target = self.missed
-        if self.share >= ENOUGH or at_target <= 1 - ENOUGH + _CHANCE * at_source:
+        if self.unbuilt or self.share >= ENOUGH or at_target <= 1 - ENOUGH + _CHANCE * at_source:
             return None
         found = f"{self.share:.0%} of the nearest {TOP_K} are the same, over {self.searches} searches"
         return Difference(kind=DifferenceKind.SEARCH, field=self.field, source=f"at least {ENOUGH:.0%}", target=found)
@@ -114,6 +119,13 @@ class Searcher:
             one, other = ours.get(field.name), theirs.get(field.name)
             if field.data_type.is_vector and one and other and one.metric_type == other.metric_type:
                 yield self._overlap(field, one, other, vectors[field.name])
+
+    def unbuilt(self, field: str) -> str:
+        """Which side's index on the field lacks rows; empty where both are whole."""
+        for name, milvus, side in (("source", self.source, self.source_is), ("target", self.target, self.target_is)):
+            if any(p.index.field_name == field and not p.is_built for p in milvus.index_progress(side.ref)):
+                return name
+        return ""
 
     def _overlap(self, field: FieldSchema, one: Index, other: Index, vectors: list[bytes]) -> Overlap:
         ours = self._search(self.source, self.source_is, field, one, vectors)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _TTL = "collection.ttl.seconds"
 _OF_EXPIRY = (DifferenceKind.MISSING, DifferenceKind.EXTRA, DifferenceKind.COUNT)
+_SEARCHES_SETTLE_S = 60.0
+_SEARCHES_PAUSE_S = 5.0
 
 
 class Level(StrEnum):
@@ -294,11 +296,25 @@ class Verification:
             )
 
     def _overlaps(self, source: RowSource, compared: Compared) -> tuple[Overlap, ...]:
-        """Searches by vectors that both sides have: of no use where the rows differ."""
+        """Searches by vectors that both sides have: of no use where the rows differ.
+
+        Compared again for a while where they differ: an index that is built reaches those who search only afterwards.
+        """
         if self.searcher is None or compared.differences:
             return ()
         self.progress("comparing searches")
-        return tuple(self.searcher.overlaps(source, compared.probes))
+        deadline = self.clock.monotonic() + _SEARCHES_SETTLE_S
+        while True:
+            found = tuple(self.searcher.overlaps(source, compared.probes))
+            if not any(each.difference() for each in found):
+                return found
+            if self.clock.monotonic() >= deadline:
+                return tuple(self._doubted(self.searcher, each) for each in found)
+            self.progress("comparing searches again: an index may be on its way to the query nodes")
+            self.clock.sleep(_SEARCHES_PAUSE_S)
+
+    def _doubted(self, searcher: Searcher, overlap: Overlap) -> Overlap:
+        return replace(overlap, unbuilt=searcher.unbuilt(overlap.field)) if overlap.difference() else overlap
 
     def _refusal_or_overlaps(self, source: RowSource, compared: Compared) -> tuple[Overlap, ...] | str:
         """A login that may query need not be allowed to search."""

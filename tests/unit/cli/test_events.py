@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -61,14 +62,15 @@ def test_the_schema_refuses_what_is_no_event(wrong: dict[str, str]) -> None:
 def test_journal_entries_are_of_their_schema(tmp_path: Path) -> None:
     outcome = {"rows": 1, "objects": 2, "size_bytes": 3, "detail": ""}
     with closing(Journal(tmp_path / "journal.db", FakeClock())) as journal:
-        for event, data in (
+        told: list[tuple[StepEvent, dict[str, Any]]] = [
             (StepEvent.STARTED, {}),
             (StepEvent.NOTED, {"tags": ["a"]}),
             (StepEvent.FINISHED, outcome),
             (StepEvent.FAILED, {"error": "RunError", "message": "m", "hint": ""}),
             (StepEvent.PARKED, {}),
             (StepEvent.RENEWED, {"reason": "it moved"}),
-        ):
+        ]
+        for event, data in told:
             journal.add("flush", event, data)
         entries = journal.records(after=0)
     assert len(entries) == 6

@@ -212,7 +212,7 @@ def test_what_the_source_never_built_either_is_left_to_the_server(stage: Stage) 
     before = stage.pair.clock.monotonic()
     detail = step.apply(ctx, Evidence.ABSENT).detail
     assert detail == "1 index; not built to its end, as at the source: that on vec"
-    assert 60 <= stage.pair.clock.monotonic() - before < 90
+    assert 120 <= stage.pair.clock.monotonic() - before < 150
 
 
 def test_a_build_that_fails_is_told(stage: Stage) -> None:

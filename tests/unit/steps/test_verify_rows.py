@@ -11,7 +11,7 @@ import pytest
 from migrator.adapters.dump_rows import BinlogDumps
 from migrator.errors import Interrupted, MilvusRefused, SourceMoved, VerificationFailed
 from migrator.model.codec import from_plain
-from migrator.model.collection import CollectionRef, DataType, LoadState, Partition
+from migrator.model.collection import CollectionRef, DataType, IndexProgress, LoadState, Partition
 from migrator.model.difference import DifferenceKind
 from migrator.ports.milvus import Hit
 from migrator.steps.base import Evidence
@@ -113,6 +113,30 @@ def test_every_difference_is_named(stage: Stage) -> None:
 def test_searches_that_find_others_are_a_difference(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage.pair.target, "search", lambda *_, **__: [[Hit(99, -1.0)]] * 5)
     assert "searches by vec: 0% of the nearest 10 are the same, over 5 searches" in failure(stage)
+
+
+def test_searches_settle_after_a_build(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milvus 2.3.5 was seen to miss half of the neighbours as long as an index was being built."""
+    exact, ready = stage.pair.target.search, stage.pair.clock.monotonic() + 20
+
+    def search(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever the real one takes
+        return exact(*args, **kwargs) if stage.pair.clock.monotonic() > ready else [[Hit(99, -1.0)]] * 5
+
+    monkeypatch.setattr(stage.pair.target, "search", search)
+    assert "5 searches by vec found 100% of the nearest 10 at both sides" in verify(stage)
+
+
+def test_searches_without_a_whole_index_are_told_and_no_difference(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = stage.pair.target.index_progress
+
+    def half(ref: CollectionRef) -> tuple[IndexProgress, ...]:
+        return tuple(replace(p, pending_rows=1) for p in whole(ref))
+
+    monkeypatch.setattr(stage.pair.target, "search", lambda *_, **__: [[Hit(99, -1.0)]] * 5)
+    monkeypatch.setattr(stage.pair.target, "index_progress", half)
+    assert "at both sides, as its index is not built to its end at the target" in verify(stage)
 
 
 def test_a_login_that_may_not_search_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
