@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc, schema_pb2
 
 from migrator.adapters import milvus as adapter
 from migrator.adapters.milvus import GrpcMilvus, MilvusEndpoint
@@ -63,7 +63,7 @@ class FakeStub:
 def stub(monkeypatch: pytest.MonkeyPatch) -> FakeStub:
     fake = FakeStub()
     monkeypatch.setattr(adapter, "require_listener", lambda _: None)
-    monkeypatch.setattr("pymilvus.grpc_gen.milvus_pb2_grpc.MilvusServiceStub", lambda _: fake)
+    monkeypatch.setattr(milvus_pb2_grpc, "MilvusServiceStub", lambda _: fake)
     return fake
 
 
