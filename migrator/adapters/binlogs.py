@@ -51,8 +51,6 @@ _COLUMNS = {
     DataType.FLOAT16_VECTOR: "fixed_size_binary",
     DataType.BFLOAT16_VECTOR: "fixed_size_binary",
     DataType.INT8_VECTOR: "fixed_size_binary",
-    DataType.GEOMETRY: "binary",
-    DataType.TIMESTAMPTZ: "int64",
 }
 """Parquet columns, by arrow's names of their types; what is not here is not read."""
 _FIELD_ID = b"PARQUET:field_id"

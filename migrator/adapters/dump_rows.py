@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from migrator.adapters import binlogs
@@ -17,7 +17,7 @@ from migrator.adapters.binlog_writer import delta_log
 from migrator.adapters.delete_folding import folded
 from migrator.adapters.row_files import room_in, temporary_database, temporary_folder
 from migrator.errors import BinlogUnreadable
-from migrator.model.collection import ROW_ID_FIELD, TIMESTAMP_FIELD, DataType, FieldSchema
+from migrator.model.collection import DYNAMIC_FIELD, ROW_ID_FIELD, TIMESTAMP_FIELD, DataType
 from migrator.model.rows import PRINT_BYTES, print_of
 from migrator.model.segment import ALL_PARTITIONS
 from migrator.model.timestamps import at_millisecond
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
-    from migrator.model.collection import CollectionSchema
+    from migrator.model.collection import CollectionSchema, FieldSchema
     from migrator.model.rows import Key, Value
     from migrator.ports.rows import Dump, FoldedDeletes, L0Deletes, ReadingReport, RowSource
     from migrator.ports.store import ObjectReader
@@ -62,7 +62,6 @@ _ALL_ROWS = 2**62
 _PAGE = 10_000
 _AHEAD = 4
 """Files on their way while one is being decoded."""
-META_NAME = "$meta"
 
 
 class BinlogDecoder(Protocol):
@@ -114,12 +113,9 @@ class BinlogDumps:
 
 
 def value_fields(schema: CollectionSchema) -> tuple[FieldSchema, ...]:
-    """Every field but the primary key, in order; `$meta` last where the schema is dynamic."""
-    fields = [field for field in schema.fields if not field.is_primary_key]
-    if schema.enable_dynamic_field:
-        meta_id = schema.dynamic_field_id or ROW_ID_FIELD
-        fields.append(FieldSchema(field_id=meta_id, name=META_NAME, data_type=DataType.JSON, is_dynamic=True))
-    return tuple(fields)
+    """The `value_fields` of a schema, with the id that `$meta` has in files."""
+    meta_id = schema.dynamic_field_id or ROW_ID_FIELD
+    return tuple(replace(each, field_id=meta_id) if each == DYNAMIC_FIELD else each for each in schema.value_fields)
 
 
 class DumpRows:

@@ -25,7 +25,15 @@ _PACKED_VECTORS = {
     DataType.BINARY_VECTOR: "binary_vector",
     DataType.FLOAT16_VECTOR: "float16_vector",
     DataType.BFLOAT16_VECTOR: "bfloat16_vector",
+    DataType.INT8_VECTOR: "int8_vector",
 }
+_BITS = {
+    DataType.BINARY_VECTOR: 1,
+    DataType.FLOAT16_VECTOR: 16,
+    DataType.BFLOAT16_VECTOR: 16,
+    DataType.INT8_VECTOR: 8,
+}
+"""Of one dimension."""
 _SCALARS = {
     DataType.BOOL: "bool_data",
     DataType.INT8: "int_data",
@@ -80,7 +88,7 @@ def _vector_bytes(data_type: DataType, message: Message) -> list[bytes]:
         return [bytes(content) for content in message.sparse_float_vector.contents]
     if data_type is DataType.FLOAT_VECTOR:
         return _slices(_packed(message.float_vector, 4), message.dim * 4)
-    length = message.dim // 8 if data_type is DataType.BINARY_VECTOR else message.dim * 2
+    length = message.dim * _BITS[data_type] // 8
     return _slices(getattr(message, _PACKED_VECTORS[data_type]), length)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from migrator.adapters.milvus_messages import common_pb2, schema_pb2
@@ -22,6 +23,8 @@ from migrator.model.collection import (
     LoadState,
     Partition,
     StructArrayField,
+    merged_properties,
+    name_inside,
 )
 from migrator.model.import_job import ImportJob, ImportState
 from migrator.model.segment import Compaction, Segment, SegmentLevel, SegmentState
@@ -122,7 +125,6 @@ def schema_from(message: Message) -> CollectionSchema:
         auto_id=message.autoID,
         enable_dynamic_field=message.enable_dynamic_field,
         fields=tuple(field_from(field) for field in message.fields),
-        properties=pairs(message.properties),
         functions=tuple(_function_from(function) for function in message.functions),
         struct_array_fields=tuple(_struct_from(struct) for struct in message.struct_array_fields),
     )
@@ -145,7 +147,11 @@ def _struct_from(message: Message) -> StructArrayField:
         field_id=message.fieldID,
         name=message.name,
         description=message.description,
-        fields=tuple(field_from(field) for field in message.fields),
+        nullable=message.nullable,
+        type_params=pairs(message.type_params),
+        fields=tuple(
+            replace(field_from(field), name=name_inside(message.name, field.name)) for field in message.fields
+        ),
     )
 
 
@@ -157,7 +163,6 @@ def schema_message(schema: CollectionSchema, name: str) -> Message:
         autoID=schema.auto_id,
         enable_dynamic_field=schema.enable_dynamic_field,
         fields=[_field_message(field) for field in schema.fields],
-        properties=pair_messages(schema.properties),
         functions=[_function_message(function) for function in schema.functions],
         struct_array_fields=[_struct_message(struct) for struct in schema.struct_array_fields],
     )
@@ -176,8 +181,11 @@ def _function_message(function: FunctionSchema) -> Message:
 
 def _struct_message(struct: StructArrayField) -> Message:
     return schema_pb2.StructArrayFieldSchema(
+        fieldID=struct.field_id,
         name=struct.name,
         description=struct.description,
+        nullable=struct.nullable,
+        type_params=pair_messages(struct.type_params),
         fields=[_field_message(field) for field in struct.fields],
     )
 
@@ -272,7 +280,7 @@ def collection_from(
         shards_num=message.shards_num,
         num_partitions=message.num_partitions,
         consistency_level=ConsistencyLevel(message.consistency_level),
-        properties=pairs(message.properties),
+        properties=merged_properties(pairs(message.schema.properties), pairs(message.properties)),
         partitions=partitions,
         indexes=indexes,
         aliases=tuple(sorted(message.aliases)),

@@ -82,14 +82,14 @@ def _function(function: FunctionSchema, ids: dict[str, int]) -> FunctionInfo:
 
 def _schema(collection: Collection) -> SchemaInfo:
     schema = collection.schema
-    ids = {field.name: field.field_id for field in schema.fields}
+    ids = {field.name: field.field_id for field in schema.all_fields}
     return SchemaInfo(
         name=collection.ref.name,
         description=schema.description,
         autoID=schema.auto_id,
         fields=tuple(map(_field, schema.fields)),
         enable_dynamic_field=schema.enable_dynamic_field,
-        properties=_pairs(schema.properties or collection.properties),
+        properties=_pairs(collection.properties),
         functions=tuple(_function(function, ids) for function in schema.functions),
         struct_array_fields=tuple(
             StructArrayInfo(
@@ -97,6 +97,8 @@ def _schema(collection: Collection) -> SchemaInfo:
                 name=struct.name,
                 description=struct.description,
                 fields=tuple(map(_field, struct.fields)),
+                nullable=struct.nullable,
+                type_params=_pairs(struct.type_params),
             )
             for struct in schema.struct_array_fields
         ),

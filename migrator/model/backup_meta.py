@@ -199,12 +199,14 @@ class FunctionInfo(Message):
 
 
 class StructArrayInfo(Message):
-    """A field that is an array of structs."""
+    """A field that is an array of structs; milvus-backup's own has neither `nullable` nor `type_params`."""
 
     fieldID: int = 0  # noqa: N815 - the format's name
     name: str = ""
     description: str = ""
     fields: tuple[FieldInfo, ...] = ()
+    nullable: bool = False
+    type_params: tuple[Pair, ...] = ()
 
 
 class SchemaInfo(Message):

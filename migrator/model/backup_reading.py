@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from migrator.errors import BackupUnreadable
@@ -21,6 +22,8 @@ from migrator.model.collection import (
     LoadState,
     Partition,
     StructArrayField,
+    merged_properties,
+    name_inside,
 )
 from migrator.model.rbac import BUILT_IN_ROLES, ROOT, Binding, Grant, Rbac
 
@@ -42,8 +45,6 @@ if TYPE_CHECKING:
 
 _LOADED = frozenset({"Loaded", "Loading"})
 """Somebody wanted it loaded."""
-_RESERVED = frozenset({"max_field_id"})
-"""Properties of the server's own: sent with a create request, Milvus 3.0 misplaces columns."""
 _INDEX_TYPES = {"marisa-trie": "Trie"}
 """Names that servers tell, and do not take."""
 
@@ -104,9 +105,7 @@ def _grant(info: GrantInfo) -> Grant:
 
 
 def _properties(info: CollectionBackup) -> KeyValues:
-    """Those of the collection and of the schema: servers up to 2.5.17 fill only the first, newer ones both."""
-    found = dict(_pairs(info.schema_.properties)) | dict(_pairs(info.properties))
-    return tuple((key, value) for key, value in found.items() if key not in _RESERVED)
+    return merged_properties(_pairs(info.schema_.properties), _pairs(info.properties))
 
 
 def _level(number: int, ref: CollectionRef) -> ConsistencyLevel:
@@ -187,7 +186,9 @@ def _struct(info: StructArrayInfo, ref: CollectionRef) -> StructArrayField:
         field_id=info.fieldID,
         name=info.name,
         description=info.description,
-        fields=tuple(_field(field, ref) for field in info.fields),
+        nullable=info.nullable,
+        type_params=_pairs(info.type_params),
+        fields=tuple(replace(_field(field, ref), name=name_inside(info.name, field.name)) for field in info.fields),
     )
 
 

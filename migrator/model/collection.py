@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,13 @@ DEFAULT_PARTITION = "_default"
 """Every collection without a partition key has it."""
 DEFAULT_RESOURCE_GROUP = "__default_resource_group"
 AUTOINDEX = "AUTOINDEX"
+
+BM25 = 1
+"""Milvus's number of the function whose output no query gives out."""
+RESERVED_PROPERTIES = frozenset({"max_field_id"})
+"""Properties of the server's own: sent with a create request, Milvus 3.0 misplaces columns."""
+_TEXT_VALUE = b"\x32"
+"""How a default value begins that is a text (`ValueField.string_data`)."""
 
 KeyValues = tuple[tuple[str, str], ...]
 """Key/value pairs in the order the server gave them."""
@@ -79,6 +87,11 @@ class DataType(IntEnum):
         return DataType.BINARY_VECTOR <= self < DataType.ARRAY_OF_STRUCT
 
 
+_UNREAD = frozenset(
+    {DataType.GEOMETRY, DataType.TEXT, DataType.TIMESTAMPTZ, DataType.ARRAY_OF_VECTOR, DataType.ARRAY_OF_STRUCT}
+)
+
+
 class ConsistencyLevel(IntEnum):
     """Milvus's numbers of consistency levels (common.proto)."""
 
@@ -117,6 +130,12 @@ class FieldSchema:
     type_params: KeyValues = ()
     index_params: KeyValues = ()
 
+    @property
+    def has_bare_time(self) -> bool:
+        """Whether it is a TIMESTAMPTZ with a default value that is no text: servers differ in what they take it for."""
+        default = base64.b64decode(self.default_value_base64)
+        return self.data_type is DataType.TIMESTAMPTZ and bool(default) and not default.startswith(_TEXT_VALUE)
+
 
 DYNAMIC_FIELD = FieldSchema(field_id=-1, name="$meta", data_type=DataType.JSON, is_dynamic=True)
 """The hidden field of values outside the schema, as a query names it; its id is not told."""
@@ -124,11 +143,14 @@ DYNAMIC_FIELD = FieldSchema(field_id=-1, name="$meta", data_type=DataType.JSON, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionSchema:
-    """A function that computes fields from others, such as BM25; `kind` is Milvus's number."""
+    """A function that computes fields from others, such as BM25; `kind` is Milvus's number.
+
+    Servers number functions by themselves, and nothing goes by those numbers.
+    """
 
     name: str
     kind: int
-    function_id: int = 0
+    function_id: int = field(default=0, compare=False)
     description: str = ""
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
@@ -137,7 +159,10 @@ class FunctionSchema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StructArrayField:
-    """A field that is an array of structs; each of its own fields has an id too."""
+    """A field that is an array of structs; each of its own fields has an id too.
+
+    They have the names that users gave them: Milvus 2.6.0 to 2.6.3 tells `struct[name]`.
+    """
 
     field_id: int
     name: str
@@ -145,6 +170,20 @@ class StructArrayField:
     nullable: bool = False
     type_params: KeyValues = ()
     fields: tuple[FieldSchema, ...] = ()
+
+
+def name_inside(struct: str, told: str) -> str:
+    """The name that a user gave a field of the array of structs `struct`."""
+    return told[len(struct) + 1 : -1] if told.startswith(f"{struct}[") and told.endswith("]") else told
+
+
+def merged_properties(*told: KeyValues) -> KeyValues:
+    """All properties that were told, later ones over earlier ones, without the server's own.
+
+    Milvus up to 2.5.17 tells them of the collection alone, later versions of its schema too.
+    """
+    found = {name: value for each in told for name, value in each}
+    return tuple((name, value) for name, value in found.items() if name not in RESERVED_PROPERTIES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +194,6 @@ class CollectionSchema:
     auto_id: bool
     enable_dynamic_field: bool
     fields: tuple[FieldSchema, ...]
-    properties: KeyValues = ()
     functions: tuple[FunctionSchema, ...] = ()
     struct_array_fields: tuple[StructArrayField, ...] = ()
 
@@ -171,9 +209,24 @@ class CollectionSchema:
 
     @property
     def value_fields(self) -> tuple[FieldSchema, ...]:
-        """Every field but the primary key, `$meta` last where values outside the schema are allowed."""
-        visible = tuple(field for field in self.fields if not field.is_primary_key)
+        """Every field but the primary key, `$meta` last where values outside the schema are allowed.
+
+        `unread_fields` are left out.
+        """
+        unread = set(self.unread_fields)
+        visible = tuple(each for each in self.fields if not each.is_primary_key and each.name not in unread)
         return (*visible, DYNAMIC_FIELD) if self.enable_dynamic_field else visible
+
+    @property
+    def unread_fields(self) -> tuple[str, ...]:
+        """The names of those whose values cannot be compared.
+
+        What BM25 puts out no query gives out, arrays of structs come in a form of their own, and some types come as
+        text in another form than they are stored in.
+        """
+        computed = {name for function in self.functions if function.kind == BM25 for name in function.output_names}
+        fields = [each.name for each in self.fields if each.data_type in _UNREAD or each.name in computed]
+        return (*fields, *(struct.name for struct in self.struct_array_fields))
 
     @property
     def all_fields(self) -> tuple[FieldSchema, ...]:

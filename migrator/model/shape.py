@@ -72,7 +72,7 @@ def _schema_differences(wanted: CollectionSchema, found: CollectionSchema) -> It
         yield _schema("auto_id", _on(wanted.auto_id), _on(found.auto_id))
     if wanted.description != found.description:
         yield _schema("description", repr(wanted.description), repr(found.description))
-    for name in ("functions", "struct_array_fields", "properties"):
+    for name in ("functions", "struct_array_fields"):
         if getattr(wanted, name) != getattr(found, name):
             yield _schema(name, "as asked for", "others")
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from migrator.model.capabilities import capabilities
 from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadState
 from migrator.planning.places import claims_folder, dump_place, imports_folder, source_root
 from migrator.steps.clean_staging import CleanStaging
@@ -16,6 +17,7 @@ from migrator.steps.create_index import CreateIndex
 from migrator.steps.drop_forwarded import DropForwarded
 from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import FLUSH_KEY, Flush
+from migrator.steps.fold_deletes import DeletesWay
 from migrator.steps.forward_segments import ForwardSegments
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
@@ -144,12 +146,22 @@ class _Graph:
             plan=self._loaded.name,
             claims_folder=claims_folder(self._loaded),
             earlier_runs=self._earlier_runs,
+            deletes=self._deletes_way(),
             source_bucket=self._loaded.source_storage.bucket,
             mode=TransferMode(transfer.mode),
             concurrency=transfer.concurrency,
             part_size=transfer.part_size,
             multipart_threshold=transfer.multipart_threshold,
         )
+
+    def _deletes_way(self) -> DeletesWay:
+        """How deletes of L0 segments come to the target: as they are where it imports such segments rightly."""
+        source, target = (capabilities(v) for v in (self._observed.source_version, self._observed.target_version))
+        if self._loaded.target is None or not source.has_l0_segments:
+            return DeletesWay.AS_THEY_ARE
+        if target.folds_l0:
+            return DeletesWay.FOLDED
+        return DeletesWay.AS_THEY_ARE if target.bounds_l0 else DeletesWay.FOLDED_IF_LATE
 
     def _forward(self, item: PlannedItem, needs: tuple[str, ...]) -> ForwardSegments:
         transfer, target = self._loaded.options.transfer, self._loaded.target

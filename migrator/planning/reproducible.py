@@ -6,14 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.model.capabilities import capabilities, comes_with
-from migrator.model.collection import FIRST_USER_FIELD
+from migrator.model.collection import FIRST_USER_FIELD, DataType
 from migrator.planning.compatibility import unsupported_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from migrator.model.capabilities import Capabilities
-    from migrator.model.collection import Collection, CollectionSchema, DataType, FieldSchema
+    from migrator.model.collection import Collection, CollectionSchema, FieldSchema
 
 
 def irreproducible(collection: Collection, target_version: str) -> list[str]:
@@ -22,7 +22,7 @@ def irreproducible(collection: Collection, target_version: str) -> list[str]:
         return []
     target = capabilities(target_version)
     schema = collection.schema
-    reasons = [reason for field in schema.fields for reason in _of_field(field, target)]
+    reasons = [reason for field in schema.all_fields for reason in _of_field(field, target)]
     if schema.functions and not target.functions:
         names = ", ".join(repr(function.name) for function in schema.functions)
         reasons.append(f"it has functions ({names}), which come with Milvus {comes_with('functions')}")
@@ -36,6 +36,13 @@ def _of_field(field: FieldSchema, target: Capabilities) -> Iterator[str]:
     for data_type in {field.data_type, field.element_type or field.data_type} - target.data_types:
         since = comes_with("data_types", partial(_holds, data_type))
         yield f"its field {field.name!r} is of type {data_type.name.lower()}, which comes with Milvus {since}"
+    if field.data_type is DataType.TEXT:
+        yield f"its field {field.name!r} is of type text, whose files only a manifest names: it needs snapshots"
+    if field.has_bare_time:
+        yield (
+            f"its field {field.name!r} is a timestamptz whose default value is told as a number, and servers differ in "
+            f"whether they take one: alter it to a text such as '2026-01-31T00:00:00Z'"
+        )
     if field.nullable and not target.nullable_fields:
         yield f"its field {field.name!r} is nullable, which comes with Milvus {comes_with('nullable_fields')}"
     if field.is_clustering_key and not target.clustering_keys:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from migrator.errors import BackupUnreadable, Complaint, MilvusRefused, ObjectMissing, PlanError, StoreRefused
 from migrator.model.collection import DEFAULT_RESOURCE_GROUP, CollectionRef
 from migrator.model.observed import Estimate, ObservedAccess, ObservedCollection, ObservedState, ObservedTarget
-from migrator.model.segment import LogKind, SegmentState, parse_binlog
+from migrator.model.segment import STORAGE_V2, LogKind, SegmentState, parse_binlog
 from migrator.model.way import Choice, Way
 from migrator.planning.partitions import with_chosen_partitions
 from migrator.planning.places import claims_folder, dump_place, is_apart, source_root
@@ -177,12 +177,30 @@ class _Refresh:
             if (backup := as_backup(source)) is not None:
                 return self._backed_up(item, collection, backup)
             chosen = with_chosen_partitions(item.mapping.partitions, collection)
+            self._check_storage_versions(item)
             return ObservedCollection(collection=collection, estimate=self._estimate(chosen))
         except MilvusRefused as error:
             self._find("source", error.message, error.hint)
         except (BackupUnreadable, ObjectMissing) as error:
             self._find(f"{item.mapping.field}.source", error.message, error.hint)
         return None
+
+    def _check_storage_versions(self, item: Selected) -> None:
+        """Segments may be of several, and each has to be one that the target reads, or that can be copied at all."""
+        source, target = self._readers.source, self._readers.target
+        if not source.capabilities.reports_storage_version:
+            return
+        readable = {0, STORAGE_V2} if target is None else target.capabilities.storage_versions_readable
+        found = sorted({segment.storage_version for segment in source.list_segments(item.source)} - readable)
+        for version in found:
+            why = "which no import reads" if version > STORAGE_V2 else f"which {self._target_version} does not read"
+            self._find(
+                f"{item.mapping.field}.source",
+                f"{item.source.short} has segments of storage version {version}, {why}",
+                "such collections need snapshots of Milvus 3.0; leave this one out with `exclude`"
+                if version > STORAGE_V2
+                else "choose a newer target, or leave it out with `exclude`",
+            )
 
     # -- a source that is a backup ----------------------------------------------------------------------------------
 

@@ -342,6 +342,8 @@ class Verification:
         unread = {partition.name for partition in self.found.partitions} - set(self.found.loaded_partitions)
         if unread and not self.found.schema.has_partition_key:
             yield f"not compared, as the target does not hold them loaded: partitions {', '.join(sorted(unread))}"
+        if hidden := self.shape.schema.unread_fields:
+            yield f"not compared, as Milvus gives them out in no form to compare: {', '.join(hidden)}"
         if compared.repeated:
             is_one = compared.repeated == 1
             twice = f"{compared.repeated:,} key{' is' if is_one else 's are'} there more than once at both sides"

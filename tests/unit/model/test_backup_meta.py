@@ -317,7 +317,6 @@ def test_the_example_as_a_collection() -> None:
     assert found.partitions == (Partition(P, "_default"),)
     assert found.schema.stored_field_ids == {0, 1, 100, 101, 102, 103}
     assert found.schema.fields[1].default_value_base64 == "MgNuL2E="
-    assert found.schema.properties == ()
     assert found.properties == (("collection.ttl.seconds", "0"),)
     assert found.indexes[0].metric_type == "COSINE"
     assert (found.load_state, found.loaded_partitions) == (LoadState.LOADED, ("_default",))

@@ -85,7 +85,7 @@ STEPS: list[Step] = [
     CreateDatabase(name="db1"),
     CreateCollection(
         target=BAK,
-        schema=a_schema(fields=(*a_schema().fields, ODD_FIELD), properties=(("a", "b"),)),
+        schema=a_schema(fields=(*a_schema().fields, ODD_FIELD)),
         shards_num=2,
         consistency_level=ConsistencyLevel.STRONG,
         properties=(("collection.ttl.seconds", "0"),),
