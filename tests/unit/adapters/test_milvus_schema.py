@@ -47,7 +47,7 @@ FIELDS = [
         type_params=[
             pair("max_length", "900"),
             pair("enable_analyzer", "true"),
-            pair("analyzer_params", '{}'),
+            pair("analyzer_params", "{}"),
         ],
     ),
     field(102, "sparse", Type.SparseFloatVector, is_function_output=True),
