@@ -218,6 +218,12 @@ def test_replies_are_lost_and_late_and_limits_are_told(double_of: DoubleOf, kind
     assert len(jobs()) == 1
     time.sleep(1)
     assert len(jobs()) == 2
+    double.misbehave("jobs/import/create", "slow", delay_s=1.5)
+    body = {"collectionName": name, "partitionName": "east", "files": kinds.entries("east")}
+    body["options"] = {"backup": "true"}
+    assert "timeout" in double.rest("jobs/import/create", body, Request_Timeout="1")["message"]
+    time.sleep(1)
+    assert len(jobs()) == 3
     double.misbehave("jobs/import/create", "limit")
     assert "rate limit exceeded" in submit(double, name, "east", kinds.entries("east"), backup="true")["message"]
     for job_id in jobs():
@@ -245,3 +251,13 @@ def test_the_jobs_of_a_dropped_collection_fail(double_of: DoubleOf, kinds: Seed,
         client.drop_collection(name)
     double.ask("settings", job_s=0.02)
     assert wait(double, job_id)["state"] == "Failed"
+
+
+def test_expired_rows_are_gone_at_once_but_on_3_0(double_of: DoubleOf, kinds: Seed, name: str) -> None:
+    for version, rows in (("2.4.4", 2), ("2.6.12", 0), ("3.0.0", 2)):  # E.6: from the import, the row, the commit
+        double = double_of(version)
+        kinds.create(double, name)
+        with double.client() as client:
+            client.alter_collection_properties(name, {"collection.ttl.seconds": "600"})
+        assert run(double, name, "east", kinds.entries("east"), backup="true")["state"] == "Completed"
+        assert len(double.rows(name)["east"]) == rows

@@ -100,6 +100,41 @@ def _collection_id(double: Double, name: str) -> int:
         return int(client.describe_collection(name)["collection_id"])
 
 
+def test_deletes_come_before_rows_and_after_their_time(double_of: DoubleOf) -> None:
+    """0.2.9, E.6: an L0 import reaches older rows that are there already, and is off on 3.0."""
+    a, name = double_of("2.6.12"), "l0_first"
+    _make(a, name)
+    a.ask("settings", multi_field_deltas=True)
+    _fill(a, name)
+    a.ask("settings", multi_field_deltas=False)
+    collection_id = _collection_id(a, name)
+    segments = a.ask("segments", collection=name)
+    l0 = [f"{a.root_path}/delta_log/{collection_id}/-1/{each['id']}/" for each in segments if each["level"] == 1]
+    data = [
+        [f"{a.root_path}/insert_log/{collection_id}/{each['partition_id']}/{each['id']}"]
+        for each in segments
+        if each["level"] == 2
+    ]
+    assert (
+        "disabled"
+        in submit(double_of("3.0.0"), _made(double_of("3.0.0"), name), "", [l0[:1]], l0_import="true")["message"]
+    )
+    copy = _made(a, f"{name}_copy")
+    assert run(a, copy, "", [[each] for each in l0], l0_import="true")["state"] == "Completed"  # several, from 2.6.5 on
+    run(a, copy, "_default", data, backup="true", storage_version="2")
+    assert len(a.rows(copy)["_default"]) == 31  # too early
+    assert run(a, copy, "", [[f"{a.root_path}/delta_log/{collection_id}/-1/"]], l0_import="true")["state"] == "Failed"
+    assert run(a, copy, "", [[each] for each in l0], l0_import="true")["state"] == "Completed"
+    assert {row["id"] for row in a.rows(copy)["_default"]} == set(_EXPECTED)
+
+
+def _made(double: Double, name: str) -> str:
+    _make(double, name)
+    with double.client() as client:
+        client.release_collection(name)
+    return name
+
+
 def test_a_segment_is_told_as_the_version_can(double_of: DoubleOf) -> None:
     told = {}
     for version in ("2.4.5", "2.4.24", "2.6.12"):

@@ -220,20 +220,27 @@ def _delete(text: str) -> tuple[Key, int]:
     return int(key), int(ts)
 
 
-def write_deltas(origin: Origin, deletes: Sequence[tuple[Key, int]], *, plain: bool) -> bytes:
-    """A delta log: the envelope with JSON, or plain parquet as 3.0 writes it."""
+def write_deltas(origin: Origin, deletes: Sequence[tuple[Key, int]], *, plain: bool, multi_field: bool) -> bytes:
+    """A delta log: the envelope with JSON, or with two columns; or plain parquet, as 3.0 writes it."""
+    timestamps = [ts for _, ts in deletes]
     if plain:
-        is_text = bool(deletes) and isinstance(deletes[0][0], str)
-        types = {"pk": pa.string() if is_text else pa.int64(), "ts": pa.int64()}
-        arrays = [
-            pa.array(each, type=kind) for each, kind in zip(zip(*deletes, strict=True), types.values(), strict=True)
-        ]
-        return _parquet(pa.schema(types.items()), arrays)
+        return _two_columns(deletes)
+    if multi_field:
+        content, extras = _two_columns(deletes), {"original_size": str(16 * len(deletes)), "version": "MULTI_FIELD"}
+        return _envelope(origin, -1, _DELTA_PAYLOAD, _DELETE, content, timestamps, extras)
     lines = [_delete_line(key, ts) for key, ts in deletes]
     schema = pa.schema([pa.field("val", pa.string(), nullable=False)])
     payload = _parquet(schema, [pa.array(lines, type=pa.string())])
     extras = {"original_size": str(sum(map(len, lines)))}
-    return _envelope(origin, -1, _DELTA_PAYLOAD, _DELETE, payload, [ts for _, ts in deletes], extras)
+    return _envelope(origin, -1, _DELTA_PAYLOAD, _DELETE, payload, timestamps, extras)
+
+
+def _two_columns(deletes: Sequence[tuple[Key, int]]) -> bytes:
+    is_text = bool(deletes) and isinstance(deletes[0][0], str)
+    types = {"pk": pa.string() if is_text else pa.int64(), "ts": pa.int64()}
+    columns = zip(*deletes, strict=True)
+    arrays = [pa.array(each, type=kind) for each, kind in zip(columns, types.values(), strict=True)]
+    return _parquet(pa.schema(types.items()), arrays)
 
 
 def _delete_line(key: Key, ts: int) -> str:

@@ -51,6 +51,7 @@ def compact(flushing: Flushing, collection: Collection) -> None:
         write_segment(flushing.cluster, flushing.rules, flushing.bucket, collection, new)
         collection.segments[new.id] = new
         old.state = DROPPED
+        flushing.cluster.compactions.append((collection.id, [old.id], new.id))
 
 
 def collect_garbage(flushing: Flushing) -> list[str]:

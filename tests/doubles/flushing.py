@@ -107,7 +107,10 @@ def write_deltas(  # noqa: PLR0917 - as `write_segment`, and what to write
 ) -> None:
     """Put one delta log beside a segment, or into an L0 one."""
     content = binlogs.write_deltas(
-        _origin(collection, segment), deletes, plain=rules.has("writes_plain_deltas") and not cluster.settings.uses_v1
+        _origin(collection, segment),
+        deletes,
+        plain=rules.has("writes_plain_deltas") and not cluster.settings.uses_v1,
+        multi_field=cluster.settings.multi_field_deltas,
     )
     log_id = cluster.clock.next()
     bucket.write(f"{_directory(cluster, 'delta_log', collection, segment)}/{log_id}", content)

@@ -141,7 +141,10 @@ class Segments(Service):
         return milvus_pb2.GetCompactionStateResponse(state=common_pb2.CompactionState.Value("Completed"))
 
     def GetCompactionStateWithPlans(self, request: Message, call: Call) -> Message:
-        return milvus_pb2.GetCompactionPlansResponse(state=common_pb2.CompactionState.Value("Completed"))
+        reply = milvus_pb2.GetCompactionPlansResponse(state=common_pb2.CompactionState.Value("Completed"))
+        for collection_id, sources, target in self.cluster.compactions:
+            reply.mergeInfos.add(sources=sources, target=target, collection_id=collection_id)
+        return reply
 
 
 class Imports(Service):

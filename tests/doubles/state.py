@@ -275,6 +275,7 @@ class Settings:
     autoindex_resolved: bool = False
     is_replicating: bool = False
     enable_in_replicating: bool = False
+    multi_field_deltas: bool = False  # D.2: of 2.6, as it can be configured
     uses_v1: bool = False  # a 2.6 that came from 2.5 has both formats
 
 
@@ -296,6 +297,7 @@ class Cluster:
     snapshot_jobs: dict[int, SnapshotJob] = field(default_factory=dict)
     access: Access = field(default_factory=Access)
     resource_groups: dict[str, int] = field(default_factory=lambda: {"__default_resource_group": 1})
+    compactions: list[tuple[int, list[int], int]] = field(default_factory=list)  # collection, sources, target
     sins: list[str] = field(default_factory=list)  # what no server refuses, and no client should do
     gc_paused_until: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock)
