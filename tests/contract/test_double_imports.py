@@ -219,7 +219,7 @@ def test_replies_are_lost_and_late_and_limits_are_told(double_of: DoubleOf, kind
     time.sleep(1)
     assert len(jobs()) == 2
     double.misbehave("jobs/import/create", "slow", delay_s=1.5)
-    body = {"collectionName": name, "partitionName": "east", "files": kinds.entries("east")}
+    body: dict[str, Any] = {"collectionName": name, "partitionName": "east", "files": kinds.entries("east")}
     body["options"] = {"backup": "true"}
     assert "timeout" in double.rest("jobs/import/create", body, Request_Timeout="1")["message"]
     time.sleep(1)
