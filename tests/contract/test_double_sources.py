@@ -329,6 +329,13 @@ def test_snapshots_move_between_clusters_of_3_0_x(bed: Bed, double_of: DoubleOf)
         assert "already exists" in stub.RestoreExternalSnapshot(wanted).status.reason
         client.load_collection("restored")
     assert _told(b, "restored") == _EXPECTED
+    exports = bed.keys("bundles/exports/")
+    bed.client.delete_object(Bucket=bed.bucket, Key=next(key for key in exports if "/files/insert_log/" in key))
+    with b.client() as client:
+        stub = client._get_connection()._stub
+        wanted.target_collection_name = "torn"
+        job_id = stub.RestoreExternalSnapshot(wanted).job_id
+        _until(lambda: stub.GetRestoreSnapshotState(milvus_pb2.GetRestoreSnapshotStateRequest(job_id=job_id)).info, 4)
     with double_of("3.0.0").client() as client:
         reply = client._get_connection()._stub.ExportSnapshot(request)
         assert "not implemented" in reply.status.reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tests.doubles.flushing import Flushing, write_deltas, write_segment
+from tests.doubles.flushing import Flushing, files_of, write_deltas, write_segment
 from tests.doubles.state import ALL_PARTITIONS, DROPPED, FLUSHED, TIMESTAMP, Segment
 
 if TYPE_CHECKING:
@@ -61,19 +61,15 @@ def collect_garbage(flushing: Flushing) -> list[str]:
         return []
     kept = set[str]()
     for collection in cluster.collections.values():
-        for segment in list(collection.segments.values()):
-            if segment.state == DROPPED:
-                del collection.segments[segment.id]
-            else:
-                place = f"{collection.id}/{segment.partition_id}/{segment.id}"
-                kept |= {
-                    f"insert_log/{place}/{number}/{log}" for number, logs in segment.insert_logs.items() for log in logs
-                }
-                kept |= {f"delta_log/{place}/{log}" for log in segment.delta_logs}
+        dropped = [each.id for each in collection.segments.values() if each.state == DROPPED]
+        for number in dropped:
+            del collection.segments[number]
+    for collection in (*cluster.collections.values(), *(each.collection for each in cluster.snapshots.values())):
+        kept.update(files_of(cluster.root_path, collection))  # G.3: a snapshot protects its files
     gone = []
     for kind in _KINDS:
         for key in flushing.bucket.list_all(f"{cluster.root_path}/{kind}/"):
-            if key.removeprefix(f"{cluster.root_path}/") not in kept:
+            if key not in kept:
                 flushing.bucket.delete(key)
                 gone.append(key)
     return gone

@@ -129,6 +129,17 @@ def _directory(cluster: Cluster, kind: str, collection: Collection, segment: Seg
     return f"{cluster.root_path}/{kind}/{collection.id}/{segment.partition_id}/{segment.id}"
 
 
+def files_of(root_path: str, collection: Collection) -> list[str]:
+    """The keys of all binlogs of its segments."""
+    keys = []
+    for segment in collection.segments.values():
+        place = f"{collection.id}/{segment.partition_id}/{segment.id}"
+        for number, logs in segment.insert_logs.items():
+            keys += [f"{root_path}/insert_log/{place}/{number}/{log}" for log in logs]
+        keys += [f"{root_path}/delta_log/{place}/{log}" for log in segment.delta_logs]
+    return keys
+
+
 def _origin(collection: Collection, segment: Segment) -> binlogs.Origin:
     return binlogs.Origin(collection.id, segment.partition_id, segment.id)
 

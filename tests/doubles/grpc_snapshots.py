@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from tests.doubles.calls import Call, Service, seconds_ago
-from tests.doubles.flushing import write_segment
+from tests.doubles.flushing import files_of, write_segment
 from tests.doubles.state import FLUSHED, Collection, Message, Refusal, Snapshot, SnapshotJob, dumped, undumped
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Snapshots(Service):
         number, key = self.cluster.clock.next(), ""
         key = f"{self.cluster.root_path}/snapshots/{collection.id}/metadata/{number}.json"
         frozen = self._frozen(collection)
-        self.bucket.write(key, dumped(frozen))
+        self.bucket.write(key, dumped((frozen, files_of(self.cluster.root_path, frozen))))
         self.cluster.snapshots[place] = Snapshot(
             id=number,
             name=request.name,
@@ -76,7 +76,9 @@ class Snapshots(Service):
         return frozen
 
     def DropSnapshot(self, request: Message, call: Call) -> Message:
-        self.cluster.snapshots.pop((call.database(request), request.collection_name, request.name), None)
+        found = self.cluster.snapshots.pop((call.database(request), request.collection_name, request.name), None)
+        if found is not None:
+            self.bucket.delete(found.location.partition(f"{self.cluster.bucket}/")[2])
         return common_pb2.Status()
 
     def ListSnapshots(self, request: Message, call: Call) -> Message:
@@ -168,8 +170,8 @@ class Snapshots(Service):
             reason=job.reason,
             start_time=int(job.started_at * 1000),
             time_cost=seconds_ago(job.started_at),
-            total_files=1,
-            copied_files=int(job.state == _COMPLETED),
+            total_files=job.files,
+            copied_files=job.files,
             snapshot_metadata_uri=job.uri if job.state == _COMPLETED else "",
         )
         return milvus_pb2.GetExportSnapshotStateResponse(info=info)
@@ -213,18 +215,33 @@ class Snapshots(Service):
                 self._restore(job)
 
     def _export(self, job: SnapshotJob) -> None:
+        """G.3: metadata and files, relocatable as a whole."""
         assert job.made is not None
-        self.bucket.write(job.uri.partition(f"{self.cluster.bucket}/")[2], dumped(job.made))
-        job.state = _COMPLETED
+        key = job.uri.partition(f"{self.cluster.bucket}/")[2]
+        base, names = key.partition("/snapshots/")[0], []
+        for source in files_of(self.cluster.root_path, job.made):
+            names.append(f"files/{source.removeprefix(self.cluster.root_path).strip('/')}")
+            self.bucket.write(f"{base}/{names[-1]}", self.bucket.read(source))
+        self.bucket.write(key, dumped((job.made, names)))
+        job.state, job.files = _COMPLETED, len(names) + 1
 
     def _restore(self, job: SnapshotJob) -> None:
         try:
-            made = undumped(self.bucket.read(job.uri)) if job.made is None else copy.deepcopy(job.made)
+            made = self._read(job.uri) if job.made is None else copy.deepcopy(job.made)
         except (ClientError, pickle.UnpicklingError) as error:
-            job.state, job.reason = _FAILED, f"failed to read snapshot metadata: {error}"
+            job.state, job.reason = _FAILED, f"failed to read snapshot: {error}"
             return
         self._put(job, made)
         job.made, job.state = None, _COMPLETED
+
+    def _read(self, key: str) -> Collection:
+        """A bundle, or a snapshot where its own cluster has it, whose files have to be there still."""
+        made: Collection
+        made, names = undumped(self.bucket.read(key))
+        base = f"{key.partition('/snapshots/')[0]}/" if "/exports/" in key else ""
+        for name in names:
+            self.bucket.read(f"{base}{name}")
+        return made
 
     def _put(self, job: SnapshotJob, made: Collection) -> None:
         """Ids of fields and indexes are kept; of collection, partitions and segments they are new."""

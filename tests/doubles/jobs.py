@@ -60,6 +60,7 @@ class Jobs:
     rules: Rules
     bucket: Bucket
     fail_next: list[str] = field(default_factory=list)  # reasons of jobs to come
+    _columns: dict[int, list[Columns]] = field(default_factory=dict)  # what pre-imports have read
 
     # -- requests
 
@@ -308,22 +309,30 @@ class Jobs:
     def _pre_import(self, job: Job, collection: Collection) -> None:
         if job.fails_with:
             raise Refusal(job.fails_with)
-        reader = self._reader(job, collection)
         for entry in job.files:
             entry.size_bytes = int(sizes(self.bucket, [entry]))
-            entry.rows = 0 if job.is_l0 else len(reader.segment(entry)[TIMESTAMP])
+        if not job.is_l0:
+            self._columns[job.id] = self._read(job, collection)
+            for entry, columns in zip(job.files, self._columns[job.id], strict=True):
+                entry.rows = len(columns[TIMESTAMP])
+
+    def _read(self, job: Job, collection: Collection) -> list[Columns]:
+        reader = self._reader(job, collection)
+        return [reader.segment(entry) for entry in job.files]
 
     def _import(self, job: Job, collection: Collection) -> None:
-        reader = self._reader(job, collection)
         if job.is_l0:
+            reader = self._reader(job, collection)
             for entry in job.files:
                 deletes = reader.l0(entry)
                 entry.imported = len(deletes)
                 self._put_deletes(job, collection, deletes)
             return
         shards: dict[str, Columns] = defaultdict(dict)
-        for entry in job.files:
-            columns = reader.segment(entry)
+        found = self._columns.pop(job.id, None)
+        if found is None or int(sizes(self.bucket, job.files)) != sum(entry.size_bytes for entry in job.files):
+            found = self._read(job, collection)  # D.7: files that have vanished make it fail
+        for entry, columns in zip(job.files, found, strict=True):
             entry.imported = len(columns[TIMESTAMP])
             _share_out(collection, columns, shards)
         for vchannel, columns in shards.items():

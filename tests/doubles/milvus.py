@@ -1,4 +1,4 @@
-"""A Milvus of any version from 2.4 on, as a process: `python -m tests.doubles.milvus --version 2.5.20 --bucket …`.
+"""A Milvus of any version from 2.4 on, as a process: `python -m tests.doubles --version 2.5.20 --bucket …`.
 
 It prints one line of JSON with its ports, and serves until it is told to stop: gRPC and REST on one port, management
 and control on two more.
@@ -151,7 +151,3 @@ def _wait_for_stdin(double: Double) -> None:
     with suppress(OSError):
         sys.stdin.read()
     double.stop()
-
-
-if __name__ == "__main__":
-    main()

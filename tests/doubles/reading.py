@@ -51,12 +51,6 @@ class Reader:
         deletes = self._deletes(entry.paths[1]) if len(entry.paths) > 1 else {}
         return _select(columns, self._kept(columns, deletes))
 
-    def check(self, entry: FileEntry) -> int:
-        """What the pre-import finds: the bytes of the insert logs."""
-        files = self._files(entry.paths[0])
-        self._verify({number: [key for key, _ in found] for number, found in files.items()})
-        return sum(size for found in files.values() for _, size in found)
-
     def l0(self, entry: FileEntry) -> list[tuple[Key, int]]:
         """The deletes below one prefix.
 

@@ -242,6 +242,7 @@ class SnapshotJob:
     collection_name: str
     started_at: float
     uri: str = ""
+    files: int = 0
     state: int = 1  # G.2: Pending
     reason: str = ""
     made: Collection | None = None

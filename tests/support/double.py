@@ -106,7 +106,7 @@ def start_double(
         secret_key: Of the store.
         settings: Of `tests.doubles.state.Settings`, as `flush_interval_s=0`.
     """
-    command = [sys.executable, "-m", "tests.doubles.milvus", "--version", version, "--until-stdin-closes"]
+    command = [sys.executable, "-m", "tests.doubles", "--version", version, "--until-stdin-closes"]
     command += ["--bucket", bucket, "--root-path", root_path, "--endpoint", endpoint, "--port", str(port)]
     command += ["--access-key", access_key, "--secret-key", secret_key, "--settings", json.dumps(settings)]
     command += (["--login"] if login else []) + (["--state", str(state)] if state else [])
