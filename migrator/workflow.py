@@ -53,6 +53,7 @@ from migrator.running.journal import StepEvent
 from migrator.running.leasing import PlanLeases, PlanStores, place_of
 from migrator.running.lock import identity_of
 from migrator.running.mirror import JournalMirror, adopt
+from migrator.running.past_pace import past_pace
 from migrator.running.preflight import Preflight
 from migrator.running.preflight_milvus import SELDOM_NEEDED
 from migrator.running.preflight_record import PreflightRecord
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from migrator.model.collection import CollectionRef
     from migrator.model.finding import Finding
     from migrator.model.observed import MigratedRecord
+    from migrator.planning.pace import Pace
     from migrator.planning.plan import Plan
     from migrator.ports.store import ObjectStore
     from migrator.reports.run_report import RunReport
@@ -116,6 +118,19 @@ def plan(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None) 
     with connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
         observed = refresh(loaded, clients.readers(), records)
     return make_plan(loaded, replace(observed, reads_dumps=not dump_reader().missing), only=only)
+
+
+def pace_of(made: Plan, loaded: LoadedPlan, state: StateDirectory) -> Pace:
+    """How fast earlier runs between the same servers were; no part of the plan, which is the same whatever was run."""
+    with known_runs(loaded, state) as known:
+        return past_pace(known, made)
+
+
+def find_last(loaded: LoadedPlan, state: StateDirectory) -> tuple[str, Plan] | None:
+    """The id of the newest run of the plan, and what that was frozen from; None where there was none."""
+    with known_runs(loaded, state) as known:
+        runs = [run for run in known.runs() if run.plan.name == loaded.name]
+        return (runs[-1].run_id, runs[-1].plan) if runs else None
 
 
 def check(loaded: LoadedPlan, state: StateDirectory, *, canary: bool = False) -> tuple[Finding, ...]:

@@ -13,6 +13,7 @@ import typer
 from migrator.cli.alias_moves import ALLOW_ALIAS_MOVE, may_move_aliases
 from migrator.cli.consent import may_replace
 from migrator.cli.console import print_bug, print_json, print_lines, say
+from migrator.cli.earlier import told_beside
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Clusters,
@@ -147,7 +148,7 @@ def _dry_run(loaded: "LoadedPlan | None", state: "StateDirectory", output: Forma
             _print_findings(run, known, output)
             return
     if loaded is not None:
-        _show(workflow.plan(loaded, state, only=only), output, in_full=True)
+        _show(workflow.plan(loaded, state, only=only), loaded, state, output, in_full=True)
     else:
         _say_nothing_to_resume(state, output)
 
@@ -179,7 +180,7 @@ def _new_run(
 
     made = _planned(loaded, state, output, saved=saved, only=only)
     if not (quiet or saved) or not made.has_changes:
-        _show(made, output, in_full=False)
+        _show(made, loaded, state, output, in_full=False)
     if not made.has_changes:
         return None
     may_ask = output is Format.TEXT
@@ -213,15 +214,16 @@ def _planned(
     return made
 
 
-def _show(made: "Plan", output: Format, *, in_full: bool) -> None:
+def _show(made: "Plan", loaded: "LoadedPlan", state: "StateDirectory", output: Format, *, in_full: bool) -> None:
 
     from migrator.planning.plan import plan_to_plain  # noqa: PLC0415 - as above
+    from migrator.reports.beside import beside_to_plain  # noqa: PLC0415 - as above
     from migrator.reports.to_text import plan_lines  # noqa: PLC0415 - as above
 
     if output is Format.TEXT:
-        print_lines(plan_lines(made))
+        print_lines(plan_lines(made, told_beside(made, loaded, state)))
     elif in_full:
-        print_json(plan_to_plain(made))
+        print_json(plan_to_plain(made) | beside_to_plain(told_beside(made, loaded, state)))
     elif not made.has_changes:
         from migrator.cli.watching import JsonWatcher  # noqa: PLC0415 - as above
 

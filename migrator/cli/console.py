@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def print_lines(lines: "Iterable[Line]", file: TextIO | None = None) -> None:
-    """Print lines; a terminal wraps them itself, and `NO_COLOR` is heeded."""
-    from migrator.reports.plain import clean  # noqa: PLC0415 - keeps --help fast
+    """Print lines; on a terminal they are wrapped to its width, and `NO_COLOR` is heeded."""
+    from migrator.reports.plain import clean, wrapped  # noqa: PLC0415 - keeps --help fast
 
     stream = file or sys.stdout
     if not stream.isatty():
@@ -28,7 +28,8 @@ def print_lines(lines: "Iterable[Line]", file: TextIO | None = None) -> None:
 
     console = Console(file=stream, highlight=False, soft_wrap=True)
     for line in lines:
-        console.print(Text(clean(line.text), style=line.style.value))
+        for text in wrapped(clean(line.text), console.width, hang=line.hang):
+            console.print(Text(text, style=line.style.value))
 
 
 def say(text: str, *, err: bool = False) -> None:

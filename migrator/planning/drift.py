@@ -47,18 +47,33 @@ def movement(before: Plan, now: Plan) -> tuple[str, ...]:
     told = []
     for each in now.collections:
         old = then.get((each.source, each.target))
-        rows, rows_then = _rows(each), _rows(old) if old else None
+        rows, rows_then = rows_of(each), rows_of(old) if old else None
         if rows_then is not None and rows != rows_then:
             told.append(f"{each.source.short} has {rows:,} rows now, and had {rows_then:,}")
     return tuple(told)
 
 
-def _rows(collection: PlannedCollection) -> int:
+def rows_of(collection: PlannedCollection) -> int:
+    """As many as there are, or as are flushed where nobody counted."""
     estimate = collection.estimate
     return estimate.rows if estimate.counted_rows is None else estimate.counted_rows
 
 
 def _drift(before: Plan, now: Plan) -> Iterator[str]:
+    yield from sides_in_words(before, now)
+    yield from _collections(before, now)
+    yield from _steps(before, now)
+    yield from _lines("access", access_lines(before), access_lines(now))
+    yield from _lines("note", decisive(before.notices), decisive(now.notices))
+
+
+def decisive(notices: Iterable[str]) -> list[str]:
+    """Without who carries the files: the source's store shows that by whatever file there is just then."""
+    return [text for text in notices if not text.startswith((STREAMED, ACROSS))]
+
+
+def sides_in_words(before: Plan, now: Plan) -> Iterator[str]:
+    """Which clusters, buckets and folders are others."""
     yield from _sides("source", before.source, now.source)
     if before.target is not None and now.target is not None:
         yield from _sides("target", before.target, now.target)
@@ -66,15 +81,6 @@ def _drift(before: Plan, now: Plan) -> Iterator[str]:
         yield "the plan has a target now" if before.target is None else "the plan has no target any more"
     if before.dump != now.dump:
         yield f"the dump goes to {now.dump}/, and went to {before.dump}/"
-    yield from _collections(before, now)
-    yield from _steps(before, now)
-    yield from _lines("access", _access(before), _access(now))
-    yield from _lines("note", _decisive(before.notices), _decisive(now.notices))
-
-
-def _decisive(notices: Iterable[str]) -> list[str]:
-    """Without who carries the files: the source's store shows that by whatever file there is just then."""
-    return [text for text in notices if not text.startswith((STREAMED, ACROSS))]
 
 
 def _sides(name: str, before: Side, now: Side) -> Iterator[str]:
@@ -91,22 +97,24 @@ def _sides(name: str, before: Side, now: Side) -> Iterator[str]:
 
 def _collections(before: Plan, now: Plan) -> Iterator[str]:
     old, new = ({(c.source, c.target): c for c in plan.collections} for plan in (before, now))
-    dumped, dumps = (_dumps(plan) for plan in (before, now))
+    dumped, dumps = (dumps_by_source(plan) for plan in (before, now))
     for pair, collection in new.items():
         if pair not in old:
-            yield f"{_arrow(collection)} is new"
+            yield f"{arrow(collection)} is new"
     for pair, collection in old.items():
         if pair not in new:
-            yield f"{_arrow(collection)} is not in it any more"
+            yield f"{arrow(collection)} is not in it any more"
     for pair in (pair for pair in new if pair in old):
         yield from _collection(old[pair], new[pair], dumped.get(pair[0]), dumps.get(pair[0]))
 
 
-def _dumps(plan: Plan) -> dict[CollectionRef, DumpMeta]:
+def dumps_by_source(plan: Plan) -> dict[CollectionRef, DumpMeta]:
+    """The steps that describe the source's collections."""
     return {step.planned.ref: step for step in plan.steps if isinstance(step, DumpMeta)}
 
 
-def _arrow(collection: PlannedCollection) -> str:
+def arrow(collection: PlannedCollection) -> str:
+    """`coll → coll_bak`."""
     source = collection.source.short
     return source if collection.target is None else f"{source} → {collection.target.short}"
 
@@ -115,18 +123,23 @@ def _collection(
     before: PlannedCollection, now: PlannedCollection, dumped: DumpMeta | None, dumps: DumpMeta | None
 ) -> Iterator[str]:
     if before.action is not now.action:
-        yield f"{now.label} {_ACTIONS[now.action]} now, and {_ACTIONS[before.action].replace('is ', 'was ', 1)} then"
+        yield f"{now.label} {what_became_of(before, now)}"
         return
     if dumped is not None and dumps is not None:
         then, today = dumped.planned, dumps.planned
         for difference in Shape.of(then).differences(today):
-            yield f"{now.source.short} {_in_words(difference)}"
+            yield f"{now.source.short} {in_words(difference)}"
         if then.collection_id != today.collection_id:
             yield f"{now.source.short} was dropped at the source, and created again"
     yield from _lines(now.label, before.changed, now.changed)
 
 
-def _in_words(difference: Difference) -> str:
+def what_became_of(before: PlannedCollection, now: PlannedCollection) -> str:
+    """What is done with it, and was not before."""
+    return f"{_ACTIONS[now.action]} now, and {_ACTIONS[before.action].replace('is ', 'was ', 1)} then"
+
+
+def in_words(difference: Difference) -> str:
     """Of one collection at two moments; `source` is then, `target` is now."""
     what = difference.field
     if difference.kind is DifferenceKind.PARTITION:
@@ -170,7 +183,8 @@ def _short(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _access(plan: Plan) -> tuple[str, ...]:
+def access_lines(plan: Plan) -> tuple[str, ...]:
+    """What happens to users, roles and grants, but for what stays."""
     return () if plan.access is None else (*plan.access.added, *plan.access.changed, *plan.access.not_carried)
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from migrator.planning.plan import Action
 from migrator.reports.plain import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from migrator.planning.plan import Plan
+
+MOST_REMARKS = 20
+"""So many of one kind are told, unless everything is asked for."""
 _FEW = 8
 """More lines than that are gathered by what they are about, unless everything is asked for."""
 _NAMES = 5
@@ -23,6 +28,37 @@ class Remark:
 
     collection: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One thing a reader has to know: of which kind, of whom, and what; `whose` is empty for the plan as a whole."""
+
+    kind: str
+    whose: str
+    text: str
+
+
+REPLACED, NOT_CARRIED, CHANGED, NOTE = "replaced", "not carried", "changed", "note"
+
+
+def to_know(plan: Plan, *, verbose: bool) -> Iterator[Told]:
+    """What has to be known of a plan, the gravest first; the same for many is told once."""
+    todo = [each for each in plan.collections if each.action is Action.MIGRATE]
+    replaced = [(each.label, each.replaces.in_words()) for each in todo if each.replaces is not None]
+    yield from _most([Told(REPLACED, *each) for each in replaced], verbose=verbose)
+    for kind, field in ((NOT_CARRIED, "not_carried"), (CHANGED, "changed"), (NOTE, "notices")):
+        remarks = [Remark(each.source.short, text) for each in todo for text in getattr(each, field)]
+        told = [Told(kind, each.collection, each.text) for each in told_once(remarks, verbose=verbose)]
+        yield from _most(told, verbose=verbose)
+    yield from (Told(NOTE, "", notice) for notice in plan.notices)
+
+
+def _most(told: list[Told], *, verbose: bool) -> Iterator[Told]:
+    shown = told if verbose or len(told) <= MOST_REMARKS else told[: MOST_REMARKS - 1]
+    yield from shown
+    if len(shown) < len(told):
+        yield Told(told[0].kind, f"{len(told) - len(shown):,} more", "migrator plan -v lists them")
 
 
 def told_once(remarks: Iterable[Remark], *, verbose: bool) -> Iterator[Remark]:

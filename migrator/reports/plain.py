@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -22,17 +24,40 @@ def size(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `3 min`, `2 h 10 min`."""
+    """`45 s`, `3 min`, `2 h 10 min`, `4 d 6 h`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     hours, rest = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24} h" if hours % 24 else f"{hours // 24} d"
     return f"{minutes} min" if not hours else f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
 def clean(text: str) -> str:
     """Foreign text without what could move a terminal's cursor, colour it, turn its direction, or begin a line."""
     return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def wrapped(text: str, width: int, *, hang: int | None = None) -> list[str]:
+    """The text in lines of so many cells, broken between words; the later ones begin at `hang`.
+
+    A word that is longer than a line is left whole: it may be a digest or a path that somebody copies.
+    """
+    indent = len(text) - len(text.lstrip(" ")) + 4 if hang is None else hang
+    lines, line = [], ""
+    for word in re.findall(r" *[^ ]+", text):
+        if line.strip() and _cells(line + word) > width:
+            lines.append(line)
+            line = " " * indent + word.lstrip(" ")
+        else:
+            line += word
+    return [*lines, line]
+
+
+def _cells(text: str) -> int:
+    """How wide it is on a terminal."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:

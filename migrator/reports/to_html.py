@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from migrator import __version__
 from migrator.planning.plan import Action
+from migrator.reports.beside import beside, heading, told_changes
 from migrator.reports.exceptions import Remark, told_once
 from migrator.reports.plain import clean, count, duration, size
 from migrator.reports.run_report import report_run
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from migrator.planning.plan import Plan, PlannedCollection
+    from migrator.reports.beside import Beside
     from migrator.reports.run_report import Attempt, CollectionReport, RunReport, StepReport
 
 MOST_LANES = 40
@@ -65,15 +67,17 @@ def run_html(report: RunReport) -> str:
     )
 
 
-def plan_html(plan: Plan) -> str:
+def plan_html(plan: Plan, told: Beside | None = None) -> str:
     """The page of a plan."""
+    told = told or beside(plan)
     todo = [each for each in plan.collections if each.action is Action.MIGRATE]
     listed = (("changed", "changed"), ("not carried", "not_carried"), ("note", "notices"))
     summary = summarize(plan, run_id="", created_at="", entry_of=lambda _: ("planned", "", {}))
     return _render(
         "plan.html.j2",
         plan=plan,
-        sums=[line.text for line in sum_lines(plan)],
+        sums=[line.text for line in sum_lines(plan, told)],
+        changes=None if told.against is None else (heading(told.against), list(told_changes(told.against))),
         figures=_plan_figures(plan, todo),
         remarks=_remarks(todo, listed),
         replaced=[(each.label, each.replaces.in_words()) for each in todo if each.replaces is not None],

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from migrator.planning.drift import rows_of
 from migrator.planning.plan import Action
-from migrator.reports.exceptions import Remark, told_once
-from migrator.reports.plain import clean, count, duration, size
+from migrator.reports.beside import MOST_TOLD, beside, heading, range_text, time_text, told_changes
+from migrator.reports.exceptions import CHANGED, NOT_CARRIED, NOTE, REPLACED, to_know
+from migrator.reports.plain import clean, count, size
 from migrator.steps.clean_staging import CleanStaging
+from migrator.steps.copy_segments import CopySegments
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase
+from migrator.steps.create_index import CreateIndex
+from migrator.steps.forward_segments import ForwardSegments
+from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
+from migrator.steps.switch_alias import SwitchAlias
 from migrator.steps.verify_collection import VerifyCollection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from migrator.errors import Complaint, MigratorError
     from migrator.planning.plan import Access, Plan, PlannedCollection, Side
+    from migrator.reports.beside import Against, Beside
+    from migrator.steps.base import Step
 
 _FEW = 12
-"""More collections than that are summed up unless everything is asked for."""
+"""More collections than that are told in brief unless everything is asked for."""
+_MOST_IN_BRIEF = 20
+_WIDE = 60
 
 
 class Style(StrEnum):
@@ -39,10 +51,11 @@ class Style(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of text."""
+    """One line of text; where a terminal has to wrap it, it goes on at the column `hang`, or a little indented."""
 
     text: str = ""
     style: Style = Style.PLAIN
+    hang: int | None = None
 
 
 def error_lines(error: MigratorError, complaints: Iterable[Complaint] = ()) -> Iterator[Line]:
@@ -60,8 +73,9 @@ def error_lines(error: MigratorError, complaints: Iterable[Complaint] = ()) -> I
             yield Line(f"    hint: {clean(complaint.hint)}", Style.FAINT)
 
 
-def plan_lines(plan: Plan, *, verbose: bool = False) -> Iterator[Line]:
-    """What a reviewer needs: where from and to, exceptions, collections, sums."""
+def plan_lines(plan: Plan, told: Beside | None = None, *, verbose: bool = False) -> Iterator[Line]:
+    """What a reviewer needs: where from and to, what has changed, exceptions, collections, sums."""
+    told = told or beside(plan)
     yield Line(
         f"Plan {plan.name}" + (f": {clean(' '.join(plan.description.split()))}" if plan.description else ""),
         Style.TITLE,
@@ -70,16 +84,30 @@ def plan_lines(plan: Plan, *, verbose: bool = False) -> Iterator[Line]:
     yield _side("from", plan.source)
     if plan.target is not None:
         yield _side("to", plan.target)
-    cleaned = any(isinstance(step, CleanStaging) for step in plan.steps)
-    yield Line(f"  dump  {clean(plan.dump)}/{' (deleted once everything is verified)' if cleaned else ''}")
+    yield Line(f"  dump  {clean(plan.dump)}/{' (deleted once everything is verified)' if _is_cleaned(plan) else ''}")
     yield Line()
+    if told.against is not None:
+        yield from _changes(told.against, verbose=verbose)
     yield from _exceptions(plan, verbose=verbose)
-    yield from _collections(plan, verbose=verbose)
+    yield from _collections(plan, told, verbose=verbose)
     if plan.access is not None:
         yield from _access(plan.access, verbose=verbose)
-    yield from sum_lines(plan)
+    yield from _sums(plan, told)
     if verbose:
         yield from _steps(plan)
+
+
+def _is_cleaned(plan: Plan) -> bool:
+    return any(isinstance(step, CleanStaging) for step in plan.steps)
+
+
+def _changes(against: Against, *, verbose: bool) -> Iterator[Line]:
+    """What is done otherwise than before: the first thing a reviewer asks of a plan that was edited."""
+    styles = {"+": Style.NEW, "-": Style.CONFLICT, "~": Style.CHANGED, "=": Style.SAME}
+    yield Line(f"  {clean(heading(against))}", Style.TITLE)
+    for each in told_changes(against, most=None if verbose else MOST_TOLD):
+        yield Line(f"  {each.sign} {clean(each.text)}", styles[each.sign])
+    yield Line()
 
 
 def _side(label: str, side: Side) -> Line:
@@ -93,46 +121,60 @@ def _side(label: str, side: Side) -> Line:
 
 
 def _exceptions(plan: Plan, *, verbose: bool) -> Iterator[Line]:
-    """What is changed by the plan, what does not come along, what has to be known; the same for many is said once."""
-    told = False
-    todo = [c for c in plan.collections if c.action is Action.MIGRATE]
-    for sign, kind in (
-        ("~ {}: {}", "changed"),
-        ("~ not carried ({}): {}", "not_carried"),
-        ("  note ({}): {}", "notices"),
-    ):
-        remarks = [Remark(c.source.short, text) for c in todo for text in getattr(c, kind)]
-        for remark in told_once(remarks, verbose=verbose):
-            told = True
-            yield Line(f"  {sign.format(clean(remark.collection), clean(remark.text))}", Style.CHANGED)
-    for collection, predecessor in ((c, c.replaces) for c in todo if c.replaces is not None):
-        told = True
-        yield Line(f"  ~ {clean(collection.label)}: {clean(predecessor.in_words())}", Style.CHANGED)
-    if told:
+    """What has to be known, the gravest first."""
+    forms = {REPLACED: "~ {}: {}", NOT_CARRIED: "~ not carried ({}): {}", CHANGED: "~ {}: {}", NOTE: "  note ({}): {}"}
+    lines = [
+        Line(
+            f"  {forms[told.kind].format(clean(told.whose), clean(told.text))}".replace("note ():", "note:", 1),
+            Style.CONFLICT if told.kind == REPLACED else Style.CHANGED,
+        )
+        for told in to_know(plan, verbose=verbose)
+    ]
+    yield from lines
+    if lines:
         yield Line()
 
 
-def _collections(plan: Plan, *, verbose: bool) -> Iterator[Line]:
+def _collections(plan: Plan, told: Beside, *, verbose: bool) -> Iterator[Line]:
     todo = [c for c in plan.collections if c.action is Action.MIGRATE]
     rest = [c for c in plan.collections if c.action is not Action.MIGRATE]
-    creates = {step.target: step for step in plan.steps if isinstance(step, CreateCollection)}
-    loads = {step.target for step in plan.steps if isinstance(step, LoadCollection)}
     for database in (step.name for step in plan.steps if isinstance(step, CreateDatabase)):
         yield Line(f"  + database {clean(database)}", Style.NEW)
-    for collection in todo if verbose else todo[:_FEW]:
-        if collection.built_as is None:
-            yield from _backed_up(collection)
-            continue
-        create, is_loaded = creates[collection.built_as], collection.built_as in loads
-        yield from _migrated(collection, create, loaded=is_loaded, verbose=verbose)
-    if not verbose and len(todo) > _FEW:
-        yield Line(f"  + … and {len(todo) - _FEW:,} more collections (-v lists them)", Style.FAINT)
+    steps: dict[str, list[Step]] = defaultdict(list)
+    for step in plan.steps:
+        steps[step.collection].append(step)
+    if len(todo) > _FEW and not verbose:
+        yield from _in_brief(todo)
+    else:
+        for collection in todo:
+            yield from _in_full(collection, steps[collection.label], told, verbose=verbose)
     for collection in rest if verbose else rest[:_FEW]:
         yield Line(f"  = {_arrow(collection)}  {clean(collection.reason)}", Style.SAME)
         yield from (Line(f"      note: {clean(notice)}", Style.CHANGED) for notice in collection.notices)
     if not verbose and len(rest) > _FEW:
         yield Line(f"  = … and {len(rest) - _FEW:,} more with nothing to do (-v lists them)", Style.FAINT)
     yield Line()
+
+
+def _in_brief(todo: Sequence[PlannedCollection]) -> Iterator[Line]:
+    """A line each, of those that take longest."""
+    shown = sorted(todo, key=lambda each: -each.estimate.size_bytes)[:_MOST_IN_BRIEF]
+    width = max(len(_arrow(each)) for each in shown)
+    for each in shown:
+        sign, style = ("+", Style.NEW) if each.replaces is None else ("~", Style.CHANGED)
+        data = f"{count(rows_of(each), 'row')}, {size(each.estimate.size_bytes)}"
+        yield Line(f"  {sign} {_arrow(each):<{min(width, _WIDE)}}  {data}", style)
+    if (more := len(todo) - len(shown)) > 0:
+        yield Line(f"  + … and {count(more, 'smaller collection')} (-v lists everything)", Style.FAINT)
+
+
+def _in_full(collection: PlannedCollection, steps: Sequence[Step], told: Beside, *, verbose: bool) -> Iterator[Line]:
+    if collection.built_as is None:
+        yield from _backed_up(collection)
+    else:
+        yield from _migrated(collection, steps, verbose=verbose)
+    if verbose and (alone := told.each.get(collection.label)) is not None:
+        yield Line(f"      takes {range_text(alone)} by itself", Style.FAINT)
 
 
 def _arrow(collection: PlannedCollection) -> str:
@@ -148,30 +190,62 @@ def _backed_up(collection: PlannedCollection) -> Iterator[Line]:
     yield Line(f"      → copy {count(estimate.objects, 'object')}, {size(estimate.size_bytes)}; {rows}")
 
 
-def _migrated(
-    collection: PlannedCollection, create: CreateCollection, *, loaded: bool, verbose: bool
-) -> Iterator[Line]:
-    estimate = collection.estimate
+def _migrated(collection: PlannedCollection, steps: Sequence[Step], *, verbose: bool) -> Iterator[Line]:
+    """One line for each thing that is done to it, in the order of its steps."""
     if collection.replaces is None:
         yield Line(f"  + {_arrow(collection)}", Style.NEW)
     else:
         yield Line(f"  ~ {_arrow(collection)}, in place of the one that is there", Style.CHANGED)
-    yield Line(f"      + {clean(create.describe())}")
-    yield Line(f"      → copy {count(estimate.objects, 'object')}, {size(estimate.size_bytes)}")
-    rows = count(estimate.rows if estimate.counted_rows is None else estimate.counted_rows, "row")
-    segments = count(estimate.segments, "flushed segment")
-    yield Line(f"      ⇣ import {rows} from {segments} in {count(estimate.import_requests, 'request')}")
-    extras = [text for text in collection.carried if verbose or text.startswith(("index ", "alias ", "property "))]
-    extras += ["load it"] if loaded and not verbose else []
-    yield from (Line(f"      + {clean(text)}") for text in extras)
+    listed = [text for text in collection.carried if not text.startswith(("index ", "alias ", "loaded"))]
+    for step in steps:
+        yield from (Line(f"      {clean(text)}") for text in _deeds(collection, step))
+        if isinstance(step, CreateCollection):
+            shown = listed if verbose else [text for text in listed if text.startswith("property ")]
+            yield from (Line(f"        = {clean(text)}") for text in shown)
     if collection.replaces is not None:
         yield Line(
             f"      ~ rename {clean(collection.label)} to {clean(collection.replaces.retired.short)}, and "
             f"{clean(collection.replaces.temporary.short)} to {clean(collection.label)}",
             Style.CHANGED,
         )
+    estimate = collection.estimate
     if estimate.counted_rows is not None and estimate.counted_rows > estimate.rows:
         yield Line("      note: some rows are not flushed yet; the flush brings them along", Style.FAINT)
+
+
+def _deeds(collection: PlannedCollection, step: Step) -> Iterator[str]:
+    """What a step does, under its sign; nothing of those that only look, or write for the run itself."""
+    estimate = collection.estimate
+    match step:
+        case CreateCollection():
+            yield f"+ {step.describe()}"
+        case CopySegments():
+            yield f"→ copy {count(estimate.objects, 'object')}, {size(estimate.size_bytes)}"
+        case ForwardSegments():
+            yield f"→ bring them on to the target's storage, {size(estimate.size_bytes)}, until they are imported"
+        case ImportSegments():
+            segments = count(estimate.segments, "flushed segment")
+            requests = count(estimate.import_requests, "request")
+            yield f"⇣ import {count(rows_of(collection), 'row')} from {segments} in {requests}"
+        case CreateIndex():
+            yield from (f"+ build index {index}" for index in step.indexes)
+        case LoadCollection():
+            yield f"+ {_load_text(step)}"
+        case SwitchAlias():
+            owners = {move.alias: move.owner for move in step.moves}
+            yield from (
+                f"~ move alias {alias} from {owners[alias]}" if alias in owners else f"+ alias {alias}"
+                for alias in step.aliases
+            )
+        case _:
+            pass
+
+
+def _load_text(step: LoadCollection) -> str:
+    parts = [f"partitions {', '.join(step.partitions)}"] if step.partitions else []
+    parts += [count(step.replica_number, "replica")] if step.replica_number > 1 else []
+    parts += [f"in {', '.join(step.resource_groups)}"] if step.resource_groups else []
+    return f"load {', '.join(parts)}" if parts else "load it"
 
 
 def _access(access: Access, *, verbose: bool) -> Iterator[Line]:
@@ -192,43 +266,61 @@ def _access(access: Access, *, verbose: bool) -> Iterator[Line]:
     yield Line()
 
 
-def sum_lines(plan: Plan) -> Iterator[Line]:
-    """What it comes to: collections first, then figures, what is compared, and what holds for all."""
+def head_lines(plan: Plan) -> Iterator[Line]:
+    """How many collections there are to migrate."""
     if plan.access is not None and plan.access.added:
         yield Line(f"{count(len(plan.access.added), 'role or grant', 'roles and grants')} to add.", Style.TITLE)
-    todo = [c.estimate for c in plan.collections if c.action is Action.MIGRATE]
+    todo = sum(c.action is Action.MIGRATE for c in plan.collections)
+    if todo:
+        same = len(plan.collections) - todo
+        rest = f", {same:,} with nothing to do" if same else ""
+        verb = "migrate" if plan.target else "back up"
+        yield Line(f"{count(todo, 'collection')} to {verb}{rest}.", Style.TITLE)
+    elif not plan.has_changes:
+        yield Line("Nothing to do.", Style.TITLE)
+
+
+def figures(plan: Plan, told: Beside) -> list[tuple[str, str]]:
+    """What it comes to, under a word each: data, imports, space, time, what is compared."""
+    todo = [c for c in plan.collections if c.action is Action.MIGRATE]
     if not todo:
-        if not plan.has_changes:
-            yield Line("Nothing to do.", Style.TITLE)
-        return
-    objects, size_bytes = sum(e.objects for e in todo), sum(e.size_bytes for e in todo)
-    requests = sum(e.import_requests for e in todo) if plan.target is not None else 0
-    rows = sum(e.rows if e.counted_rows is None else e.counted_rows for e in todo)
-    same = len(plan.collections) - len(todo)
-    rest = f", {same:,} with nothing to do" if same else ""
-    verb, imports = ("migrate", f"{count(requests, 'import request')}; ") if plan.target else ("back up", "")
-    yield Line(f"{count(len(todo), 'collection')} to {verb}{rest}.", Style.TITLE)
-    yield Line(
-        f"{count(rows, 'row')}, {count(objects, 'object')}, {size(size_bytes)}; {imports}"
-        f"{size(size_bytes)} of space for the dump; {_time_range(objects, size_bytes, rows, requests, len(todo))}."
-    )
+        return []
+    objects, size_bytes = sum(c.estimate.objects for c in todo), sum(c.estimate.size_bytes for c in todo)
+    requests = sum(c.estimate.import_requests for c in todo)
+    rows = count(sum(map(rows_of, todo)), "row")
     verified = next((step for step in plan.steps if isinstance(step, VerifyCollection)), None)
-    yield Line(
-        f"Compared in the end: {verified.depth} of each collection." if verified else "Nothing is compared in the end."
-    )
-    for notice in plan.notices:
-        yield Line(f"{notice[0].upper()}{notice[1:]}.", Style.CHANGED)
+    data = f"{rows} in {count(objects, 'object')}, {size(size_bytes)}"
+    return [
+        ("data", f"{data}; {count(requests, 'import request')}" if plan.target is not None else data),
+        ("space", _space(plan, size_bytes)),
+        ("time", time_text(told.expected)),
+        ("compared", f"{verified.depth} of each collection" if verified else "nothing"),
+    ]
 
 
-def _time_range(objects: int, size_bytes: int, rows: int, requests: int, collections: int) -> str:
-    """From rates seen on small machines with Milvus 2.3: a range wide enough to be honest.
+def _space(plan: Plan, size_bytes: int) -> str:
+    """Where and for how long."""
+    parts = [
+        f"{size(size_bytes)} for the dump, {'until everything is verified' if _is_cleaned(plan) else 'which stays'}"
+    ]
+    if any(isinstance(step, ForwardSegments) for step in plan.steps):
+        parts.append("as much in the target's bucket until it is imported")
+    if plan.target is not None:
+        parts.append("at the target about as much for its own files, and its indexes")
+    return "; ".join(parts)
 
-    Copies 100 to 800 objects/s, imports 2 s a request and 10 to 60 MB/s, indexes 2,000 to 50,000 rows/s, and 1 to 5 s
-    a collection for flush, creation and loading.
-    """
-    fast = objects / 800 + requests * 2 + size_bytes / 60e6 + rows / 50_000 + collections + 2
-    slow = objects / 100 + requests * 4 + size_bytes / 10e6 + rows / 2_000 + collections * 5 + 10
-    return f"roughly {duration(fast)} to {duration(slow)}"
+
+def _sums(plan: Plan, told: Beside) -> Iterator[Line]:
+    yield from head_lines(plan)
+    yield from (Line(f"  {word:<9} {text}", hang=12) for word, text in figures(plan, told))
+
+
+def sum_lines(plan: Plan, told: Beside | None = None) -> Iterator[Line]:
+    """The same as sentences, and what holds for all collections."""
+    yield from head_lines(plan)
+    listed = [f"{word} {text}" for word, text in figures(plan, told or beside(plan))]
+    yield from (Line(f"{text[0].upper()}{text[1:]}.") for text in listed)
+    yield from (Line(f"{notice[0].upper()}{notice[1:]}.", Style.CHANGED) for notice in plan.notices)
 
 
 def _steps(plan: Plan) -> Iterator[Line]:
