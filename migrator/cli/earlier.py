@@ -16,12 +16,22 @@ if TYPE_CHECKING:
 LAST = "last"
 
 
-def find_earlier(against: str, loaded: "LoadedPlan", state: "StateDirectory") -> "tuple[str, Plan]":
-    """What `--against` names, in words, and its plan; what is no such thing is a wrong command line.
+def find_earlier(
+    against: str, loaded: "LoadedPlan", state: "StateDirectory", *, only: str | None
+) -> "tuple[str, Plan]":
+    """What `--against` names, in words, and its plan, of which `only` keeps collections as it does of the new one.
 
     Raises:
+        BadParameter: It is no such thing.
         StalePlan: The saved plan is not whole, or was edited.
     """
+    from migrator.planning.planner import of_only  # noqa: PLC0415 - keeps --help fast
+
+    origin, earlier = _find(against, loaded, state)
+    return origin, of_only(earlier, only)
+
+
+def _find(against: str, loaded: "LoadedPlan", state: "StateDirectory") -> "tuple[str, Plan]":
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
 
     if against == LAST:

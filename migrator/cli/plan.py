@@ -62,7 +62,7 @@ def plan(
         message = "a graph has no place for what has changed: use --format text, markdown, json or html"
         raise typer.BadParameter(message, param_hint="--against")
     loaded, state = workflow.load(plan_file, variables=variables, clusters=clusters), state_directory(state_dir)
-    earlier = None if against is None else find_earlier(against, loaded, state)
+    earlier = None if against is None else find_earlier(against, loaded, state, only=only)
     made = workflow.plan(loaded, state, only=only)
     _print(made, told_beside(made, loaded, state, earlier), output, verbose=verbose)
     if out is not None:

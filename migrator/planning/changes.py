@@ -180,11 +180,9 @@ def _changed(before: Plan, now: Plan, pairs: _Pairs) -> Iterator[Change]:
             yield Change(collection=new.label, text=what_became_of(old, new))
             continue
         then, today = old_steps.get(old.label, {}), new_steps.get(new.label, {})
-        texts = [
-            *_source_changes(dumped.get(old.source), dumps.get(new.source)),
-            *_facet_changes(_facets(old, then), _facets(new, today)),
-            *_step_changes(then, today),
-        ]
+        texts = [*_source_changes(dumped.get(old.source), dumps.get(new.source))]
+        if (old.target is None) == (new.target is None):  # else all of it follows from the target that came or went
+            texts += [*_facet_changes(_facets(old, then), _facets(new, today)), *_step_changes(then, today)]
         yield from (Change(collection=new.label, text=text) for text in texts)
     yield from (
         Change(collection="", text=text)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from migrator.model.collection import Collection, Index
     from migrator.model.observed import MigratedRecord, ObservedCollection, ObservedState, ObservedTarget
+    from migrator.planning.plan import PlannedCollection
     from migrator.planning.replacing import Predecessor
     from migrator.spec.document import Cluster
     from migrator.spec.loaded import LoadedPlan
@@ -68,8 +69,14 @@ def mapped(loaded: LoadedPlan, names: Sequence[CollectionRef], *, only: str | No
     return [item for item in selection.items if only is None or _fits(only, item)]
 
 
-def _fits(only: str, item: Selected) -> bool:
-    return _matches(only, item.source) or _matches(only, item.target)
+def of_only(plan: Plan, only: str | None) -> Plan:
+    """The plan with no other collections than `only` keeps."""
+    kept = tuple(item for item in plan.collections if only is None or _fits(only, item))
+    return replace(plan, collections=kept)
+
+
+def _fits(only: str, item: Selected | PlannedCollection) -> bool:
+    return _matches(only, item.source) or (item.target is not None and _matches(only, item.target))
 
 
 class _Planner:

@@ -19,7 +19,7 @@ from migrator.reports.exceptions import Remark, told_once
 from migrator.reports.plain import clean, count, duration, size
 from migrator.reports.run_report import report_run
 from migrator.reports.summary import summarize
-from migrator.reports.to_text import sum_lines
+from migrator.reports.to_text import figures, head_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -76,7 +76,8 @@ def plan_html(plan: Plan, told: Beside | None = None) -> str:
     return _render(
         "plan.html.j2",
         plan=plan,
-        sums=[line.text for line in sum_lines(plan, told)],
+        heads=[line.text for line in head_lines(plan)],
+        sums=figures(plan, told),
         changes=None if told.against is None else (heading(told.against), list(told_changes(told.against))),
         figures=_plan_figures(plan, todo),
         remarks=_remarks(todo, listed),

@@ -101,9 +101,10 @@ def _table(plan: Plan) -> Iterator[str]:
     if todo:
         yield "| | collection | rows | objects | size | imports |"
         yield "|---|---|---:|---:|---:|---:|"
-        yield from (_row(each) for each in todo[:MOST_ROWS])
+        largest = sorted(todo, key=lambda each: -each.estimate.size_bytes) if len(todo) > MOST_ROWS else todo
+        yield from (_row(each) for each in largest[:MOST_ROWS])
         if (more := len(todo) - MOST_ROWS) > 0:
-            yield f"| + | … and {more:,} more | | | | |"
+            yield f"| + | … and {more:,} more, none of them larger | | | | |"
         yield ""
     rest = [each for each in plan.collections if each.action is not Action.MIGRATE]
     lines = [f"- {_arrow(each)}: {_clipped('; '.join([each.reason, *each.notices]))}" for each in rest]

@@ -157,7 +157,7 @@ def _collections(plan: Plan, told: Beside, *, verbose: bool) -> Iterator[Line]:
 
 
 def _in_brief(todo: Sequence[PlannedCollection]) -> Iterator[Line]:
-    """A line each, of those that take longest."""
+    """A line each, the largest first."""
     shown = sorted(todo, key=lambda each: -each.estimate.size_bytes)[:_MOST_IN_BRIEF]
     width = max(len(_arrow(each)) for each in shown)
     for each in shown:
@@ -165,7 +165,7 @@ def _in_brief(todo: Sequence[PlannedCollection]) -> Iterator[Line]:
         data = f"{count(rows_of(each), 'row')}, {size(each.estimate.size_bytes)}"
         yield Line(f"  {sign} {_arrow(each):<{min(width, _WIDE)}}  {data}", style)
     if (more := len(todo) - len(shown)) > 0:
-        yield Line(f"  + … and {count(more, 'smaller collection')} (-v lists everything)", Style.FAINT)
+        yield Line(f"  + … and {more:,} more, none of them larger (-v lists everything)", Style.FAINT)
 
 
 def _in_full(collection: PlannedCollection, steps: Sequence[Step], told: Beside, *, verbose: bool) -> Iterator[Line]:
@@ -313,14 +313,6 @@ def _space(plan: Plan, size_bytes: int) -> str:
 def _sums(plan: Plan, told: Beside) -> Iterator[Line]:
     yield from head_lines(plan)
     yield from (Line(f"  {word:<9} {text}", hang=12) for word, text in figures(plan, told))
-
-
-def sum_lines(plan: Plan, told: Beside | None = None) -> Iterator[Line]:
-    """The same as sentences, and what holds for all collections."""
-    yield from head_lines(plan)
-    listed = [f"{word} {text}" for word, text in figures(plan, told or beside(plan))]
-    yield from (Line(f"{text[0].upper()}{text[1:]}.") for text in listed)
-    yield from (Line(f"{notice[0].upper()}{notice[1:]}.", Style.CHANGED) for notice in plan.notices)
 
 
 def _steps(plan: Plan) -> Iterator[Line]:
