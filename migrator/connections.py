@@ -134,15 +134,14 @@ def dump_reader() -> DumpReader:
 def open_milvus(cluster: Cluster, side: str) -> GrpcMilvus:
     from migrator.adapters.milvus import GrpcMilvus  # noqa: PLC0415 - costs a second: only when used
 
-    return GrpcMilvus(_endpoint(cluster, side))
+    return GrpcMilvus(_endpoint(cluster, side), _rest_endpoint(cluster, side))
 
 
 def open_rest(cluster: Cluster, side: str) -> RestMilvus:
     """Its REST interface, at `rest_uri` or else at `uri`; nothing is sent yet."""
     from migrator.adapters.milvus_rest import RestMilvus  # noqa: PLC0415 - as the others
 
-    endpoint, uri = _endpoint(cluster, side), cluster.milvus.rest_uri
-    return RestMilvus(endpoint if uri is None else replace(endpoint, uri=uri, uri_name="rest_uri"))
+    return RestMilvus(_rest_endpoint(cluster, side))
 
 
 def open_management(cluster: Cluster, side: str) -> ManagementPort | None:
@@ -153,6 +152,11 @@ def open_management(cluster: Cluster, side: str) -> ManagementPort | None:
     return (
         None if uri is None else ManagementPort(replace(_endpoint(cluster, side), uri=uri, uri_name="management_uri"))
     )
+
+
+def _rest_endpoint(cluster: Cluster, side: str) -> MilvusEndpoint:
+    endpoint, uri = _endpoint(cluster, side), cluster.milvus.rest_uri
+    return endpoint if uri is None else replace(endpoint, uri=uri, uri_name="rest_uri")
 
 
 def _endpoint(cluster: Cluster, side: str) -> MilvusEndpoint:

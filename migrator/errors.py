@@ -10,7 +10,10 @@
       MilvusError          30   Milvus, before a run began
         MilvusUnavailable       nothing answers: worth another try
           MilvusBusy            it takes no more requests now, and did nothing
+            ImportsFull         it has as many import jobs as it takes
         MilvusRefused           it answered, and said no
+          TooManyFiles          an import request names more files than it takes
+          NothingToImport       it sees no files where an import request says they are
       StoreError           40   storage, before a run began
         StoreUnavailable        nothing answers: worth another try
         StoreRefused            it answered, and said no
@@ -191,8 +194,20 @@ class MilvusBusy(MilvusUnavailable):
     """It answered that it takes no more requests now, and did nothing: worth another try."""
 
 
+class ImportsFull(MilvusBusy):
+    """It has as many import jobs as it takes: one more is possible when another is over."""
+
+
 class MilvusRefused(MilvusError):
     """Milvus answered, and said no."""
+
+
+class TooManyFiles(MilvusRefused):
+    """An import request names more files than it takes; it did nothing."""
+
+
+class NothingToImport(MilvusRefused):
+    """It sees no files where an import request says they are; it did nothing."""
 
 
 class StoreError(MigratorError):

@@ -171,7 +171,7 @@ class BackupMilvus:
         """Nothing grows in a backup."""
         self._refuse(f"a flush of {refs[0].short}")
 
-    def find_import_job(self, job_id: int) -> ImportJob | None:
+    def find_import_job(self, ref: CollectionRef, job_id: int) -> ImportJob | None:  # noqa: ARG002 - see the port
         """Nothing is imported into a backup."""
         self._refuse(f"import job {job_id}")
 

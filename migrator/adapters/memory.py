@@ -16,9 +16,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from migrator.adapters.memory_rows import compact_json, condition, exact_bytes, score
-from migrator.errors import MilvusRefused, ObjectMissing
+from migrator.errors import ImportsFull, MilvusRefused, NothingToImport, ObjectMissing, TooManyFiles
 from migrator.model import filters
-from migrator.model.capabilities import capabilities
+from migrator.model.capabilities import BoundUnit, capabilities
 from migrator.model.collection import (
     DEFAULT_DATABASE,
     DEFAULT_RESOURCE_GROUP,
@@ -68,7 +68,6 @@ JOB_S = 2.0
 """How long the one import job that runs at a time takes."""
 WORK_S = 1.0
 """How long a load or the build of an index takes."""
-RETENTION_S = 24 * 3600.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DEFAULT_PARTITION = "_default"
 _DEFAULT_KEY_PARTITIONS = 64
@@ -292,10 +291,12 @@ class _Job:
 
     job: ImportJob
     held: _Held
+    entries: tuple[tuple[str, ...], ...]
     partition_id: int
     end_ts: int
     created: float
     due: float
+    rows: list[Row] = field(default_factory=list)
 
 
 class MemoryMilvus:
@@ -321,6 +322,7 @@ class MemoryMilvus:
         self._clock = clock
         self._number = number
         self._version = version
+        self.room_for_jobs = self.capabilities.most_jobs
         self._last_ts = 0
         self._lock = threading.RLock()
         self._databases: dict[str, dict[str, _Held]] = {DEFAULT_DATABASE: {}}
@@ -666,18 +668,20 @@ class MemoryMilvus:
             self._write_logs(held, segment)
         return not todo
 
-    def find_import_job(self, job_id: int) -> ImportJob | None:
+    def find_import_job(self, ref: CollectionRef, job_id: int) -> ImportJob | None:  # noqa: ARG002 - see the port
         """One job, or None once it is forgotten."""
         self._run_due_jobs()
         found = self._jobs.get(job_id)
-        if found is None or self._clock.monotonic() - found.created > RETENTION_S:
+        if found is None or self._clock.monotonic() - found.created > self.capabilities.job_retention_s:
             return None
         return self._seen(found)
 
     def list_import_jobs(self, ref: CollectionRef) -> tuple[ImportJob, ...]:
-        """All jobs of the collection's database, whatever stands under its name now."""
-        mine = [job_id for job_id, each in self._jobs.items() if each.held.base.ref.database == ref.database]
-        return tuple(job for job_id in mine if (job := self.find_import_job(job_id)) is not None)
+        """All jobs of the collection's database, whatever stands under its name now; of 2.4 and later its own."""
+        echoes, refs = self.capabilities.echoes_options, {i: each.held.base.ref for i, each in self._jobs.items()}
+        mine = [i for i, own in refs.items() if (own.database == ref.database if echoes else own == ref)]
+        found = (job for job_id in mine if (job := self.find_import_job(ref, job_id)) is not None)
+        return tuple(job if echoes else replace(job, paths=()) for job in found)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -752,13 +756,23 @@ class MemoryMilvus:
             held.partitions.append(Partition(self.allocate_timestamp(), name))
 
     def start_import(self, ref: CollectionRef, batch: SegmentBatch, *, end_ts: int, tag: ImportTag) -> int:
-        """Request one import; what is wrong with its files shows in the job only."""
+        """Request one import; of 2.3, what is wrong with its files shows in the job only."""
         with self._lock:
-            held = self._get(ref)
+            held, server = self._get(ref), self.capabilities
+            if len(batch.entries) > server.entries_per_job:
+                raise TooManyFiles(f"The max number of import files should not exceed {server.entries_per_job}")
+            if server.refuses_missing_files and not all(
+                any(self._read_below(each[0], LogKind.INSERT)) for each in batch.entries
+            ):
+                raise NothingToImport(f"{self._uri} refused: no binlog to import")
+            if sum(not each.job.state.is_over for each in self._jobs.values()) >= self.room_for_jobs:
+                raise ImportsFull(f"{self._uri} refused: The number of jobs has reached the limit")
             if not batch.partition_name and held.base.schema.has_partition_key:
                 raise self._refuse("partition not specified: invalid parameter")
             partition_id = self._partition_id(held, batch.partition_name or _DEFAULT_PARTITION)
+            is_exact = server.end_ts_unit is BoundUnit.HYBRID
             options = {"backup": "true", "end_ts": str(physical_ms(end_ts)), **tag.as_options()}
+            paths = batch.entries[0] if server.echoes_options else tuple(" ".join(each) for each in batch.entries)
             now = self._clock.monotonic()
             job_id = self.allocate_timestamp()
             self._jobs[job_id] = _Job(
@@ -767,12 +781,13 @@ class MemoryMilvus:
                     state=ImportState.PENDING,
                     rows=0,
                     progress_percent=0,
-                    paths=(batch.insert_prefix, batch.delta_prefix or ""),
-                    tags=tuple(sorted(options.items())),
+                    paths=paths,
+                    tags=tuple(sorted(options.items())) if server.echoes_options else (),
                 ),
                 held,
+                batch.entries,
                 partition_id,
-                at_millisecond(end_ts),
+                end_ts if is_exact else at_millisecond(end_ts),
                 now,
                 max([now, *(each.due for each in self._jobs.values())]) + JOB_S,
             )
@@ -926,8 +941,10 @@ class MemoryMilvus:
     def _seen(self, each: _Job) -> ImportJob:
         """The job as it looks now: pending, then half done, then over."""
         left = each.due - self._clock.monotonic()
-        if each.job.state is not ImportState.PENDING or left > JOB_S / 2:
+        if each.job.state is not ImportState.PENDING:
             return each.job
+        if left > JOB_S / 2:
+            return each.job if self.capabilities.echoes_options else replace(each.job, paths=())
         return replace(each.job, state=ImportState.RUNNING, progress_percent=50)
 
     def _run_due_jobs(self) -> None:
@@ -938,26 +955,55 @@ class MemoryMilvus:
 
     def _run(self, each: _Job) -> ImportJob:
         """Read the prefixes and make one segment of what they hold up to the bound; none of it is an error."""
-        held, (insert_prefix, delta_prefix) = each.held, each.job.paths
-        wanted = held.base.schema.stored_field_ids
+        held, wanted = each.held, each.held.base.schema.stored_field_ids
         rows: list[Row] = []
-        deletes = self._deltas(delta_prefix) if delta_prefix else {}
-        for segment_id, columns in self._columns(insert_prefix).items():
-            if lost := sorted(wanted - columns.keys()):
-                failure = f"the field {lost[0]} has no binlog file: importing data failed"
-                return replace(each.job, state=ImportState.FAILED, failure=failure)
-            read = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-            source = _Segment(0, 0, rows=[row for row in read if row[TIMESTAMP_FIELD] <= each.end_ts])
-            source.deletes = [(pk, ts) for pk, ts in deletes.get(segment_id, []) if ts <= each.end_ts]
-            rows += source.visible(held.pk_field)
-        if rows:
-            now = self.allocate_timestamp()
-            fresh = [row | {TIMESTAMP_FIELD: now} for row in rows]
-            segment = _Segment(self.allocate_timestamp(), each.partition_id, SegmentState.FLUSHING, fresh)
-            self._write_logs(held, segment)
-            held.segments.append(segment)
-            held.built_from = max(held.built_from, self._clock.monotonic() + WORK_S)
-        return replace(each.job, state=ImportState.COMPLETED, rows=len(rows), progress_percent=100)
+        for insert_prefix, *delta_prefix in each.entries:
+            deletes = self._deltas(delta_prefix[0]) if delta_prefix else {}
+            for segment_id, columns in self._columns(insert_prefix).items():
+                if lost := sorted(wanted - columns.keys()):
+                    failure = f"the field {lost[0]} has no binlog file: importing data failed"
+                    return replace(each.job, state=ImportState.FAILED, failure=failure)
+                read = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+                source = _Segment(0, 0, rows=[row for row in read if row[TIMESTAMP_FIELD] <= each.end_ts])
+                source.deletes = [(pk, ts) for pk, ts in deletes.get(segment_id, []) if ts <= each.end_ts]
+                rows += source.visible(held.pk_field)
+        waits = self.capabilities.auto_commit
+        each.rows = rows
+        if not waits:
+            self._show(each)
+        state = ImportState.UNCOMMITTED if waits else ImportState.COMPLETED
+        return replace(each.job, state=state, rows=len(rows), progress_percent=100)
+
+    def _show(self, each: _Job) -> None:
+        """Make a segment of the rows of a job."""
+        held, now = each.held, self.allocate_timestamp()
+        if not each.rows:
+            return
+        fresh = each.rows if self.capabilities.keeps_row_timestamps else [r | {TIMESTAMP_FIELD: now} for r in each.rows]
+        segment = _Segment(self.allocate_timestamp(), each.partition_id, SegmentState.FLUSHING, fresh)
+        self._write_logs(held, segment)
+        held.segments.append(segment)
+        held.built_from = max(held.built_from, self._clock.monotonic() + WORK_S)
+
+    def commit_import(self, ref: CollectionRef, job_id: int) -> None:
+        """Show what it brought; one that is committed is left alone."""
+        each = self._own_job(ref, job_id)
+        if each.job.state is ImportState.UNCOMMITTED:
+            self._show(each)
+            each.job = replace(each.job, state=ImportState.COMPLETED)
+
+    def abort_import(self, ref: CollectionRef, job_id: int) -> None:
+        """Throw it away."""
+        each = self._own_job(ref, job_id)
+        if each.job.state is ImportState.COMPLETED:
+            raise self._refuse(f"import job {job_id} is completed")
+        each.job = replace(each.job, state=ImportState.FAILED, failure="aborted")
+
+    def _own_job(self, ref: CollectionRef, job_id: int) -> _Job:
+        self._get(ref)
+        if job_id not in self._jobs:
+            raise self._refuse(f"import job does not exist, jobID={job_id}")
+        return self._jobs[job_id]
 
     def _read_below(self, prefix: str, kind: LogKind) -> Iterator[tuple[list[str], Any]]:
         """The folders of each key with its content; a prefix is plain text to the server."""

@@ -18,15 +18,16 @@ import grpc
 from migrator.adapters import milvus_rbac as rbac
 from migrator.adapters import milvus_rows as rows
 from migrator.adapters import milvus_values as values
-from migrator.adapters.milvus_diagnosis import explain, login_hint, privilege_hint, require_listener
+from migrator.adapters.milvus_diagnosis import BUSY, PASSING, explain, login_hint, privilege_hint, require_listener
+from migrator.adapters.milvus_imports import RestImports, bound_text
 from migrator.adapters.milvus_messages import common_pb2, milvus_pb2, milvus_pb2_grpc
+from migrator.adapters.milvus_rest import RestMilvus
 from migrator.adapters.milvus_tls import host_and_port, read_files
 from migrator.errors import MilvusBusy, MilvusError, MilvusRefused, MilvusUnavailable
 from migrator.model import filters
-from migrator.model.capabilities import capabilities, version_text
+from migrator.model.capabilities import ImportApi, capabilities, version_text
 from migrator.model.collection import LoadState, ResourceGroup
 from migrator.model.rbac import ROOT
-from migrator.model.timestamps import physical_ms
 from migrator.ports.milvus import FlushResult
 
 if TYPE_CHECKING:
@@ -68,25 +69,6 @@ _IMPORT_JOB_NOT_FOUND = {1000}
 _NOT_LOADED = {101, 103}
 _MODERN = {common_pb2.ErrorCode.CollectionNotExists: 100, common_pb2.ErrorCode.IndexNotExist: 700}
 """Codes for what old servers tell by the legacy code alone; its numbers mean other things among the new ones."""
-_BUSY = ("rate limit exceeded", "request limit exceeded")
-"""In reasons, lower case: said before anything else is done with a request."""
-_PASSING = (
-    *_BUSY,
-    "not ready",
-    "not healthy",
-    "unavailable",
-    "no available",
-    "channel not available",
-    "node not match",
-    "node offline",
-    "connection refused",
-    "connection reset",
-    "context deadline exceeded",
-    "context canceled",
-    "etcdserver: request timed out",
-    "etcdserver: leader changed",
-)
-"""In reasons of Milvus 2.3, lower case: a server that is starting, overloaded, or cut off from a part of itself."""
 _BROKEN = (
     "stream removed",
     "rst_stream",
@@ -156,7 +138,7 @@ def _require_good(reply: Message) -> None:
     if not code:
         return
     reason = status.reason or status.detail or common_pb2.ErrorCode.Name(status.error_code)
-    retryable = status.retriable or any(text in reason.lower() for text in _PASSING)
+    retryable = status.retriable or any(text in reason.lower() for text in PASSING)
     raise _StatusError(code, reason, retryable=retryable)
 
 
@@ -211,10 +193,11 @@ def _encoded(login: str) -> str:
 
 
 class GrpcMilvus:
-    """One Milvus 2.3 over gRPC: reader, source and target in one."""
+    """One Milvus over gRPC, and from 2.4 on its imports over REST: reader, source and target in one."""
 
-    def __init__(self, endpoint: MilvusEndpoint) -> None:
+    def __init__(self, endpoint: MilvusEndpoint, rest_endpoint: MilvusEndpoint | None = None) -> None:
         self._endpoint = endpoint
+        self._rest_endpoint = rest_endpoint or endpoint
         token = endpoint.token
         self._metadata = [("authorization", _encoded(token))] if token is not None else []
         require_listener(endpoint)
@@ -227,8 +210,21 @@ class GrpcMilvus:
             raise
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Give the connections back."""
         self._channel.close()
+        if "rest" in self.__dict__:
+            self.rest.close()
+
+    @cached_property
+    def rest(self) -> RestMilvus:
+        """Its REST interface; nothing is sent before it is used."""
+        return RestMilvus(self._rest_endpoint)
+
+    @cached_property
+    def _imports(self) -> RestImports | None:
+        """Where import jobs are asked for and looked at; None where that is gRPC."""
+        server = self.capabilities
+        return RestImports(self.rest, server) if server.import_api is ImportApi.REST else None
 
     @property
     def uri(self) -> str:
@@ -275,7 +271,7 @@ class GrpcMilvus:
             yield
         except _StatusError as error:
             kind = MilvusUnavailable if error.retryable else MilvusRefused
-            kind = MilvusBusy if any(text in error.reason.lower() for text in _BUSY) else kind
+            kind = MilvusBusy if any(text in error.reason.lower() for text in BUSY) else kind
             raise kind(f"{of} was refused by {self.uri}: {error.reason.strip()}") from error
         except grpc.RpcError as error:
             code = error.code()
@@ -580,17 +576,21 @@ class GrpcMilvus:
         )
         return bool(self._call("GetFlushState", request, ref.short).flushed)
 
-    def find_import_job(self, job_id: int) -> ImportJob | None:
-        """One import task, or None once the server has forgotten it (24 h on 2.3)."""
+    def find_import_job(self, ref: CollectionRef, job_id: int) -> ImportJob | None:
+        """One import task, or None once the server has forgotten it."""
+        if self._imports is not None:
+            return self._imports.find(ref, job_id)
         request = milvus_pb2.GetImportStateRequest(task=job_id)
         reply = self._call_unless(_IMPORT_JOB_NOT_FOUND, "GetImportState", request, f"job {job_id}")
         return None if reply is None else values.import_job_from(reply)
 
     def list_import_jobs(self, ref: CollectionRef) -> tuple[ImportJob, ...]:
-        """All tasks the server remembers in the collection's database: 2.3 lists by collection id, names move.
+        """All tasks the server remembers: of 2.3 in the collection's database, since it lists by id, and names move.
 
         The deadline is long, because 2.3.5 dies of a client that breaks the call off.
         """
+        if self._imports is not None:
+            return self._imports.list(ref)
         request = milvus_pb2.ListImportTasksRequest(db_name=ref.database)
         reply = self._call("ListImportTasks", request, ref.short, SLOW_CALL_TIMEOUT_S)
         return tuple(values.import_job_from(task) for task in reply.tasks)
@@ -648,16 +648,29 @@ class GrpcMilvus:
         self._call("CreatePartition", request, f"{ref.short}/{name}", SLOW_CALL_TIMEOUT_S)
 
     def start_import(self, ref: CollectionRef, batch: SegmentBatch, *, end_ts: int, tag: ImportTag) -> int:
-        """Request one import; on 2.3 a request is a pair of prefixes, and `end_ts` goes as milliseconds."""
-        options = {"backup": "true", "end_ts": str(physical_ms(end_ts)), **tag.as_options()}
+        """Request one import; on 2.3 a request is a pair of prefixes, the second of which may be empty."""
+        if self._imports is not None:
+            return self._imports.start(ref, batch, end_ts=end_ts, tag=tag)
+        options = {"backup": "true", "end_ts": bound_text(end_ts, self.capabilities.end_ts_unit), **tag.as_options()}
+        ((insert_prefix, *delta_prefix),) = batch.entries
         request = milvus_pb2.ImportRequest(
             db_name=ref.database,
             collection_name=ref.name,
             partition_name=batch.partition_name,
-            files=[batch.insert_prefix, batch.delta_prefix or ""],
+            files=[insert_prefix, *(delta_prefix or [""])],
             options=values.pair_messages(options.items()),
         )
         return int(self._call("Import", request, ref.short, IMPORT_CALL_TIMEOUT_S).tasks[0])
+
+    def commit_import(self, ref: CollectionRef, job_id: int) -> None:
+        """Let the rows of an uncommitted job be seen."""
+        if self._imports is not None:
+            self._imports.commit(ref, job_id)
+
+    def abort_import(self, ref: CollectionRef, job_id: int) -> None:
+        """Throw away what an uncommitted job brought."""
+        if self._imports is not None:
+            self._imports.abort(ref, job_id)
 
     def create_index(self, ref: CollectionRef, index: Index) -> None:
         """Create it with the parameters as they were described."""

@@ -25,6 +25,25 @@ _OTHER_NAME = {62, 64}
 _OUT_OF_TIME = {9, 10}
 """X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 
+BUSY = ("rate limit exceeded", "request limit exceeded")
+"""In reasons, lower case: said before anything else is done with a request."""
+PASSING = (
+    *BUSY,
+    "not ready",
+    "not healthy",
+    "unavailable",
+    "no available",
+    "channel not available",
+    "node not match",
+    "node offline",
+    "connection refused",
+    "connection reset",
+    "context deadline exceeded",
+    "context canceled",
+    "etcdserver: request timed out",
+    "etcdserver: leader changed",
+)
+"""In reasons, lower case: a server that is starting, overloaded, or cut off from a part of itself."""
 _LACKING = re.compile(r"Privilege(\w+): permission deny to (\S+)")
 
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from migrator.model.timestamps import physical_ms
+
 TAG_RUN = "mig_run"
 TAG_STEP = "mig_step"
 TAG_ATTEMPT = "mig_attempt"
 """Option keys of our own; Milvus 2.3 ignores them and returns them with the task, which makes it findable."""
+NO_FILES = "no binlog to import"
+"""In reasons, lower case: the server sees nothing under a prefix."""
+_SKEW_MS = 2000
+"""Job ids come from the allocator of timestamps; a node may hold some in stock."""
 
 
 class ImportState(StrEnum):
@@ -18,6 +24,13 @@ class ImportState(StrEnum):
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
+    UNCOMMITTED = "uncommitted"
+    """All is written, and nobody sees it before the job is committed (Milvus 3.0)."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the server does no more about it by itself."""
+        return self in {ImportState.COMPLETED, ImportState.FAILED, ImportState.UNCOMMITTED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +48,11 @@ class ImportTag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportJob:
-    """One job as the target reports it; `rows` is what it brought, meaningful once completed."""
+    """One job as the target reports it; `rows` is what it brought, meaningful once completed.
+
+    `paths` begin with the prefixes it was asked for. From Milvus 2.4 on they are told once the job has tasks, and only
+    by `find_import_job`; `tags` are not told at all.
+    """
 
     job_id: int
     state: ImportState
@@ -50,6 +67,44 @@ class ImportJob:
         """Whether it failed only because the server went down or ran out of its own time: another attempt helps."""
         return any(text in self.failure for text in ("service restarted", "timed out", "has timeout"))
 
+    @property
+    def found_no_files(self) -> bool:
+        """Whether it failed because the server saw no files where it was told to look (Milvus 2.4 and later)."""
+        return NO_FILES in self.failure.lower()
+
     def has_tag(self, tag: ImportTag) -> bool:
         """Whether this job is the request that was sent with `tag`."""
         return set(tag.as_options().items()) <= set(self.tags)
+
+    def is_of_run(self, run_id: str) -> bool:
+        """Whether it is of that run, if it is into a collection that the run made: untagged ones can be of no other."""
+        return not self.tags or (TAG_RUN, run_id) in self.tags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentRequest:
+    """The last request of a batch; `job_id` is None until it is known, `rows` until it was seen to be complete.
+
+    `prefixes` begin the entries of the request. `past_ids` are the jobs of earlier attempts.
+    """
+
+    tag: ImportTag
+    intent_ts: int
+    intent_at: float
+    job_id: int | None
+    rows: int | None
+    prefixes: tuple[str, ...] = ()
+    past_ids: tuple[int, ...] = ()
+
+    def may_be(self, job: ImportJob) -> bool:
+        """Whether the job can have come of it, by tag or by age; of an untagged one its paths have to decide."""
+        if self.job_id is not None:
+            return job.job_id == self.job_id
+        if job.tags:
+            return job.has_tag(self.tag)
+        is_younger = physical_ms(job.job_id) >= physical_ms(self.intent_ts) - _SKEW_MS
+        return is_younger and job.job_id not in self.past_ids
+
+    def names_paths_of(self, job: ImportJob) -> bool:
+        """Whether the job reads what it asked for, and nothing else."""
+        return bool(job.paths) and all(path.startswith(self.prefixes) for path in job.paths)

@@ -155,11 +155,12 @@ def parse_ids(parts: list[str]) -> list[int] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentBatch:
-    """Segments that one import request brings: a whole partition, or one segment.
+    """Segments of one partition that one import request brings.
 
-    `insert_prefix` and `delta_prefix` are the paths as the target's server shall see them; no `delta_prefix` where the
-    segments have no delta logs. `rows` are raw rows, before deletes and the time bound. `is_late` says that every
-    segment was sealed after the cut, so that all rows may be newer than it.
+    Each of `entries` is a prefix of insert logs and, where there are some, one of delta logs, as the target's server
+    shall see them; of `is_l0`, it is a prefix of delta logs alone. Milvus 2.3 takes one entry, which may be a whole
+    partition; later ones take many, each a segment. `rows` are raw rows, before deletes and the time bound. `is_late`
+    says that every segment was sealed after the cut, so that all rows may be newer than it.
     """
 
     number: int
@@ -170,14 +171,20 @@ class SegmentBatch:
     objects: int
     delta_objects: int
     size_bytes: int
-    insert_prefix: str
-    delta_prefix: str | None
+    entries: tuple[tuple[str, ...], ...]
     is_late: bool = False
+    is_l0: bool = False
+    storage_version: int = 0
+
+    @property
+    def has_deletes(self) -> bool:
+        """Whether delta logs are among what it brings."""
+        return self.is_l0 or any(len(entry) > 1 for entry in self.entries)
 
     @property
     def allows_no_rows(self) -> bool:
         """Whether nothing at all can be right: deletes, where carried, or the cut may have taken every row."""
-        return self.rows == 0 or self.delta_prefix is not None or self.is_late
+        return self.rows == 0 or self.has_deletes or self.is_late
 
     def allows_rows(self, imported: int) -> bool:
         """Whether an import of this batch can have brought so many rows.

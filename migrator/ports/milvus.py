@@ -174,10 +174,14 @@ class MilvusReader(Protocol):
 
     def is_flushed(self, ref: CollectionRef, flush: FlushResult) -> bool: ...
 
-    def find_import_job(self, job_id: int) -> ImportJob | None: ...
+    def find_import_job(self, ref: CollectionRef, job_id: int) -> ImportJob | None:
+        """The job with its paths, or None once it is forgotten."""
 
     def list_import_jobs(self, ref: CollectionRef) -> tuple[ImportJob, ...]:
-        """The jobs of the collection of that name as it is now, and of any it replaced, as far as remembered."""
+        """The jobs of the collection of that name as it is now, as far as remembered, perhaps with others.
+
+        A server that echoes options tells of all in the database; others tell no paths here.
+        """
 
     def read_rbac(self) -> Rbac:
         """All users, roles and grants; a login needs a right of its own for it."""
@@ -219,8 +223,20 @@ class MilvusTarget(MilvusReader, Protocol):
     def start_import(self, ref: CollectionRef, batch: SegmentBatch, *, end_ts: int, tag: ImportTag) -> int:
         """Request an import of what was written up to `end_ts` (hybrid), and return its job id.
 
-        The request is not idempotent: sent twice it imports twice.
+        The request is not idempotent: sent twice it imports twice. Where the server has `auto_commit`, the rows are
+        seen only once the job is committed.
+
+        Raises:
+            ImportsFull: The target has as many jobs as it takes, and did nothing.
+            TooManyFiles: It takes no request of so many files, and did nothing.
+            NothingToImport: It sees none of the files, and did nothing; others find that out in the job.
         """
+
+    def commit_import(self, ref: CollectionRef, job_id: int) -> None:
+        """Let the rows of an uncommitted job be seen; one that is committed already is left alone."""
+
+    def abort_import(self, ref: CollectionRef, job_id: int) -> None:
+        """Throw away what an uncommitted job brought; repeating it does nothing."""
 
     def create_index(self, ref: CollectionRef, index: Index) -> None: ...
 

@@ -15,7 +15,15 @@ from importlib import resources
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from migrator.errors import MigratorError, MilvusError, MilvusRefused, PlanError, StoreError, StoreRefused
+from migrator.errors import (
+    MigratorError,
+    MilvusError,
+    MilvusRefused,
+    NothingToImport,
+    PlanError,
+    StoreError,
+    StoreRefused,
+)
 from migrator.model.collection import (
     DEFAULT_DATABASE,
     CollectionRef,
@@ -226,12 +234,13 @@ class Canary:
         try:
             self._create(target, ref, _SHARDS)
             self._tell_same_milvus(ref)
-            job = self._wait(
-                target, target.start_import(ref, self._batch(), end_ts=target.allocate_timestamp(), tag=self._tag)
-            )
+            bound = target.allocate_timestamp()
+            job = self._wait(target, ref, target.start_import(ref, self._batch(), end_ts=bound, tag=self._tag))
             if job is not None and self._is_counted(target, job):
                 self._look_below_root(target, ref)
             self._try_shards(target)
+        except NothingToImport:
+            self._tell_unread(target, 0)
         except MilvusError as error:
             self._findings.error("canary.import", "target.milvus.username", error)
 
@@ -270,17 +279,18 @@ class Canary:
             objects=len(_FILES),
             delta_objects=0,
             size_bytes=sum(len(_segment_file(name)) for name in _FILES),
-            insert_prefix=f"{self._read_from.store.server_path(self._insert_prefix)}/",
-            delta_prefix=None,
+            entries=((f"{self._read_from.store.server_path(self._insert_prefix.rpartition('/')[0])}/",),),
         )
 
-    def _wait(self, target: MilvusTarget, job_id: int) -> ImportJob | None:
-        """The job when it is over; None after the deadline."""
+    def _wait(self, target: MilvusTarget, ref: CollectionRef, job_id: int) -> ImportJob | None:
+        """The job when it is over, and committed; None after the deadline."""
         began = self._clock.monotonic()
         while True:
-            job = target.find_import_job(job_id)
+            job = target.find_import_job(ref, job_id)
             if job is not None and job.state in {ImportState.COMPLETED, ImportState.FAILED}:
                 return job
+            if job is not None and job.state is ImportState.UNCOMMITTED:
+                target.commit_import(ref, job_id)
             if self._clock.monotonic() - began > DEADLINE_S:
                 state = "not known" if job is None else str(job.state)
                 if others := self._others_under_way(target, job_id):
@@ -303,12 +313,12 @@ class Canary:
         return 0
 
     def _is_counted(self, target: MilvusTarget, job: ImportJob) -> bool:
-        if job.state is ImportState.FAILED:
+        if job.state is ImportState.FAILED and not job.found_no_files:
             message = f"the target's import of one row failed: {job.failure}"
             hint = "see the log of the target's data node"
             self._fail("canary.import", "target.milvus.uri", message, hint, kind=MilvusError)
         elif job.rows != _ROWS:
-            self._tell_unread(target, job)
+            self._tell_unread(target, job.rows)
         else:
             self._findings.ok("canary.import", f"the target imported {_ROWS} row of what was written to {self._where}")
             return True
@@ -318,12 +328,10 @@ class Canary:
     def _where(self) -> str:
         return self._read_from.store.place
 
-    def _tell_unread(self, target: MilvusTarget, job: ImportJob) -> None:
-        """The import went through and brought nothing: the target looks elsewhere than we write."""
+    def _tell_unread(self, target: MilvusTarget, rows: int) -> None:
+        """The import found nothing: the target looks elsewhere than we write."""
         storage, field = self._read_from.place.storage, "target.storage"
-        message = (
-            f"the target's import found {job.rows} of {_ROWS} rows: it does not read what is written to {self._where}"
-        )
+        message = f"the target's import found {rows} of {_ROWS} rows: it does not read what is written to {self._where}"
         if storage.bucket is None:
             hint = "it has to run on this machine, or to see this directory under the same path"
             self._fail("canary.import", f"{field}.root_path", message, hint, kind=PlanError, value=storage.root_path)

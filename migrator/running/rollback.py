@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from migrator.errors import ImportStalled, Interrupted, LockHeld, MigratorError, MilvusRefused, RunError
 from migrator.model.collection import CollectionRef, LoadState
-from migrator.model.import_job import TAG_RUN, ImportState
+from migrator.model.import_job import ImportState
 from migrator.model.segment import SegmentState
 from migrator.model.timestamps import physical_ms
 from migrator.running.dump_share import DumpShare
@@ -28,7 +28,8 @@ from migrator.steps.create_database import CreateDatabase, is_own_database
 from migrator.steps.drop_forwarded import DropForwarded
 from migrator.steps.flush import flush_and_wait
 from migrator.steps.forward_segments import ForwardSegments
-from migrator.steps.import_segments import SETTLE_S, SentRequest, sent_requests
+from migrator.steps.import_segments import sent_requests
+from migrator.steps.sent_jobs import find_sent, own_jobs, settle_s
 from migrator.steps.switch_alias import SwitchAlias, former_owners
 from migrator.steps.transfer import PIECES
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from migrator.model.collection import Collection
-    from migrator.model.import_job import ImportJob
+    from migrator.model.import_job import ImportJob, SentRequest
     from migrator.model.segment import StoredObject
     from migrator.ports.clock import Clock
     from migrator.ports.lease import Lease
@@ -311,8 +312,8 @@ class Rollback:
     def _find_job(self, ref: CollectionRef, request: SentRequest) -> ImportJob | None:
         if request.job_id is not None:
             job_id = request.job_id
-            return self._patiently(lambda: self._target.find_import_job(job_id))
-        return next((job for job in self._jobs(ref) if job.has_tag(request.tag)), None)
+            return self._patiently(lambda: self._target.find_import_job(ref, job_id))
+        return self._patiently(lambda: find_sent(self._target, ref, request))[0]
 
     def _inserted(self, ref: CollectionRef) -> int:
         segments = self._patiently(lambda: self._target.list_segments(ref))
@@ -475,7 +476,7 @@ class Rollback:
 
     def _unsettled_s(self) -> float:
         """How long an import request whose reply was lost may still turn up as a job."""
-        left = [0.0]
+        left, patience_s = [0.0], settle_s(self._target)
         for step in self._creations:
             for request in sent_requests(self._journal, step.target, self._run.run_id):
                 is_lost = request.rows is None and request.job_id is None
@@ -483,7 +484,7 @@ class Rollback:
                     continue
                 by_ours = self._clock.now().timestamp() - request.intent_at
                 age_s = min(self._age_s(request.intent_ts), by_ours)
-                left.append(min(SETTLE_S, SETTLE_S - age_s))
+                left.append(min(patience_s, patience_s - age_s))
         return max(left)
 
     def _age_s(self, since_ts: int) -> float:
@@ -494,15 +495,8 @@ class Rollback:
         if not self._creations:  # a run that only made a backup has no target
             return
         databases = set(self._patiently(self._target.list_databases))
-        for _, group in groupby(sorted(step.target for step in self._creations), key=lambda ref: ref.database):
-            ref = next(group)
-            if ref.database in databases:
-                yield from self._jobs(ref)
-
-    def _jobs(self, ref: CollectionRef) -> list[ImportJob]:
-        """The run's own among all of the database."""
-        jobs = self._patiently(lambda: self._target.list_import_jobs(ref))
-        return [job for job in jobs if (TAG_RUN, self._run.run_id) in job.tags]
+        refs = [step.target for step in self._creations if step.target.database in databases]
+        yield from self._patiently(lambda: own_jobs(self._target, refs, self._run.run_id))
 
     def _patiently(self, call: Callable[[], T]) -> T:
         def say(error: MigratorError, seconds: float) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
 from migrator.model.collection import CollectionRef
-from migrator.model.import_job import TAG_RUN, ImportState
+from migrator.model.import_job import ImportState
 from migrator.model.segment import LogKind
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.dump_claim import drop_claim, read_claims
 from migrator.steps.seal_dump import delist
+from migrator.steps.sent_jobs import own_jobs
 from migrator.steps.verify_collection import VerifyCollection, found_no_rows
 from migrator.steps.waiting import Look, wait_until_over
 
@@ -87,11 +88,9 @@ class CleanStaging(Step):
 
     def _wait_for_readers(self, ctx: StepContext) -> None:
         """Until no import job of the run is under way: one whose reply was lost may have come about after all."""
-        asked = [next(group) for _, group in groupby(sorted(self.targets), key=lambda ref: ref.database)]
 
         def look(_: float) -> Look:
-            jobs = [job for ref in asked for job in ctx.target.list_import_jobs(ref)]
-            own = [job for job in jobs if (TAG_RUN, ctx.run_id) in job.tags]
+            own = own_jobs(ctx.target, self.targets, ctx.run_id)
             over = sum(job.state not in _UNDER_WAY for job in own)
             return Look(is_over=over == len(own), done=over, total=len(own), unit="import jobs")
 

@@ -7,10 +7,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
 from migrator.model.collection import CollectionRef
-from migrator.model.import_job import TAG_RUN, TAG_STEP, ImportState
+from migrator.model.import_job import TAG_STEP, ImportState
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.forward_segments import forwarded_folders, forwarded_prefix
 from migrator.steps.import_segments import ImportSegments
+from migrator.steps.sent_jobs import own_jobs
 from migrator.steps.waiting import Look, wait_until_over
 
 if TYPE_CHECKING:
@@ -58,11 +59,10 @@ class DropForwarded(Step):
 
     def _look(self, ctx: StepContext) -> Look:
         """One whose reply was lost may have come about after all."""
-        own = [job for job in ctx.target.list_import_jobs(self.target) if self._is_own(ctx, job)]
+        own = [job for job in own_jobs(ctx.target, [self.target], ctx.run_id) if self._is_own(job)]
         over = sum(job.state not in _UNDER_WAY for job in own)
         return Look(is_over=over == len(own), done=over, total=len(own), unit="import jobs")
 
-    def _is_own(self, ctx: StepContext, job: ImportJob) -> bool:
-        tags = dict(job.tags)
-        batch_key = tags.get(TAG_STEP, "")
-        return tags.get(TAG_RUN) == ctx.run_id and batch_key.startswith(f"{ImportSegments.kind}:{self.target}:")
+    def _is_own(self, job: ImportJob) -> bool:
+        batch_key = dict(job.tags).get(TAG_STEP)
+        return batch_key is None or batch_key.startswith(f"{ImportSegments.kind}:{self.target}:")

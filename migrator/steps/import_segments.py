@@ -1,8 +1,8 @@
 """`import_segments`: bring the staged segments into the target, every row once.
 
-Milvus has no idempotency key: a request sent twice imports twice. So each request carries a tag that was noted before
-it left, and before any is sent the target's tasks are searched for what was sent earlier. Milvus 2.3 runs one task at a
-time in ticks of two seconds, so a whole partition travels as one request where its size allows.
+Milvus has no idempotency key: a request sent twice imports twice. So each is noted before it leaves, and before any is
+sent the target's jobs are searched for what was sent earlier. Milvus 2.3 runs one task at a time in ticks of two
+seconds, so a whole partition travels as one request where its size allows; later ones take many segments in a job.
 """
 
 from __future__ import annotations
@@ -12,17 +12,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import groupby
+from functools import cached_property
+from itertools import count, groupby
 from typing import TYPE_CHECKING, ClassVar
 
-from migrator.errors import ImportIncomplete, ImportJobFailed, ImportStalled, MilvusBusy, SchemaDiffers, StepInDoubt
+from migrator.errors import (
+    ImportIncomplete,
+    ImportJobFailed,
+    ImportsFull,
+    ImportStalled,
+    MilvusBusy,
+    NothingToImport,
+    SchemaDiffers,
+    StepInDoubt,
+    TooManyFiles,
+)
 from migrator.model.binlog_rows import NoBinlog, count_rows
 from migrator.model.codec import from_plain, to_plain
 from migrator.model.collection import CollectionRef
-from migrator.model.import_job import ImportJob, ImportState, ImportTag
+from migrator.model.import_job import ImportJob, ImportState, ImportTag, SentRequest
 from migrator.model.segment import LogKind, SegmentBatch
 from migrator.model.timestamps import physical_ms
 from migrator.ports.milvus import FlushResult
+from migrator.steps import sent_jobs
 from migrator.steps.base import GIVE_UP, Evidence, Outcome, Step
 from migrator.steps.copy_segments import require_staged_exactly, staged_key
 from migrator.steps.counting import WHOLE, count_named
@@ -33,22 +45,27 @@ from migrator.steps.forward_segments import forwarded_prefix, require_forwarded_
 from migrator.steps.import_progress import tell_imports
 
 if TYPE_CHECKING:
+    from migrator.errors import MilvusError
     from migrator.model.collection import Collection
+    from migrator.model.segment import Segment
     from migrator.ports.ledger import JsonValue, LedgerReader, SegmentTotals
     from migrator.steps.base import ReadContext, StepContext
 
 PARTITION_REQUEST_BYTES = 1024**3
 """Largest partition brought by one request: a 2.3 task expires 900 s after its start, and slow stores do 10 MB/s."""
-SETTLE_S = 120.0
-"""How long a request whose reply was lost may still turn up as a task: a minute of patience with the call itself, and
-one for a server that took it and was slow to register it (Milvus 2.3)."""
+JOB_SEGMENTS = 256
+"""Most segments in one job unless the plan says otherwise, as milvus-backup has it (Milvus 2.4 and later)."""
+JOB_BYTES = 16 * 1024**3
+"""Most that one job brings, unless a segment alone is larger: what fails is done again as a whole."""
 CLOCKS_AGREE_S = 30.0
 """Two clocks that measured the same span with a larger difference: one of them was set meanwhile."""
-RETENTION_S = 23 * 3600.0
-"""How long we trust the target to remember its tasks; 2.3 keeps them 24 hours."""
+_TRUSTED_RETENTION = 0.9
+"""The part of its retention for which we trust the target to remember its jobs."""
 POLL_S = 0.5
 _SEARCH_S = 10.0
 """Between two searches for a lost request: Milvus 2.3.5 dies of a client that breaks off while it lists its tasks."""
+_FULL_S = 10.0
+"""Between two requests to a target that has as many jobs as it takes."""
 MAX_TRANSIENT_FAILURES = 5
 _log = logging.getLogger(__name__)
 
@@ -75,6 +92,7 @@ class _BatchNotes:
     steady_at: float = 0.0
     boot: str = ""
     was_refused: bool = False
+    past_ids: tuple[int, ...] = ()
     job_id: int | None = None
     rows: int | None = None
 
@@ -92,7 +110,7 @@ class ImportSegments(Step):
     """Where `forward_segments` brings the files in the target's store; empty: they are read where they are staged."""
     max_jobs: int = 8
     segments_per_job: int | None = None
-    """At most so many; None is a whole partition up to `PARTITION_REQUEST_BYTES`."""
+    """At most so many; None leaves it to what the target's version does well with."""
     stall_timeout_s: float = 1800.0
 
     @property
@@ -120,7 +138,7 @@ class ImportSegments(Step):
         batches = self._batches(ctx)
         waiting = [batch for batch in batches if self.batch_notes(ctx, batch).rows is None]
         _Imports(self, ctx, waiting, batches).run()
-        rows = imported_rows(ctx.ledger, self.target)
+        rows, batches = imported_rows(ctx.ledger, self.target), self._batches(ctx)
         return Outcome(rows=rows, size_bytes=sum(batch.size_bytes for batch in batches), detail=_requests(len(batches)))
 
     # -- batches ----------------------------------------------------------------------------------------------------
@@ -139,57 +157,93 @@ class ImportSegments(Step):
         return noted
 
     def _expand(self, ctx: StepContext, collection: Collection) -> Iterator[SegmentBatch]:
-        number = 0
-        late = _late_segment_ids(ctx.ledger, self.source)
-        listing = (entry for entry in ctx.ledger.segments(self.collection_id) if not entry.segment.is_l0)
+        numbers, late = count(1), _late_segment_ids(ctx.ledger, self.source)
+        listing = (each for each in ctx.ledger.segments(self.collection_id) if not each.segment.is_l0)
         for partition_id, group in groupby(listing, key=lambda entry: entry.segment.partition_id):
-            for entries in self._requests(list(group)):
-                number += 1
-                batch = self._batch(self._prefix(ctx), number, partition_id, entries)
-                name = collection.partition_name(partition_id)
-                if name is None:
-                    raise SchemaDiffers(
-                        f"segments of {self.source.short} lie in partition {partition_id}, which was not there when it "
-                        f"was described",
-                        hint=GIVE_UP,
-                    )
-                is_late = late.issuperset(batch.segment_ids)
-                yield self._with_server_paths(ctx, replace(batch, partition_name=name, is_late=is_late))
+            name = collection.partition_name(partition_id)
+            if name is None:
+                raise SchemaDiffers(
+                    f"segments of {self.source.short} lie in partition {partition_id}, which was not there when it "
+                    f"was described",
+                    hint=GIVE_UP,
+                )
+            for totals in self._requests(ctx, list(group)):
+                batch = self._batch(ctx, next(numbers), name, totals)
+                yield replace(batch, is_late=late.issuperset(batch.segment_ids))
 
-    def _requests(self, entries: list[SegmentTotals]) -> Iterator[list[SegmentTotals]]:
-        """A partition's prefix holds all its segments, so a request is the whole partition or one segment."""
-        size_bytes = sum(entry.size_bytes for entry in entries)
-        fits = self.segments_per_job is None or len(entries) <= self.segments_per_job
+    def _requests(self, ctx: StepContext, totals: list[SegmentTotals]) -> Iterator[list[SegmentTotals]]:
+        """Where a job has one entry, the whole of a partition or one segment; else as many segments as it may have."""
+        most = ctx.target.capabilities.entries_per_job
+        if most > 1:
+            yield from self._jobs_of_many(totals, most)
+            return
+        size_bytes = sum(each.size_bytes for each in totals)
+        fits = self.segments_per_job is None or len(totals) <= self.segments_per_job
         if fits and size_bytes <= PARTITION_REQUEST_BYTES:
-            yield entries
+            yield totals
         else:
-            yield from ([entry] for entry in entries)
+            yield from ([each] for each in totals)
 
-    def _batch(self, prefix: str, number: int, partition_id: int, entries: list[SegmentTotals]) -> SegmentBatch:
-        ids = tuple(entry.segment.segment_id for entry in entries)
-        whole = len(ids) > 1
-        folder = f"{self.collection_id}/{partition_id}/" + ("" if whole else f"{ids[0]}/")
-        deltas = sum(entry.delta_objects for entry in entries)
+    def _jobs_of_many(self, totals: list[SegmentTotals], most: int) -> Iterator[list[SegmentTotals]]:
+        """A job has one storage version."""
+        most = min(most, self.segments_per_job or JOB_SEGMENTS)
+        job: list[SegmentTotals] = []
+        for each in sorted(totals, key=lambda each: each.segment.storage_version):
+            size_bytes = sum(other.size_bytes for other in job) + each.size_bytes
+            is_other = bool(job) and job[0].segment.storage_version != each.segment.storage_version
+            if job and (is_other or len(job) == most or size_bytes > JOB_BYTES):
+                yield job
+                job = []
+            job.append(each)
+        yield job
+
+    def _batch(self, ctx: StepContext, number: int, partition_name: str, totals: list[SegmentTotals]) -> SegmentBatch:
+        ids = tuple(each.segment.segment_id for each in totals)
+        deltas = sum(each.delta_objects for each in totals)
+        if len(totals) > 1 and ctx.target.capabilities.entries_per_job == 1:
+            entries = [self._entry(ctx, totals[0].segment, "", has_deltas=deltas > 0)]
+        else:
+            entries = [
+                self._entry(ctx, each.segment, f"{each.segment.segment_id}/", has_deltas=each.delta_objects > 0)
+                for each in totals
+            ]
         return SegmentBatch(
             number=number,
-            partition_name="",
-            partition_id=partition_id,
+            partition_name=partition_name,
+            partition_id=totals[0].segment.partition_id,
             segment_ids=ids,
-            rows=sum(entry.segment.num_rows for entry in entries),
-            objects=sum(entry.insert_objects for entry in entries) + deltas,
+            rows=sum(each.segment.num_rows for each in totals),
+            objects=sum(each.insert_objects for each in totals) + deltas,
             delta_objects=deltas,
-            size_bytes=sum(entry.size_bytes for entry in entries),
-            insert_prefix=f"{prefix}/binlogs/{LogKind.INSERT}/{folder}",
-            delta_prefix=f"{prefix}/binlogs/{LogKind.DELTA}/{folder}" if deltas else None,
+            size_bytes=sum(each.size_bytes for each in totals),
+            entries=tuple(entries),
+            storage_version=totals[0].segment.storage_version,
         )
 
-    def _with_server_paths(self, ctx: StepContext, batch: SegmentBatch) -> SegmentBatch:
-        delta, store = batch.delta_prefix, ctx.target_store if self.imports_folder else ctx.staging
-        return replace(
-            batch,
-            insert_prefix=store.server_path(batch.insert_prefix),
-            delta_prefix=None if delta is None else store.server_path(delta),
+    def _entry(self, ctx: StepContext, segment: Segment, folder: str, *, has_deltas: bool) -> tuple[str, ...]:
+        """The prefixes of a segment's folder, or of its partition's, as the target's server sees them."""
+        store = ctx.target_store if self.imports_folder else ctx.staging
+        kinds = (LogKind.INSERT, LogKind.DELTA) if has_deltas else (LogKind.INSERT,)
+        below = f"{self.collection_id}/{segment.partition_id}/{folder}"
+        return tuple(store.server_path(f"{self._prefix(ctx)}/binlogs/{kind}/{below}") for kind in kinds)
+
+    def split(self, ctx: StepContext, batch: SegmentBatch) -> tuple[SegmentBatch, ...]:
+        """Two batches in the place of one that had too many files for the target; noted."""
+        batches = self._batches(ctx)
+        chosen = set(batch.segment_ids)
+        totals = [each for each in ctx.ledger.segments(self.collection_id) if each.segment.segment_id in chosen]
+        number, half = max(each.number for each in batches), len(totals) // 2
+        late = _late_segment_ids(ctx.ledger, self.source)
+        halves = tuple(
+            replace(
+                self._batch(ctx, number + place, batch.partition_name, part),
+                is_late=late.issuperset(each.segment.segment_id for each in part),
+            )
+            for place, part in enumerate((totals[:half], totals[half:]), start=1)
         )
+        kept = tuple(each for each in batches if each.number != batch.number)
+        self.note(ctx, batches=to_plain((*kept, *halves)))
+        return halves
 
     def _prefix(self, ctx: StepContext) -> str:
         """What the target reads lies below this."""
@@ -231,34 +285,31 @@ def _late_segment_ids(ledger: LedgerReader, source: CollectionRef) -> frozenset[
     return frozenset(from_plain(FlushResult, noted).sealed_ids)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentRequest:
-    """The last request of a batch, for who comes after the run; `rows` are None until it was seen to be complete."""
-
-    tag: ImportTag
-    intent_ts: int
-    intent_at: float
-    job_id: int | None
-    rows: int | None
-
-
 def sent_requests(ledger: LedgerReader, target: CollectionRef, run_id: str) -> list[SentRequest]:
     """What the run asked `target` to import, batch by batch; what was never sent is left out."""
     key = f"{ImportSegments.kind}:{target}"
     batches = from_plain(tuple[SegmentBatch, ...], ledger.notes(key).get("batches") or [])
-    keys = [f"{key}:{batch.number:04d}" for batch in batches]
-    noted = {batch_key: from_plain(_BatchNotes, dict(ledger.notes(batch_key))) for batch_key in keys}
+    noted = {
+        f"{key}:{batch.number:04d}": (batch, from_plain(_BatchNotes, dict(ledger.notes(f"{key}:{batch.number:04d}"))))
+        for batch in batches
+    }
     return [
-        SentRequest(
-            tag=ImportTag(run_id=run_id, batch_key=batch_key, attempt=notes.attempt),
-            intent_ts=notes.intent_ts,
-            intent_at=notes.intent_at,
-            job_id=notes.job_id,
-            rows=notes.rows,
-        )
-        for batch_key, notes in noted.items()
+        _sent(run_id, batch_key, batch, notes)
+        for batch_key, (batch, notes) in noted.items()
         if notes.attempt > 0 and not notes.was_refused
     ]
+
+
+def _sent(run_id: str, batch_key: str, batch: SegmentBatch, notes: _BatchNotes) -> SentRequest:
+    return SentRequest(
+        tag=ImportTag(run_id=run_id, batch_key=batch_key, attempt=notes.attempt),
+        intent_ts=notes.intent_ts,
+        intent_at=notes.intent_at,
+        job_id=notes.job_id,
+        rows=notes.rows,
+        prefixes=tuple(entry[0] for entry in batch.entries),
+        past_ids=notes.past_ids,
+    )
 
 
 def _requests(count: int) -> str:
@@ -276,6 +327,8 @@ class _Imports:
         self._waiting = waiting
         self._batches = batches
         self._under_way: dict[int, SegmentBatch] = {}
+        self._most = step.max_jobs
+        """At a time: fewer after the target had no room, one more with each that is over."""
         self._transient_failures = 0
         self._moved_at = ctx.clock.monotonic()
         self._last_look: Mapping[int, tuple[ImportState, int]] = {}
@@ -283,11 +336,13 @@ class _Imports:
     def run(self) -> None:
         """Until every batch is brought, or one cannot be."""
         while self._waiting or self._under_way:
-            while self._waiting and len(self._under_way) < self._step.max_jobs:
+            while self._waiting and len(self._under_way) < self._most:
                 self._begin(self._waiting.pop(0))
             if self._under_way:
                 self._look()
                 self._ctx.clock.sleep(POLL_S)
+            elif self._waiting:
+                self._wait_for_room()
 
     # -- one batch --------------------------------------------------------------------------------------------------
 
@@ -312,39 +367,58 @@ class _Imports:
             return _Fate.NEVER_SENT, None
         if job.state is ImportState.FAILED:
             return _Fate.FAILED, job
-        if job.state is ImportState.COMPLETED:
+        if job.state.is_over:
             return (_Fate.FAILED if self._is_suspicious(batch, job) else _Fate.BROUGHT), job
         return _Fate.UNDER_WAY, job
 
     def _find(self, batch: SegmentBatch, notes: _BatchNotes) -> ImportJob | None:
-        """The job of the last request, by its noted id or its tag; None only when it surely never came about."""
-        began = self._ctx.clock.monotonic()
+        """The job of the last request, by its id, tag or paths; None only when it surely never came about."""
+        began, target = self._ctx.clock.monotonic(), self._ctx.target
+        patience_s, retention_s = sent_jobs.settle_s(target), target.capabilities.job_retention_s * _TRUSTED_RETENTION
         while True:
             age_s = self._age_s(notes)  # before the search: what is decided on is what was seen after that time
-            settled_s = self._settled_s(notes, age_s, self._ctx.clock.monotonic() - began)
-            job = self._search(batch, notes)
+            waited_s = self._ctx.clock.monotonic() - began
+            settled_s = self._settled_s(notes, age_s, waited_s)
+            job, is_decided = self._search(batch, notes)
             if job is not None:
                 return job
-            if notes.job_id is not None or age_s > RETENTION_S:
+            if notes.job_id is not None or (is_decided and age_s > retention_s):
                 raise StepInDoubt(
                     f"the target no longer remembers the import of {self._step.target.short} that was requested as "
                     f"{self._step.batch_key(batch)}, attempt {notes.attempt}",
                     hint=f"compare count(*) of {self._step.target.short} with the source; {GIVE_UP}",
                 )
-            if settled_s >= SETTLE_S:
+            if is_decided and settled_s >= patience_s:
                 return None
-            self._ctx.progress(f"waits {SETTLE_S - settled_s:.0f} s: a lost request may still be registered")
-            self._ctx.clock.sleep(min(_SEARCH_S, SETTLE_S - settled_s))
+            self._wait_for_lost(patience_s - settled_s, waited_s)
 
-    def _search(self, batch: SegmentBatch, notes: _BatchNotes) -> ImportJob | None:
+    def _wait_for_lost(self, left_s: float, waited_s: float) -> None:
+        """Until the next search; a job that does not tell its files, because it waits for others, is waited for."""
+        if waited_s > self._step.stall_timeout_s:
+            raise ImportStalled(
+                f"an import job into {self._step.target.short} has waited for {waited_s / 60:.0f} minutes, and does "
+                f"not tell which files it is of",
+                hint="look at the target's data nodes; migrator apply --resume goes on waiting for it",
+            )
+        self._ctx.progress(f"waits {max(left_s, 0):.0f} s: a lost request may still be registered")
+        self._ctx.clock.sleep(min(_SEARCH_S, left_s) if left_s > 0 else _SEARCH_S)
+
+    def _search(self, batch: SegmentBatch, notes: _BatchNotes) -> tuple[ImportJob | None, bool]:
+        """The job, and whether none of those that do not tell their files yet can be it."""
+        step, target = self._step, self._ctx.target
         if notes.job_id is not None:
-            return self._ctx.target.find_import_job(notes.job_id)
-        tag = self._tag(batch, notes.attempt)
-        jobs = self._ctx.target.list_import_jobs(self._step.target)
-        found = next((job for job in jobs if job.has_tag(tag)), None)
+            return target.find_import_job(step.target, notes.job_id), True
+        request = _sent(self._ctx.run_id, step.batch_key(batch), batch, notes)
+        found, is_decided = sent_jobs.find_sent(target, step.target, request, known=self._prefixes)
         if found is not None:
             self._note(batch, job_id=found.job_id)
-        return found
+        return found, is_decided
+
+    @cached_property
+    def _prefixes(self) -> tuple[str, ...]:
+        """Of all that this step asks for."""
+        batches = self._step._noted_batches(self._ctx) or ()  # noqa: SLF001 - one step in two classes
+        return tuple(entry[0] for batch in batches for entry in batch.entries)
 
     def _age_s(self, notes: _BatchNotes) -> float:
         """Since the request left, by the target's own clock."""
@@ -366,10 +440,12 @@ class _Imports:
         step, ctx = self._step, self._ctx
         step.require_exactly(ctx, batch.partition_id)
         ctx.lease.require_held(step.target)
-        attempt = self._notes(batch).attempt + 1
+        noted = self._notes(batch)
+        attempt = noted.attempt + 1
         self._note(
             batch,
             attempt=attempt,
+            past_ids=[*noted.past_ids, *([] if noted.job_id is None else [noted.job_id])],
             intent_ts=ctx.target.allocate_timestamp(),
             intent_at=ctx.clock.now().timestamp(),
             steady_at=ctx.clock.monotonic(),
@@ -381,13 +457,33 @@ class _Imports:
         _log.info("import request sent: %s, attempt %d, %d rows", step.batch_key(batch), attempt, batch.rows)
         try:
             job_id = ctx.target.start_import(step.target, batch, end_ts=cut_ts, tag=self._tag(batch, attempt))
-        except MilvusBusy:
+        except (MilvusBusy, TooManyFiles, NothingToImport) as error:
             self._note(batch, was_refused=True)  # so that nobody waits for it to turn up
             _log.info("import request refused, the target is busy: %s", step.batch_key(batch))
-            raise
-        self._note(batch, job_id=job_id)
-        _log.info("import job %d stands for %s, attempt %d", job_id, step.batch_key(batch), attempt)
-        self._under_way[job_id] = batch
+            self._give_way(batch, error)
+        else:
+            self._note(batch, job_id=job_id)
+            _log.info("import job %d stands for %s, attempt %d", job_id, step.batch_key(batch), attempt)
+            self._under_way[job_id] = batch
+
+    def _give_way(self, batch: SegmentBatch, error: MilvusError) -> None:
+        """Ask for less, where the target says that it was too much."""
+        if isinstance(error, ImportsFull):
+            self._waiting.insert(0, batch)
+            self._most = len(self._under_way)
+        elif isinstance(error, TooManyFiles) and len(batch.segment_ids) > 1:
+            halves = self._step.split(self._ctx, batch)
+            self._waiting[:0] = halves
+            self._batches = [*(each for each in self._batches if each != batch), *halves]
+        else:
+            raise error
+
+    def _wait_for_room(self) -> None:
+        """Others have all the jobs that the target takes."""
+        self._ctx.progress("waiting for other imports at the target")
+        self._require_motion({})
+        self._ctx.clock.sleep(_FULL_S)
+        self._most = 1
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
@@ -396,13 +492,14 @@ class _Imports:
         looks = {}
         seen = []
         for job_id, batch in list(self._under_way.items()):
-            job = self._ctx.target.find_import_job(job_id)
+            job = self._ctx.target.find_import_job(self._step.target, job_id)
             if job is None:
                 self._find(batch, self._notes(batch))  # says why it cannot be decided
                 continue
             looks[job_id] = (job.state, job.progress_percent)
-            if job.state in {ImportState.COMPLETED, ImportState.FAILED}:
+            if job.state.is_over:
                 del self._under_way[job_id]
+                self._most = min(self._most + 1, self._step.max_jobs)
                 self._settle(batch, job)
             else:
                 seen.append((batch, job))
@@ -410,7 +507,7 @@ class _Imports:
         self._require_motion(looks)
 
     def _settle(self, batch: SegmentBatch, job: ImportJob) -> None:
-        if job.state is ImportState.COMPLETED:
+        if job.state is not ImportState.FAILED:
             self._finish(batch, job)
             return
         self._transient_failures += 1
@@ -471,8 +568,9 @@ class _Imports:
         if looks != self._last_look:
             self._last_look, self._moved_at = looks, now
         if now - self._moved_at > self._step.stall_timeout_s:
+            what = f"import job {next(iter(looks))} into" if looks else "no room came up at the target for imports into"
             raise ImportStalled(
-                f"import job {next(iter(looks))} into {self._step.target.short} has not moved for "
+                f"{what} {self._step.target.short}{' has not moved' if looks else ''} for "
                 f"{self._step.stall_timeout_s / 60:.0f} minutes",
                 hint="look at the target's data nodes; migrator apply --resume goes on waiting for it",
             )

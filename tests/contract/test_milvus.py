@@ -415,8 +415,8 @@ def test_an_import_into_a_collection_that_is_renamed_meanwhile(subject: Subject,
     job_id = subject.milvus.start_import(ref, batch, end_ts=subject.milvus.allocate_timestamp(), tag=tag)
     new = replace(ref, name=f"{ref.name}_renamed")
     subject.milvus.rename_collection(ref, new.name)
-    subject.until(lambda: subject.get_job(job_id).state in {ImportState.COMPLETED, ImportState.FAILED})
-    job = subject.get_job(job_id)
+    subject.until(lambda: subject.get_job(new, job_id).state in {ImportState.COMPLETED, ImportState.FAILED})
+    job = subject.get_job(new, job_id)
     assert (job.state, job.rows) == (ImportState.COMPLETED, 4)
     assert subject.count(new) == 4
     assert job_id in {job.job_id for job in subject.milvus.list_import_jobs(new) if job.has_tag(tag)}
@@ -452,7 +452,7 @@ def test_a_job_carries_its_tag_and_is_listed(subject: Subject, filled: Collectio
     assert job.has_tag(ImportTag(run_id="run-1", batch_key="contract", attempt=1))
     assert not job.has_tag(ImportTag(run_id="run-1", batch_key="contract", attempt=2))
     assert dict(job.tags)["end_ts"] == str(bound >> 18)
-    assert job.paths == (batch.insert_prefix, batch.delta_prefix)
+    assert job.paths == batch.entries[0]
     assert job in subject.milvus.list_import_jobs(ref)
 
 
@@ -465,21 +465,21 @@ def test_a_request_sent_twice_doubles_the_rows(subject: Subject, filled: Collect
 
 def test_a_prefix_that_is_not_there_completes_with_no_rows(subject: Subject, filled: CollectionRef) -> None:
     ref = subject.create()
-    job = subject.bring(ref, subject.batch(filled, insert_prefix="nowhere/insert_log/1/2/", delta_prefix=None))
+    job = subject.bring(ref, subject.batch(filled, entries=(("nowhere/insert_log/1/2/",),)))
     assert (job.state, job.rows, job.failure) == (ImportState.COMPLETED, 0, "")
 
 
-@pytest.mark.parametrize("delta_prefix", [None, "nowhere/delta_log/1/2/"])
+@pytest.mark.parametrize("deltas", [(), ("nowhere/delta_log/1/2/",)])
 def test_without_their_deltas_deleted_rows_come_back(
-    subject: Subject, filled: CollectionRef, delta_prefix: str | None
+    subject: Subject, filled: CollectionRef, deltas: tuple[str, ...]
 ) -> None:
-    assert subject.bring(subject.create(), subject.batch(filled, delta_prefix=delta_prefix)).rows == 5
+    ((inserts, _),) = subject.batch(filled).entries
+    assert subject.bring(subject.create(), subject.batch(filled, entries=((inserts, *deltas),))).rows == 5
 
 
 def test_one_segment_is_brought_by_its_own_folder(subject: Subject, filled: CollectionRef) -> None:
     batch = subject.batch(filled)
-    last = max(batch.segment_ids)
-    own = subject.batch(filled, insert_prefix=f"{batch.insert_prefix}{last}/", delta_prefix=None)
+    own = subject.batch(filled, entries=((f"{batch.entries[0][0]}{max(batch.segment_ids)}/",),))
     assert subject.bring(subject.create(), own).rows == 2
 
 
@@ -514,7 +514,7 @@ def test_a_request_that_cannot_be_is_refused_at_once(subject: Subject, filled: C
 
 
 def test_a_job_nobody_sent_is_none(subject: Subject) -> None:
-    assert subject.milvus.find_import_job(4711) is None
+    assert subject.milvus.find_import_job(subject.create(), 4711) is None
 
 
 def test_imported_rows_are_in_the_index_in_the_end(subject: Subject, filled: CollectionRef) -> None:

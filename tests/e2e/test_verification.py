@@ -153,6 +153,7 @@ def plant_misrouted(bench: Bench) -> set[int]:
     logs, deltas = (bench.bucket_keys(folder % kind) for kind in ("insert_log", "delta_log"))
     (primary,) = [key for key in logs if "/100/" in key]
     keys = {int(key) for key in read_keys(bench.read_object(primary), DataType.INT64, key=primary)}
+    kinds = ["insert_log", "delta_log"] if deltas else ["insert_log"]
     batch = SegmentBatch(
         number=1,
         partition_id=segment.partition_id,
@@ -162,15 +163,14 @@ def plant_misrouted(bench: Bench) -> set[int]:
         objects=len(logs),
         delta_objects=len(deltas),
         size_bytes=1,
-        insert_prefix=f"{folder % 'insert_log'}/{segment.segment_id}",
-        delta_prefix=f"{folder % 'delta_log'}/{segment.segment_id}" if deltas else None,
+        entries=(tuple(f"{folder % kind}/{segment.segment_id}" for kind in kinds),),
     )
     with connected(bench.b.uri) as client:
         client.delete(there.name, ids=sorted(keys))
     with closing(GrpcMilvus(MilvusEndpoint(uri=bench.b.uri, plan_field="target.milvus"))) as milvus:
         tag = ImportTag(run_id="planted", batch_key="planted", attempt=1)
         job = milvus.start_import(there, batch, end_ts=LATEST_TS, tag=tag)
-        while (found := milvus.find_import_job(job)) is None or found.state is not ImportState.COMPLETED:
+        while (found := milvus.find_import_job(there, job)) is None or found.state is not ImportState.COMPLETED:
             time.sleep(0.5)
     with connected(bench.b.uri) as client:  # what was imported shows after a while, or now
         client.release_collection(there.name)

@@ -8,7 +8,7 @@ adding it there. The program ends as the first attempt does that nothing kills. 
 forked before any connection is opened, because imports take longer than most attempts live.
 
 DEATHS_KINDS names the kinds of steps to die in, with commas between; what no step does has the kind `run`, `lease` or
-none. DEATHS_SETTLE_S shortens `SETTLE_S` of `import_segments`. Without DEATHS_FILE nothing else is done, and the
+none. DEATHS_SETTLE_S shortens `settle_s` of `sent_jobs`. Without DEATHS_FILE nothing else is done, and the
 command line runs in this process: for whoever kills it himself.
 """
 
@@ -35,7 +35,7 @@ from migrator.cli import watching
 from migrator.ports.ledger import Ledger, LedgerReader
 from migrator.running import runs
 from migrator.running.journal import Journal
-from migrator.steps import import_segments
+from migrator.steps import sent_jobs
 from migrator.steps.registry import STEP_KINDS
 from tests.support.mortality import WRITERS, Point
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
     from typing import TypeAlias
+
+    from migrator.ports.milvus import MilvusReader
 
     _Wrapper: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -224,10 +226,15 @@ def _attempt() -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+def brief(target: MilvusReader) -> float:  # noqa: ARG001 - in the place of `sent_jobs.settle_s`
+    """As the environment says."""
+    return float(os.environ["DEATHS_SETTLE_S"])
+
+
 def main() -> NoReturn:
     """Die, and go on, until an attempt lives."""
     if "DEATHS_SETTLE_S" in os.environ:
-        import_segments.SETTLE_S = float(os.environ["DEATHS_SETTLE_S"])
+        sent_jobs.settle_s = brief
     if "DEATHS_FILE" not in os.environ:
         run_migrator()
     kinds = os.environ.get("DEATHS_KINDS")

@@ -25,8 +25,7 @@ BATCH = SegmentBatch(
     objects=1,
     delta_objects=0,
     size_bytes=1,
-    insert_prefix="backup/books/insert_log/1/2/3/",
-    delta_prefix=None,
+    entries=(("backup/books/insert_log/1/2/3/",),),
 )
 CREATE: dict[str, Any] = {
     "shards_num": 1,
@@ -53,7 +52,7 @@ CALLS: dict[str, Callable[[GrpcMilvus], object]] = {
     "search": lambda m: m.search(BOOKS, a_schema().fields[2], [bytes(8)], metric_type="L2", params={}, limit=1),
     "allocate_timestamp": lambda m: m.allocate_timestamp(),
     "is_flushed": lambda m: m.is_flushed(BOOKS, FlushResult(cut_ts=1, segment_ids=())),
-    "find_import_job": lambda m: m.find_import_job(1),
+    "find_import_job": lambda m: m.find_import_job(BOOKS, 1),
     "list_import_jobs": lambda m: m.list_import_jobs(BOOKS),
     "flush": lambda m: m.flush([BOOKS]),
     "create_database": lambda m: m.create_database("db1"),

@@ -114,8 +114,7 @@ class Subject:
             objects=0,
             delta_objects=0,
             size_bytes=0,
-            insert_prefix=f"{self.root}/{LogKind.INSERT}/{folder}",
-            delta_prefix=f"{self.root}/{LogKind.DELTA}/{folder}",
+            entries=((f"{self.root}/{LogKind.INSERT}/{folder}", f"{self.root}/{LogKind.DELTA}/{folder}"),),
         )
         return replace(batch, **changes)
 
@@ -125,12 +124,12 @@ class Subject:
         tag = ImportTag(run_id="run-1", batch_key="contract", attempt=1)
         job_id = self.milvus.start_import(ref, batch, end_ts=bound, tag=tag)
         over = {ImportState.COMPLETED, ImportState.FAILED}
-        self.until(lambda: self.get_job(job_id).state in over)
-        return self.get_job(job_id)
+        self.until(lambda: self.get_job(ref, job_id).state in over)
+        return self.get_job(ref, job_id)
 
-    def get_job(self, job_id: int) -> ImportJob:
+    def get_job(self, ref: CollectionRef, job_id: int) -> ImportJob:
         """What has to be there."""
-        job = self.milvus.find_import_job(job_id)
+        job = self.milvus.find_import_job(ref, job_id)
         assert job is not None
         return job
 

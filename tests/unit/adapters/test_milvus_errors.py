@@ -232,7 +232,7 @@ def test_no_index_no_load_no_job_is_nothing_and_no_error(stub: FakeStub, milvus:
     assert milvus.index_progress(BOOKS) == ()
     assert milvus.load_state(BOOKS) is LoadState.NOT_LOADED
     assert milvus.load_progress(BOOKS) == 0
-    assert milvus.find_import_job(1) is None
+    assert milvus.find_import_job(BOOKS, 1) is None
 
 
 def test_segments_that_are_being_compacted_are_worth_another_try(stub: FakeStub, milvus: GrpcMilvus) -> None:

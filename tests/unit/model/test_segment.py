@@ -102,8 +102,7 @@ def a_batch(rows: int, *, deltas: bool) -> SegmentBatch:
         objects=5,
         delta_objects=int(deltas),
         size_bytes=10,
-        insert_prefix="x/",
-        delta_prefix="y/" if deltas else None,
+        entries=(("x/", "y/") if deltas else ("x/",),),
     )
 
 

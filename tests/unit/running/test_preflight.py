@@ -23,6 +23,7 @@ from tests.support.builders import Pair, a_loaded_plan, fill
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from migrator.model.collection import CollectionRef
     from migrator.model.finding import Finding
     from migrator.model.segment import SegmentBatch
     from migrator.spec.document import Storage
@@ -53,12 +54,12 @@ class CanaryMilvus(MemoryMilvus):
         """Write as much as was read."""
         collection = self.find_collection(ref)
         assert collection is not None
-        self.read = [found.key for found in self._store.list_objects(batch.insert_prefix.strip("/"))]
+        self.read = [found.key for found in self._store.list_objects(batch.entries[0][0].strip("/"))]
         if self.brought:
             self._store.write(f"{self.root}/insert_log/{collection.collection_id}/1/2/100/3", b"row")
         return 1
 
-    def find_import_job(self, job_id: int) -> ImportJob | None:
+    def find_import_job(self, ref: CollectionRef, job_id: int) -> ImportJob | None:  # noqa: ARG002 - see the port
         """As the test says."""
         return ImportJob(job_id=job_id, state=self.state, rows=self.brought, progress_percent=100, paths=())
 

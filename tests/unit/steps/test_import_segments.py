@@ -20,11 +20,12 @@ from migrator.errors import (
     StagedFilesDiffer,
     StepInDoubt,
 )
+from migrator.model.capabilities import capabilities
 from migrator.model.import_job import ImportJob, ImportState
 from migrator.steps import import_segments
 from migrator.steps.base import Evidence
 from migrator.steps.dump_meta import DumpMeta
-from migrator.steps.import_segments import SETTLE_S, ImportSegments, imported_rows
+from migrator.steps.import_segments import ImportSegments, imported_rows
 from tests.support.builders import BOOKS, HeldLease, Pair, SetClock, create, fill, flush, some_rows
 from tests.support.stage import Stage, a_stage
 
@@ -32,9 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from migrator.model.collection import CollectionRef
     from migrator.model.segment import SegmentBatch
     from migrator.ports.milvus import MilvusTarget
     from migrator.steps.base import StepContext
+
+SETTLE_S = capabilities("2.3.5").settle_s
 
 
 @pytest.fixture
@@ -120,9 +124,8 @@ def test_a_partition_is_one_request(segments: Stage) -> None:
     first, second = batches(segments, step)
     dump = f"backup/a_to_b/binlogs/%s/{step.collection_id}"
     assert (first.partition_name, second.partition_name) == ("_default", "old")
-    assert first.insert_prefix == f"{dump % 'insert_log'}/{first.partition_id}/"
-    assert first.delta_prefix == f"{dump % 'delta_log'}/{first.partition_id}/"
-    assert second.delta_prefix is None
+    assert first.entries == (tuple(f"{dump % kind}/{first.partition_id}/" for kind in ("insert_log", "delta_log")),)
+    assert second.entries == ((f"{dump % 'insert_log'}/{second.partition_id}/",),)
     assert (first.rows, second.rows) == (4, 6)
     assert (len(first.segment_ids), first.delta_objects, first.objects) == (2, 1, 11)
     assert count(segments) == 9
@@ -136,8 +139,8 @@ def test_segments_per_job_splits_a_partition(segments: Stage, limit: int, reques
     assert len(found) == requests
     assert [batch.number for batch in found] == list(range(1, requests + 1))
     if limit == 1:
-        assert all(batch.insert_prefix.endswith(f"/{batch.segment_ids[0]}/") for batch in found)
-        assert sum(batch.delta_prefix is not None for batch in found) == 1
+        assert all(batch.entries[0][0].endswith(f"/{batch.segment_ids[0]}/") for batch in found)
+        assert sum(batch.has_deletes for batch in found) == 1
     assert count(segments) == 9
 
 
@@ -388,7 +391,7 @@ def test_a_job_that_is_gone_is_in_doubt(stage: Stage) -> None:
     step = stage.step(ImportSegments)
 
     with pytest.raises(StepInDoubt, match="attempt 1"):
-        apply(with_target(stage, find_import_job=lambda _: None), step)
+        apply(with_target(stage, find_import_job=lambda *_: None), step)
     assert len(stage.pair.target.list_import_jobs(BOOKS)) == 1
 
 
@@ -411,11 +414,11 @@ def test_a_job_lost_to_a_restart_is_sent_again(stage: Stage) -> None:
     step, target = stage.step(ImportSegments), stage.pair.target
     restarts = iter([True, True])
 
-    def look(job_id: int) -> ImportJob | None:
-        job = target.find_import_job(job_id)
+    def look(ref: CollectionRef, job_id: int) -> ImportJob | None:
+        job = target.find_import_job(ref, job_id)
         if job is not None and job.state is ImportState.RUNNING and next(restarts, False):
             target.restart()
-        return target.find_import_job(job_id)
+        return target.find_import_job(ref, job_id)
 
     assert apply(with_target(stage, find_import_job=look), step) == 3
     assert [job.state for job in target.list_import_jobs(BOOKS)] == [
@@ -427,8 +430,8 @@ def test_a_job_lost_to_a_restart_is_sent_again(stage: Stage) -> None:
 
 
 def failed(failure: str, stage: Stage) -> StepContext:
-    def look(job_id: int) -> ImportJob | None:
-        job = stage.pair.target.find_import_job(job_id)
+    def look(ref: CollectionRef, job_id: int) -> ImportJob | None:
+        job = stage.pair.target.find_import_job(ref, job_id)
         return None if job is None else replace(job, state=ImportState.FAILED, failure=failure)
 
     return with_target(stage, find_import_job=look)
@@ -453,7 +456,7 @@ def test_an_import_that_found_no_files_is_incomplete_and_is_sent_again_on_resume
     step = stage.step(ImportSegments)
 
     def start(ref: Any, batch: SegmentBatch, **named: Any) -> int:  # noqa: ANN401 - as the port
-        elsewhere = replace(batch, insert_prefix=f"nowhere/{batch.insert_prefix}")
+        elsewhere = replace(batch, entries=((f"nowhere/{batch.entries[0][0]}",),))
         return stage.pair.target.start_import(ref, elsewhere, **named)
 
     with pytest.raises(ImportIncomplete, match="completed with 0 of 3 rows") as caught:
@@ -464,8 +467,8 @@ def test_an_import_that_found_no_files_is_incomplete_and_is_sent_again_on_resume
 
 
 def test_more_rows_than_there_were_are_in_doubt(stage: Stage) -> None:
-    def look(job_id: int) -> ImportJob | None:
-        job = stage.pair.target.find_import_job(job_id)
+    def look(ref: CollectionRef, job_id: int) -> ImportJob | None:
+        job = stage.pair.target.find_import_job(ref, job_id)
         return None if job is None else replace(job, rows=job.rows * 2)
 
     with pytest.raises(StepInDoubt, match="completed with 6 of 3 rows"):
@@ -475,8 +478,8 @@ def test_more_rows_than_there_were_are_in_doubt(stage: Stage) -> None:
 def test_a_stalled_import_ends_the_run_and_is_never_sent_again(stage: Stage) -> None:
     step = stage.step(ImportSegments, stall_timeout_s=600.0)
 
-    def look(job_id: int) -> ImportJob | None:
-        job = stage.pair.target.find_import_job(job_id)
+    def look(ref: CollectionRef, job_id: int) -> ImportJob | None:
+        job = stage.pair.target.find_import_job(ref, job_id)
         return None if job is None else replace(job, state=ImportState.RUNNING, progress_percent=50, rows=0)
 
     with pytest.raises(ImportStalled, match="has not moved for 10 minutes"):
