@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from migrator.model.capabilities import parse_version
+from migrator.model.capabilities import LINES, Line, Version, parse_version
 
-OLDEST_SOURCE = (2, 2, 9)
+OLDEST_SOURCE: Version = (2, 2, 9)
 """The first with databases."""
-OLDEST_TARGET = (2, 3, 0)
-FIRST_UNSUPPORTED = (2, 4, 0)
-"""From here on deletes live in L0 segments and imports go over REST; that path is not built yet."""
+OLDEST_TARGET: Version = (2, 3, 0)
+NEWEST_SOURCE: Line = (2, 3)
+"""Of later ones deletes live in L0 segments, which are not carried yet."""
+NEWEST_TARGET: Line = LINES[-1]
+BROKEN_TARGETS: dict[Version, str] = {
+    (2, 4, 0): "its imports into several partitions go wrong (milvus-io/milvus#32807), 2.4.1 mended that"
+}
 
 
 def unsupported_source(version: str) -> str:
     """Why a source of this version cannot be read, or an empty text."""
-    return _unsupported("source", version, OLDEST_SOURCE)
+    return _unsupported("source", version, OLDEST_SOURCE, NEWEST_SOURCE)
 
 
 def unsupported_target(version: str) -> str:
     """Why a target of this version cannot be written, or an empty text."""
-    return _unsupported("target", version, OLDEST_TARGET)
+    reason = _unsupported("target", version, OLDEST_TARGET, NEWEST_TARGET)
+    broken = BROKEN_TARGETS.get(parse_version(version) or OLDEST_TARGET, "")
+    return reason or (f"the target Milvus is {version}: {broken}" if broken else "")
 
 
-def _unsupported(side: str, version: str, oldest: tuple[int, int, int]) -> str:
+def unsupported_pair(source: str, target: str) -> str:
+    """Why nothing goes from one version to the other, each of which is supported by itself; or an empty text."""
+    written, reads = parse_version(source), parse_version(target)
+    if written is None or reads is None or written[:2] <= reads[:2]:
+        return ""
+    return (
+        f"the source is Milvus {source}, and the target is {target}: an older line cannot read what a newer one wrote, "
+        f"and nothing would tell"
+    )
+
+
+def _unsupported(side: str, version: str, oldest: Version, newest: Line) -> str:
     parsed = parse_version(version)
     if parsed is None:
         return f"the {side} Milvus calls its version {version!r}, which cannot be read as one"
     if parsed < oldest:
         return f"the {side} Milvus is {version}; {'.'.join(map(str, oldest))} is the oldest supported"
-    if parsed >= FIRST_UNSUPPORTED:
-        return f"the {side} Milvus is {version}, which is not supported yet: from 2.2 or 2.3 to 2.3 is what is built"
+    if parsed[:2] > newest:
+        return f"the {side} Milvus is {version}, which is not supported yet: {'.'.join(map(str, newest))} is the newest"
     return ""

@@ -13,7 +13,7 @@ from migrator.planning.access import ONLY_NOTICE, plan_access
 from migrator.planning.aliases import AliasClaims
 from migrator.planning.backup_only import backup_action, backup_notices, tell_backup
 from migrator.planning.carriage import carriage_notices
-from migrator.planning.compatibility import unsupported_source, unsupported_target
+from migrator.planning.compatibility import unsupported_pair, unsupported_source, unsupported_target
 from migrator.planning.graph import build_steps
 from migrator.planning.indexes import plan_indexes, unindexed_vectors
 from migrator.planning.item import PlannedItem
@@ -199,6 +199,11 @@ class _Planner:
             if is_there and (reason := unsupported(version)):
                 hint = "see the versions that the README lists"
                 self._complaints.append(self._complaint(f"{side}.milvus.uri", reason, hint))
+        if self._loaded.source is None or self._loaded.target is None:
+            return
+        if reason := unsupported_pair(self._observed.source_version, self._observed.target_version):
+            hint = "upgrade the target to the source's line, or beyond it"
+            self._complaints.append(self._complaint("target.milvus.uri", reason, hint))
 
     def _item(self, selected: Selected, observed: ObservedCollection) -> PlannedItem:
         record = self._record_of(selected)
