@@ -11,6 +11,7 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any
 
+from migrator.adapters.binlog_writer import delta_log as write_deletes
 from migrator.errors import BinlogUnreadable
 from migrator.model.collection import DataType
 from migrator.model.rows import encode_array
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from migrator.model.rows import Key, Value
 
+__all__ = ["field_ids", "missing", "read_deletes", "read_keys", "read_values", "write_deletes"]
 _MAGIC = struct.Struct("<i")
 _MAGIC_NUMBER = 0xFFFABC
 _PARQUET = b"PAR1"

@@ -11,7 +11,7 @@ from migrator.model.segment import ALL_PARTITIONS, STORAGE_V2, LogKind, Segment
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from migrator.adapters.dump_rows import BinlogDecoder
@@ -37,10 +37,10 @@ _PER_FILE = 100_000
 
 
 @contextmanager
-def folded(deletes: L0Deletes, decoder: BinlogDecoder, write: Callable[..., bytes]) -> Iterator[FoldedDeletes]:
+def folded(deletes: L0Deletes, decoder: BinlogDecoder) -> Iterator[FoldedDeletes]:
     """Read all of them, and keep the newest of each key as long as this is open; see `ports.rows.DumpReader`."""
     with temporary_folder() as folder, closing(temporary_database(folder, _TABLES)) as database:
-        made = FoldedDeletes(deletes, folder, database, decoder, write)
+        made = FoldedDeletes(deletes, folder, database, decoder)
         made.gather()
         yield made
 
@@ -54,13 +54,11 @@ class FoldedDeletes:
         folder: Path,
         database: sqlite3.Connection,
         decoder: BinlogDecoder,
-        write: Callable[..., bytes],
     ) -> None:
         self._deletes = deletes
         self._folder = folder
         self._database = database
         self._decoder = decoder
-        self._write = write
         self._key_field = deletes.schema.primary_field
         self.later = 0
         """Deletes that are newer than the bound, and are left out."""
@@ -99,7 +97,7 @@ class FoldedDeletes:
                 self._database.executemany("INSERT OR IGNORE INTO keys VALUES (?)", ((key,) for key in keys))
             found = self._database.execute(_FIND, partitions)
             while page := found.fetchmany(_PER_FILE):
-                yield self._write(
+                yield self._decoder.write_deletes(
                     page,
                     segment,
                     collection_id=inserts[0].collection_id,

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from migrator.adapters import binlogs
-from migrator.adapters.binlog_writer import delta_log
 from migrator.adapters.delete_folding import folded
 from migrator.adapters.row_files import room_in, temporary_database, temporary_folder
 from migrator.errors import BinlogUnreadable
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from migrator.model.collection import CollectionSchema, FieldSchema
     from migrator.model.rows import Key, Value
+    from migrator.model.segment import Segment
     from migrator.ports.rows import Dump, FoldedDeletes, L0Deletes, ReadingReport, RowSource
     from migrator.ports.store import ObjectReader
 
@@ -85,13 +85,22 @@ class BinlogDecoder(Protocol):
 
     def read_deletes(self, content: bytes, *, key: str) -> Iterable[tuple[Key, int]]: ...
 
+    def write_deletes(
+        self,
+        deletes: Sequence[tuple[Key, int]],
+        segment: Segment,
+        *,
+        collection_id: int,
+        key_type: DataType,
+        written_ts: int,
+    ) -> bytes: ...
+
 
 class BinlogDumps:
     """Reads dumps, if their decoder can."""
 
-    def __init__(self, decoder: BinlogDecoder = binlogs, write_deletes: Callable[..., bytes] = delta_log) -> None:
+    def __init__(self, decoder: BinlogDecoder = binlogs) -> None:
         self._decoder = decoder
-        self._write_deletes = write_deletes
 
     @property
     def missing(self) -> str:
@@ -109,7 +118,7 @@ class BinlogDumps:
 
     def fold(self, deletes: L0Deletes) -> AbstractContextManager[FoldedDeletes]:
         """Read deletes of L0 segments; what is kept of them lies in a temporary folder as long as this is open."""
-        return folded(deletes, self._decoder, self._write_deletes)
+        return folded(deletes, self._decoder)
 
 
 def value_fields(schema: CollectionSchema) -> tuple[FieldSchema, ...]:

@@ -219,7 +219,7 @@ class MemoryBinlogs:
         """Keys and timestamps."""
         return [(pk, ts) for pk, ts in json.loads(content)]
 
-    def delta_log(self, deletes: Sequence[tuple[Key, int]], *_: object, **__: object) -> bytes:
+    def write_deletes(self, deletes: Sequence[tuple[Key, int]], *_: object, **__: object) -> bytes:
         """What `read_deletes` reads."""
         return json.dumps(deletes).encode()
 
@@ -297,6 +297,7 @@ class _Job:
     created: float
     due: float
     rows: list[Row] = field(default_factory=list)
+    is_l0: bool = False
 
 
 class MemoryMilvus:
@@ -759,17 +760,21 @@ class MemoryMilvus:
         """Request one import; of 2.3, what is wrong with its files shows in the job only."""
         with self._lock:
             held, server = self._get(ref), self.capabilities
-            if len(batch.entries) > server.entries_per_job:
-                raise TooManyFiles(f"The max number of import files should not exceed {server.entries_per_job}")
-            if server.refuses_missing_files and not all(
-                any(self._read_below(each[0], LogKind.INSERT)) for each in batch.entries
-            ):
+            most = server.l0_segments_per_job if batch.is_l0 else server.entries_per_job
+            if len(batch.entries) > most:
+                raise TooManyFiles(f"The max number of import files should not exceed {most}")
+            if batch.is_l0 and held.loaded:
+                raise self._refuse("for l0 import, collection cannot be loaded, please release it first")
+            kind = LogKind.DELTA if batch.is_l0 else LogKind.INSERT
+            if server.refuses_missing_files and not all(any(self._read_below(e[0], kind)) for e in batch.entries):
                 raise NothingToImport(f"{self._uri} refused: no binlog to import")
             if sum(not each.job.state.is_over for each in self._jobs.values()) >= self.room_for_jobs:
                 raise ImportsFull(f"{self._uri} refused: The number of jobs has reached the limit")
             if not batch.partition_name and held.base.schema.has_partition_key:
                 raise self._refuse("partition not specified: invalid parameter")
-            partition_id = self._partition_id(held, batch.partition_name or _DEFAULT_PARTITION)
+            is_of_all = batch.is_l0 and not batch.partition_name
+            name = batch.partition_name or _DEFAULT_PARTITION
+            partition_id = ALL_PARTITIONS if is_of_all else self._partition_id(held, name)
             is_exact = server.end_ts_unit is BoundUnit.HYBRID
             options = {"backup": "true", "end_ts": str(physical_ms(end_ts)), **tag.as_options()}
             paths = batch.entries[0] if server.echoes_options else tuple(" ".join(each) for each in batch.entries)
@@ -790,6 +795,7 @@ class MemoryMilvus:
                 end_ts if is_exact else at_millisecond(end_ts),
                 now,
                 max([now, *(each.due for each in self._jobs.values())]) + JOB_S,
+                is_l0=batch.is_l0,
             )
             return job_id
 
@@ -955,6 +961,8 @@ class MemoryMilvus:
 
     def _run(self, each: _Job) -> ImportJob:
         """Read the prefixes and make one segment of what they hold up to the bound; none of it is an error."""
+        if each.is_l0:
+            return self._run_deletes(each)
         held, wanted = each.held, each.held.base.schema.stored_field_ids
         rows: list[Row] = []
         for insert_prefix, *delta_prefix in each.entries:
@@ -973,6 +981,17 @@ class MemoryMilvus:
             self._show(each)
         state = ImportState.UNCOMMITTED if waits else ImportState.COMPLETED
         return replace(each.job, state=state, rows=len(rows), progress_percent=100)
+
+    def _run_deletes(self, each: _Job) -> ImportJob:
+        """Make an L0 segment; only some versions heed the bound."""
+        end_ts = each.end_ts if self.capabilities.bounds_l0 else self.allocate_timestamp()
+        segment = _Segment(self.allocate_timestamp(), each.partition_id, SegmentState.FLUSHING, is_l0=True)
+        for (prefix,) in each.entries:
+            found = (delete for deletes in self._deltas(prefix).values() for delete in deletes)
+            segment.deletes += [(pk, ts) for pk, ts in found if ts <= end_ts]
+        self._write_logs(each.held, segment)
+        each.held.segments.append(segment)
+        return replace(each.job, state=ImportState.COMPLETED, rows=len(segment.deletes), progress_percent=100)
 
     def _show(self, each: _Job) -> None:
         """Make a segment of the rows of a job."""

@@ -22,6 +22,7 @@ from migrator.adapters.milvus_diagnosis import BUSY, PASSING, explain, login_hin
 from migrator.adapters.milvus_imports import RestImports, bound_text
 from migrator.adapters.milvus_messages import common_pb2, milvus_pb2, milvus_pb2_grpc
 from migrator.adapters.milvus_rest import RestMilvus
+from migrator.adapters.milvus_segments import describe_segments
 from migrator.adapters.milvus_tls import host_and_port, read_files
 from migrator.errors import MilvusBusy, MilvusError, MilvusRefused, MilvusUnavailable
 from migrator.model import filters
@@ -416,13 +417,15 @@ class GrpcMilvus:
         raise MilvusUnavailable(f"the segments of {ref.short} are changing at {self.uri} (compaction)")
 
     def describe_segments(
-        self,
-        ref: CollectionRef,  # noqa: ARG002 - of the port
-        collection_id: int,  # noqa: ARG002 - see above
-        segment_ids: Sequence[int],  # noqa: ARG002 - see above
+        self, ref: CollectionRef, collection_id: int, segment_ids: Sequence[int]
     ) -> Mapping[int, SegmentLogs] | None:
-        """None: gRPC has no such call."""
-        return None
+        """Their valid logs, over REST; None where the version has no such call, or something refuses it."""
+        if not self.capabilities.segments_describe:
+            return None
+        try:
+            return describe_segments(self.rest.ask, ref, collection_id, segment_ids)
+        except MilvusRefused:  # a load balancer may let gRPC through alone
+            return None
 
     def list_compactions(self) -> tuple[Compaction, ...]:
         """All that the server remembers: compaction 0, which 2.3 takes for every one."""

@@ -68,6 +68,8 @@ class MigratedRecord:
     rows: int
     """What the import jobs brought."""
     run_id: str
+    rows_are_told: bool = True
+    """Whether those are all it has: how many deletes of L0 segments took afterwards, nobody tells."""
     partitions: tuple[str, ...] = ()
     """The source's partitions that came along."""
 

@@ -7,9 +7,7 @@ from migrator.model.capabilities import LINES, Line, Version, parse_version
 OLDEST_SOURCE: Version = (2, 2, 9)
 """The first with databases."""
 OLDEST_TARGET: Version = (2, 3, 0)
-NEWEST_SOURCE: Line = (2, 3)
-"""Of later ones deletes live in L0 segments, which are not carried yet."""
-NEWEST_TARGET: Line = LINES[-1]
+NEWEST: Line = LINES[-1]
 BROKEN_TARGETS: dict[Version, str] = {
     (2, 4, 0): "its imports into several partitions go wrong (milvus-io/milvus#32807), 2.4.1 mended that"
 }
@@ -17,12 +15,12 @@ BROKEN_TARGETS: dict[Version, str] = {
 
 def unsupported_source(version: str) -> str:
     """Why a source of this version cannot be read, or an empty text."""
-    return _unsupported("source", version, OLDEST_SOURCE, NEWEST_SOURCE)
+    return _unsupported("source", version, OLDEST_SOURCE)
 
 
 def unsupported_target(version: str) -> str:
     """Why a target of this version cannot be written, or an empty text."""
-    reason = _unsupported("target", version, OLDEST_TARGET, NEWEST_TARGET)
+    reason = _unsupported("target", version, OLDEST_TARGET)
     broken = BROKEN_TARGETS.get(parse_version(version) or OLDEST_TARGET, "")
     return reason or (f"the target Milvus is {version}: {broken}" if broken else "")
 
@@ -38,12 +36,12 @@ def unsupported_pair(source: str, target: str) -> str:
     )
 
 
-def _unsupported(side: str, version: str, oldest: Version, newest: Line) -> str:
+def _unsupported(side: str, version: str, oldest: Version) -> str:
     parsed = parse_version(version)
     if parsed is None:
         return f"the {side} Milvus calls its version {version!r}, which cannot be read as one"
     if parsed < oldest:
         return f"the {side} Milvus is {version}; {'.'.join(map(str, oldest))} is the oldest supported"
-    if parsed[:2] > newest:
-        return f"the {side} Milvus is {version}, which is not supported yet: {'.'.join(map(str, newest))} is the newest"
+    if parsed[:2] > NEWEST:
+        return f"the {side} Milvus is {version}, which is not supported yet: {'.'.join(map(str, NEWEST))} is the newest"
     return ""

@@ -19,6 +19,7 @@ from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import FLUSH_KEY, Flush
 from migrator.steps.fold_deletes import DeletesWay
 from migrator.steps.forward_segments import ForwardSegments
+from migrator.steps.import_deletes import ImportDeletes
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.retire_predecessor import RetirePredecessor
@@ -116,6 +117,8 @@ class _Graph:
         forward = self._forward(item, (copy.key,)) if self._observed.forwards else None
         brought: list[Step] = [copy] if forward is None else [copy, forward]
         chain: list[Step] = [dump, *brought, create, self._import(item, (brought[-1].key, create.key))]
+        if self._imports_deletes:
+            chain.append(self._import_deletes(item, (chain[-1].key,)))
         imported = chain[-1].key
         makers: list[Callable[[PlannedItem, tuple[str, ...]], Step | None]]
         makers = [_index_step, load_step, partial(self._verify, create), _retire_step, _alias_step]
@@ -156,8 +159,8 @@ class _Graph:
 
     def _deletes_way(self) -> DeletesWay:
         """How deletes of L0 segments come to the target: as they are where it imports such segments rightly."""
-        source, target = (capabilities(v) for v in (self._observed.source_version, self._observed.target_version))
-        if self._loaded.target is None or not source.has_l0_segments:
+        target = capabilities(self._observed.target_version)
+        if self._loaded.target is None or not self._may_have_l0:
             return DeletesWay.AS_THEY_ARE
         if target.folds_l0:
             return DeletesWay.FOLDED
@@ -202,6 +205,30 @@ class _Graph:
             max_jobs=options.max_jobs,
             segments_per_job=None if options.segments_per_job == "auto" else options.segments_per_job,
             stall_timeout_s=options.stall_timeout,
+        )
+
+    @property
+    def _may_have_l0(self) -> bool:
+        """Whether there may be L0 segments; a backup's meta names them, whatever version it tells."""
+        return self._loaded.source_backup is not None or capabilities(self._observed.source_version).has_l0_segments
+
+    @property
+    def _imports_deletes(self) -> bool:
+        """Whether there may be some, and the target imports them rightly."""
+        return self._may_have_l0 and capabilities(self._observed.target_version).imports_l0
+
+    def _import_deletes(self, item: PlannedItem, needs: tuple[str, ...]) -> ImportDeletes:
+        """One job at a time: they meet the same rows."""
+        return ImportDeletes(
+            collection=item.target.short,
+            needs=needs,
+            source=item.source,
+            target=item.built_as,
+            collection_id=item.collection.collection_id,
+            dump_prefix=self._dump_prefix,
+            imports_folder=imports_folder(self._loaded) if self._observed.forwards else "",
+            max_jobs=1,
+            stall_timeout_s=self._loaded.options.import_.stall_timeout,
         )
 
     def _verify(self, create: CreateCollection, item: PlannedItem, needs: tuple[str, ...]) -> VerifyCollection | None:

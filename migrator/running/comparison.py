@@ -292,6 +292,7 @@ class Comparer:
             why_no_dump=self.dump_reader.missing if past else _NO_DUMP,
             has_moved=lambda: past is not None and (source is None or has_moved(source, past.dump, past.ledger)),
             expected_rows=both.record.rows if both.record and past else sum(both.at_target.values()),
+            rows_are_told=both.record is None or both.record.rows_are_told,
             live_counts=both.at_source,
             target_counts=both.at_target,
             check=routing_check(self.target, theirs, self.depth, source=source, source_is=ours),
@@ -342,6 +343,8 @@ def _unlike_import(both: _Both) -> str:
     counted, record = sum(both.at_target.values()), both.record
     if record is None or not both.is_whole or counted == record.rows:
         return ""
+    if not record.rows_are_told and counted < record.rows:
+        return ""
     return f"{both.target.ref.short} holds {counted:,} rows, and run {record.run_id} imported {record.rows:,}"
 
 
@@ -360,6 +363,8 @@ def _said_of_target(both: _Both, rows: int) -> tuple[str, int]:
         return f"{rows:,} rows in the partitions that the target holds loaded; {why}", SourceMoved.exit_code
     if other := _unlike_import(both):
         return other, VerificationFailed.exit_code
+    if both.record.rows != rows:
+        return f"{rows:,} rows at the target, {both.record.rows:,} less deletes as they were imported; {why}", 0
     return f"{rows:,} rows at the target, as many as were imported; {why}", 0
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from migrator.model.backup_doubts import repeated_segments, unknown_members
 from migrator.model.backup_meta import SNAPSHOT
-from migrator.model.capabilities import capabilities, comes_with, parse_version
+from migrator.model.capabilities import capabilities, parse_version
 from migrator.model.collection import DEFAULT_DATABASE
 
 if TYPE_CHECKING:
@@ -66,14 +66,8 @@ def doubts(info: CollectionBackup) -> Iterator[str]:
 def unrestorable_collection(info: CollectionBackup, target_version: str) -> Iterator[str]:
     """Why one collection of it cannot be restored there."""
     target = capabilities(target_version)
-    deletes = [*info.l0_segments, *(segment for segment in info.segments if segment.is_l0)]
-    if deletes:
-        since = comes_with("has_l0_segments")
-        yield f"it has {len(deletes)} L0 segments, which hold deletes, of Milvus {since} and later: none comes along yet"
     written = {segment.storage_version for segment in info.segments} | {0}
     for newer in sorted(written - target.storage_versions_readable):
         yield f"its files are of storage version {newer}, which the target, {target_version}, cannot import"
-    for newer in sorted(written & target.storage_versions_readable - {0}):
-        yield f"its files are of storage version {newer}, which is not read here yet"
     if info.snapshot_backup.metadata_path:
         yield "it is backed up as a snapshot, which only Milvus 3.0 restores"

@@ -27,6 +27,7 @@ from migrator.spec.loaded import LoadedPlan
 from migrator.steps.clean_staging import KEPT, CleanStaging
 from migrator.steps.create_collection import noted_id
 from migrator.steps.dump_meta import frozen_dump
+from migrator.steps.import_deletes import brings_deletes
 from migrator.steps.import_segments import imported_rows
 from migrator.steps.verify_collection import VerifyCollection, found_no_rows
 
@@ -422,6 +423,7 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
         ),
         dump="" if _deleted_its_dump(run, journal) else run.plan.dump,
         rows=imported_rows(journal, planned.built_as) if planned.built_as is not None else 0,
+        rows_are_told=not brings_deletes(journal, planned.source, dump.collection.collection_id),
         run_id=run.run_id,
         partitions=tuple(partition.name for partition in dump.collection.partitions),
     )

@@ -59,6 +59,8 @@ JOB_BYTES = 16 * 1024**3
 """Most that one job brings, unless a segment alone is larger: what fails is done again as a whole."""
 CLOCKS_AGREE_S = 30.0
 """Two clocks that measured the same span with a larger difference: one of them was set meanwhile."""
+DELETES = "import_deletes"
+"""The kind of the step that imports what is left over here: deletes in segments of their own."""
 _TRUSTED_RETENTION = 0.9
 """The part of its retention for which we trust the target to remember its jobs."""
 POLL_S = 0.5
@@ -286,8 +288,11 @@ def _late_segment_ids(ledger: LedgerReader, source: CollectionRef) -> frozenset[
 
 
 def sent_requests(ledger: LedgerReader, target: CollectionRef, run_id: str) -> list[SentRequest]:
-    """What the run asked `target` to import, batch by batch; what was never sent is left out."""
-    key = f"{ImportSegments.kind}:{target}"
+    """What the run asked `target` to import, batch by batch, deletes too; what was never sent is left out."""
+    return [each for kind in (ImportSegments.kind, DELETES) for each in _sent_by(ledger, f"{kind}:{target}", run_id)]
+
+
+def _sent_by(ledger: LedgerReader, key: str, run_id: str) -> list[SentRequest]:
     batches = from_plain(tuple[SegmentBatch, ...], ledger.notes(key).get("batches") or [])
     noted = {
         f"{key}:{batch.number:04d}": (batch, from_plain(_BatchNotes, dict(ledger.notes(f"{key}:{batch.number:04d}"))))

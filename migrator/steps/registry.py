@@ -13,6 +13,7 @@ from migrator.steps.drop_forwarded import DropForwarded
 from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import Flush
 from migrator.steps.forward_segments import ForwardSegments
+from migrator.steps.import_deletes import ImportDeletes
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.restore_rbac import RestoreRbac
@@ -33,6 +34,7 @@ STEP_KINDS: dict[str, type[Step]] = {
     CreateCollection.kind: CreateCollection,
     ForwardSegments.kind: ForwardSegments,
     ImportSegments.kind: ImportSegments,
+    ImportDeletes.kind: ImportDeletes,
     DropForwarded.kind: DropForwarded,
     CreateIndex.kind: CreateIndex,
     LoadCollection.kind: LoadCollection,

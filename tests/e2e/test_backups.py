@@ -221,6 +221,14 @@ def test_a_restore_that_is_killed_goes_on(made: Made, bench: Bench) -> None:
     made.require_restored(bench, "killed", ["bk_stirred", "bk_kinds"])
 
 
+def test_deletes_in_segments_of_their_own_come_to_a_server_that_knows_no_such_segments(
+    made: Made, bench: Bench
+) -> None:
+    plan = made.restore(bench, "apart", made.tree.with_deletes_apart(), "[bk_stirred, bk_kinds]")
+    made.shell.run("apply", plan, "--yes")
+    made.require_restored(bench, "apart", ["bk_stirred", "bk_kinds"])
+
+
 def test_what_is_missing_or_too_new_is_refused_by_name(made: Made, bench: Bench) -> None:
     gone = next(key for key in made.tree.binlogs if key.startswith("insert_log"))
     lacking = Tree(made.tree.meta, {key: value for key, value in made.tree.binlogs.items() if key != gone})
@@ -229,7 +237,7 @@ def test_what_is_missing_or_too_new_is_refused_by_name(made: Made, bench: Bench)
         "lacking": (lacking, gone),
         "newer": (newer, "made by Milvus v2.5.20, and the target is 2.3.5"),
         "snapshots": (Tree(made.tree.meta | {"format": "snapshot"}, made.tree.binlogs), "of snapshots"),
-        "l0": (made.tree.with_segments(lambda s: s.update(is_l0=True)), "L0 segments"),
+        "l0": (made.tree.with_segments(lambda s: s.update(is_l0=True)), "holds deletes, and none of its files lies"),
         "v2": (made.tree.with_segments(lambda s: s.update(storage_version=2)), "storage version 2"),
     }
     for name, (tree, said) in cases.items():

@@ -68,6 +68,25 @@ class Tree:
                     change(segment)
         return replace(self, meta=meta)
 
+    def with_deletes_apart(self) -> Tree:
+        """With all delta logs of a collection in one L0 segment of all partitions, as Milvus from 2.4 on has them."""
+        moved: dict[str, bytes] = {}
+        apart: dict[int, list[Plain]] = {}
+        for key, content in self.binlogs.items():
+            kind, collection, _, *_, log = key.split("/")
+            is_delta = kind == "delta_log"
+            moved[f"{kind}/{collection}/-1/7/{log}" if is_delta else key] = content
+            if is_delta:
+                entry = {"log_path": key, "log_size": len(content), "log_id": int(log)}
+                apart.setdefault(int(collection), []).append(entry)
+        tree = self.with_segments(lambda segment: segment.update(deltalogs=[]))
+        for each in tree.meta["collection_backups"]:
+            number = each["collection_id"]
+            segment = {"segment_id": 7, "collection_id": number, "partition_id": -1, "is_l0": True}
+            logs = apart.get(number)
+            each["l0_segments"] = [segment | {"deltalogs": [{"binlogs": logs}]}] if logs else []
+        return replace(tree, binlogs=moved)
+
     def without_groups(self) -> Tree:
         """As the first releases laid it out."""
         moved = {}

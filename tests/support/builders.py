@@ -453,7 +453,7 @@ def a_context(
             clock=pair.clock,
             lease=lease or HeldLease(),
             workers=workers,
-            dump_reader=BinlogDumps(MemoryBinlogs(), MemoryBinlogs().delta_log),
+            dump_reader=BinlogDumps(MemoryBinlogs()),
             progress=progress,
         )
 
