@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.errors import ImportsFull, MilvusRefused, NothingToImport, TooManyFiles
 from migrator.model.capabilities import BoundUnit
 from migrator.model.import_job import NO_FILES, ImportJob, ImportState
-from migrator.model.timestamps import physical_ms
+from migrator.model.timestamps import END_OF_TIME, physical_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +52,9 @@ def request_of(
 
 
 def _options(batch: SegmentBatch, end_ts: int, server: Capabilities) -> dict[str, str]:
-    options = {"l0_import" if batch.is_l0 else "backup": "true", "end_ts": bound_text(end_ts, server.end_ts_unit)}
+    options = {"l0_import" if batch.is_l0 else "backup": "true"}
+    if end_ts < END_OF_TIME:  # which servers do not take for a time
+        options["end_ts"] = bound_text(end_ts, server.end_ts_unit)
     if server.skips_disk_quota_check:
         options["skip_disk_quota_check"] = "true"
     if batch.storage_version and server.takes_storage_version:

@@ -9,6 +9,7 @@ from migrator.errors import MilvusRefused, RunError, SchemaDiffers
 from migrator.model.collection import CollectionRef, Index
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.create_collection import require_own
+from migrator.steps.import_deletes import has_imported_deletes
 from migrator.steps.import_segments import imported_rows
 from migrator.steps.waiting import Look, wait_until_over
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from migrator.model.collection import IndexProgress
+    from migrator.ports.ledger import LedgerReader
     from migrator.steps.base import ReadContext, StepContext
 
 _SHRUNK_S = 60.0
@@ -50,11 +52,7 @@ class CreateIndex(Step):
         found = {p.index.name: p for p in ctx.target.index_progress(self.target)}
         if any(index.name not in found for index in self.indexes):
             return Evidence.ABSENT
-        return (
-            Evidence.DONE
-            if self._are_built(found.values(), imported_rows(ctx.ledger, self.target))
-            else Evidence.RUNNING
-        )
+        return Evidence.DONE if self._are_built(found.values(), self._expected(ctx.ledger)) else Evidence.RUNNING
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Create what is missing, then wait."""
@@ -79,7 +77,7 @@ class CreateIndex(Step):
 
         Then too, an index is left to the server where the source's like has rows waiting as well.
         """
-        expected = imported_rows(ctx.ledger, self.target)
+        expected = self._expected(ctx.ledger)
         source_then: list[IndexProgress] | None = None
 
         def look(still_s: float) -> Look:
@@ -102,6 +100,12 @@ class CreateIndex(Step):
 
         wait_until_over(ctx, look, doing="target builds indexes")
         return expected
+
+    def _expected(self, ledger: LedgerReader) -> int:
+        """The rows that are in it at last; 0 where deletes by themselves took some, and nobody tells how many."""
+        if has_imported_deletes(ledger, self.target):
+            return 0
+        return imported_rows(ledger, self.target)
 
     def _unbuilt_at_source(self, ctx: StepContext) -> list[IndexProgress]:
         try:

@@ -110,3 +110,8 @@ def _l0_segments(ledger: LedgerReader, collection_id: int) -> Iterator[SegmentTo
 def brings_deletes(ledger: LedgerReader, source: CollectionRef, collection_id: int) -> bool:
     """Whether L0 segments of `source` are imported: how many rows they take, no import job tells."""
     return not are_deletes_folded(ledger, source) and any(_l0_segments(ledger, collection_id))
+
+
+def has_imported_deletes(ledger: LedgerReader, target: CollectionRef) -> bool:
+    """Whether L0 segments were brought into `target`."""
+    return bool(ledger.notes(f"{ImportDeletes.kind}:{target}").get("batches"))

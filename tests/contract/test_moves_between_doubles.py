@@ -1,0 +1,108 @@
+"""Whole migrations from a double of one version into one of another, deletes included, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.contract.test_double_sources import _EXPECTED, _fill, _make, _told
+from tests.support.cli import Shell
+from tests.support.double_cases import bed, double_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.double import Double
+    from tests.support.double_cases import Bed
+
+    DoubleOf = Callable[[str], Double]
+
+__all__ = ["bed", "double_of"]
+
+KEYS = "{type: static, access_key_id: {env: KEY}, secret_access_key: {env: SECRET}}"
+CLUSTER = """\
+{{milvus: {{uri: "http://127.0.0.1:{port}"}}, storage: {{provider: minio, endpoint: "{endpoint}", bucket: {bucket},
+  root_path: "{root_path}", credentials: {keys}}}}}"""
+PLAN = """\
+version: 1
+name: {name}
+source: {source}
+target: {target}
+staging: {{root_path: staged}}
+collections: [{{source: {collection}, target: {collection}_moved}}]
+options: {{verify: full}}
+"""
+
+
+def a_cluster(double: Double, bed: Bed) -> str:
+    return CLUSTER.format(
+        port=double.port, endpoint=bed.endpoint, bucket=bed.bucket, root_path=double.root_path, keys=KEYS
+    )
+
+
+def a_plan(shell: Shell, bed: Bed, source: Double, target: Double, collection: str) -> str:
+    """A plan file that moves one collection."""
+    text = PLAN.format(
+        name=collection.replace("_", "-"),
+        source=a_cluster(source, bed),
+        target=a_cluster(target, bed),
+        collection=collection,
+    )
+    return str(shell.write(f"{collection}.yaml", text))
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path, {"KEY": "key", "SECRET": "secret"})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("2.4.5", "2.4.24"), ("2.4.24", "2.5.5"), ("2.5.5", "2.5.20"), ("2.5.20", "2.6.12"), ("2.6.12", "2.6.12")],
+)
+def test_rows_and_deletes_arrive(bed: Bed, double_of: DoubleOf, shell: Shell, old: str, new: str) -> None:
+    source, target = double_of(old), double_of(new)
+    name = f"whole_{old}_{new}".replace(".", "_")
+    _make(source, name)
+    _fill(source, name)
+    answer = shell.run("apply", a_plan(shell, bed, source, target, name), "--yes", "--format", "json")
+    assert _told(target, f"{name}_moved") == _EXPECTED
+    assert any(event.get("step", "").startswith("import_deletes:") for event in answer.events)
+
+
+def test_orphans_stay_out(bed: Bed, double_of: DoubleOf, shell: Shell) -> None:
+    source, target, name = double_of("2.5.20"), double_of("2.6.12"), "with_orphans"
+    _make(source, name)
+    _fill(source, name)
+    segment = next(each for each in source.ask("segments", collection=name) if each["level"] == 2)
+    orphan = source.ask("orphan", collection=name, segment_id=segment["id"], field_id=101)
+    answer = shell.run("apply", a_plan(shell, bed, source, target, name), "--yes")
+    assert _told(target, f"{name}_moved") == _EXPECTED
+    assert "files that belong to no segment stay out" in answer.text
+    staged: list[Any] = [key for key in bed.keys("staged/with_orphans/") if key.endswith(orphan.rpartition("/")[2])]
+    assert staged == []
+
+
+def test_a_backup_of_a_new_version_is_restored(bed: Bed, double_of: DoubleOf, shell: Shell) -> None:
+    source, target, name = double_of("2.6.12"), double_of("2.6.12"), "by_backup"
+    _make(source, name)
+    _fill(source, name)
+    cluster = a_cluster(source, bed)
+    storage = f"{{provider: minio, endpoint: '{bed.endpoint}', bucket: {bed.bucket}, credentials: {KEYS}}}"
+    make = f"version: 1\nname: nightly\nsource: {cluster}\nstaging: {{storage: {storage}, root_path: backups}}\n"
+    shell.run("apply", str(shell.write("make.yaml", f"{make}collections: [{name}]\n")), "--yes")
+    meta = json.loads(bed.read("backups/nightly/meta/full_meta.json"))
+    (entry,) = meta["collection_backups"]
+    assert {s["storage_version"] for p in entry["partition_backups"] for s in p["segment_backups"]} == {2}
+    assert len(entry["l0_segments"]) > 0
+    restore = (
+        "version: 1\nname: restore\n"
+        f"source: {{backup: {{storage: {storage[:-1]}, root_path: backups}}, name: nightly}}}}\n"
+        f"target: {a_cluster(target, bed)}\nstaging: {{root_path: restored}}\n"
+        f"collections: [{{source: {name}, target: {name}_back}}]\n"
+    )
+    shell.run("apply", str(shell.write("restore.yaml", restore)), "--yes")
+    assert _told(target, f"{name}_back") == _EXPECTED
