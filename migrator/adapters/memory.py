@@ -861,6 +861,12 @@ class MemoryMilvus:
         if held is not None:
             held.aliases.discard(alias)
 
+    def drop_property(self, ref: CollectionRef, name: str) -> None:
+        """Take a property from the collection."""
+        with self._lock:
+            held = self._get(ref)
+            held.base = replace(held.base, properties=tuple(each for each in held.base.properties if each[0] != name))
+
     def rename_collection(self, ref: CollectionRef, name: str) -> None:
         """Give it another name; refused where that is taken, by an alias or a collection, and by way of an alias."""
         with self._lock:

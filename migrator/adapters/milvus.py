@@ -730,6 +730,11 @@ class GrpcMilvus:
             dropped = milvus_pb2.DropAliasRequest(db_name=ref.database, alias=alias)
             self._call("DropAlias", dropped, f"{ref.short}/{alias}")
 
+    def drop_property(self, ref: CollectionRef, name: str) -> None:
+        """Take a property from the collection."""
+        request = milvus_pb2.AlterCollectionRequest(db_name=ref.database, collection_name=ref.name, delete_keys=[name])
+        self._call("AlterCollection", request, ref.short)
+
     def rename_collection(self, ref: CollectionRef, name: str) -> None:
         """Give it another name; without a new database's name 2.3 would move it into `default`."""
         request = milvus_pb2.RenameCollectionRequest(

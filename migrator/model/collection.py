@@ -24,6 +24,8 @@ AUTOINDEX = "AUTOINDEX"
 
 BM25 = 1
 """Milvus's number of the function whose output no query gives out."""
+_MODEL_FUNCTIONS = frozenset({2, 3})
+"""Those of functions that ask a service: text embeddings, reranking."""
 RESERVED_PROPERTIES = frozenset({"max_field_id"})
 """Properties of the server's own: sent with a create request, Milvus 3.0 misplaces columns."""
 _TEXT_VALUE = b"\x32"
@@ -216,6 +218,11 @@ class CollectionSchema:
         unread = set(self.unread_fields)
         visible = tuple(each for each in self.fields if not each.is_primary_key and each.name not in unread)
         return (*visible, DYNAMIC_FIELD) if self.enable_dynamic_field else visible
+
+    @property
+    def asks_models(self) -> bool:
+        """Whether some function needs a service beside Milvus."""
+        return any(function.kind in _MODEL_FUNCTIONS for function in self.functions)
 
     @property
     def unread_fields(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadSt
 from migrator.planning.places import claims_folder, dump_place, imports_folder, source_root
 from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.copy_segments import CopySegments
-from migrator.steps.create_collection import CreateCollection
+from migrator.steps.create_collection import UNCHECKED_FUNCTIONS, CreateCollection
 from migrator.steps.create_database import CreateDatabase, database_key
 from migrator.steps.create_index import CreateIndex
 from migrator.steps.drop_forwarded import DropForwarded
@@ -22,6 +22,7 @@ from migrator.steps.forward_segments import ForwardSegments
 from migrator.steps.import_deletes import ImportDeletes
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
+from migrator.steps.resume_functions import ResumeFunctions
 from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import DumpedCollection, SealDump
 from migrator.steps.switch_alias import SwitchAlias
@@ -120,6 +121,9 @@ class _Graph:
         if self._imports_deletes:
             chain.append(self._import_deletes(item, (chain[-1].key,)))
         imported = chain[-1].key
+        if create.pauses_functions:
+            needs = (imported,)
+            chain.append(ResumeFunctions(collection=item.target.short, needs=needs, target=item.built_as))
         makers: list[Callable[[PlannedItem, tuple[str, ...]], Step | None]]
         makers = [_index_step, load_step, partial(self._verify, create), _retire_step, _alias_step]
         for make in makers:
@@ -265,6 +269,9 @@ class _Graph:
             properties=tuple(properties.items()),
             partitions=() if by_key else tuple(partition.name for partition in item.chosen.partitions),
             num_partitions=len(collection.partitions) if by_key else None,
+            pauses_functions=schema.asks_models
+            and UNCHECKED_FUNCTIONS not in properties
+            and capabilities(self._observed.target_version).disables_functions,
         )
 
 

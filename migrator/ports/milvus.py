@@ -260,6 +260,9 @@ class MilvusTarget(MilvusReader, Protocol):
     def drop_alias(self, ref: CollectionRef, alias: str) -> None:
         """Take the alias from the collection; one that is not on it is left alone."""
 
+    def drop_property(self, ref: CollectionRef, name: str) -> None:
+        """Take a property from the collection; one that is not there is left alone."""
+
     def rename_collection(self, ref: CollectionRef, name: str) -> None:
         """Give it another name in its database; refused where a collection or an alias has that name.
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from migrator.steps.base import ReadContext, StepContext
 
 
+UNCHECKED_FUNCTIONS = "disable_func_runtime_check"
+"""A collection's property: functions that ask a model are not checked."""
+
+
 def create_key(target: CollectionRef) -> str:
     """The key of the step that creates `target`."""
     return f"{CreateCollection.kind}:{target}"
@@ -50,6 +54,8 @@ class CreateCollection(Step):
     properties: KeyValues = ()
     partitions: tuple[str, ...] = ()
     num_partitions: int | None = None
+    pauses_functions: bool = False
+    """Whether those that ask a model are not checked until `resume_functions`."""
 
     @property
     def key(self) -> str:
@@ -110,7 +116,7 @@ class CreateCollection(Step):
                 shards_num=self.shards_num,
                 num_partitions=self.num_partitions,
                 consistency_level=self.consistency_level,
-                properties=self.properties,
+                properties=(*self.properties, *(((UNCHECKED_FUNCTIONS, "true"),) if self.pauses_functions else ())),
             )
         except MilvusRefused:
             if ctx.target.find_collection(self.target) is None:

@@ -17,6 +17,7 @@ from migrator.steps.import_deletes import ImportDeletes
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.restore_rbac import RestoreRbac
+from migrator.steps.resume_functions import ResumeFunctions
 from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import SealDump
 from migrator.steps.switch_alias import SwitchAlias
@@ -35,6 +36,7 @@ STEP_KINDS: dict[str, type[Step]] = {
     ForwardSegments.kind: ForwardSegments,
     ImportSegments.kind: ImportSegments,
     ImportDeletes.kind: ImportDeletes,
+    ResumeFunctions.kind: ResumeFunctions,
     DropForwarded.kind: DropForwarded,
     CreateIndex.kind: CreateIndex,
     LoadCollection.kind: LoadCollection,

@@ -61,7 +61,14 @@ def shell(tmp_path: Path) -> Shell:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("2.4.5", "2.4.24"), ("2.4.24", "2.5.5"), ("2.5.5", "2.5.20"), ("2.5.20", "2.6.12"), ("2.6.12", "2.6.12")],
+    [
+        ("2.4.5", "2.5.5"),
+        ("2.5.20", "2.6.12"),
+        *(
+            pytest.param(old, new, marks=pytest.mark.exhaustive)
+            for old, new in [("2.4.5", "2.4.24"), ("2.4.24", "2.5.5"), ("2.5.5", "2.5.20"), ("2.6.12", "2.6.12")]
+        ),
+    ],
 )
 def test_rows_and_deletes_arrive(bed: Bed, double_of: DoubleOf, shell: Shell, old: str, new: str) -> None:
     source, target = double_of(old), double_of(new)

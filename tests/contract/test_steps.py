@@ -32,6 +32,7 @@ from migrator.steps.drop_forwarded import DropForwarded
 from migrator.steps.forward_segments import ForwardSegments
 from migrator.steps.import_deletes import ImportDeletes
 from migrator.steps.registry import STEP_KINDS
+from migrator.steps.resume_functions import ResumeFunctions
 from tests.support.builders import (
     BOOKS,
     HeldLease,
@@ -71,7 +72,7 @@ FILMS = CollectionRef("db1", "films")
 COLLECTIONS = """[books, {source: db1.films, target: "db1.{{ collection }}_bak"}]"""
 OPTIONS = "options: {transfer: {concurrency: 1, mode: %s}, verify: full, rbac: true}\n"
 MOST_ATTEMPTS = 400
-ELSEWHERE = {CleanStaging.kind, ForwardSegments.kind, DropForwarded.kind, ImportDeletes.kind}
+ELSEWHERE = {CleanStaging.kind, ForwardSegments.kind, DropForwarded.kind, ImportDeletes.kind, ResumeFunctions.kind}
 """Kinds that the scenarios of other files have."""
 
 

@@ -1,21 +1,23 @@
-"""Deletes in L0 segments, on their way to targets of every kind, killed at every point."""
+"""What comes with Milvus 2.4 and later, killed at every point: deletes in L0 segments, functions that ask a model."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from migrator.model.collection import FunctionSchema
 from migrator.model.segment import SegmentState
+from migrator.steps.create_collection import UNCHECKED_FUNCTIONS, CreateCollection
 from migrator.steps.import_deletes import ImportDeletes
 from tests.contract.test_steps import Undisturbed, World, described, rows_of, strikes
-from tests.support.builders import BOOKS, Pair, an_index, create, flush, some_rows
+from tests.support.builders import BOOKS, Pair, a_schema, an_index, create, flush, some_rows
 from tests.support.mortality import Fate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from migrator.model.collection import CollectionRef
+    from migrator.model.collection import Collection, CollectionRef
     from migrator.model.segment import Segment
 
 PAIRS = {
@@ -105,3 +107,31 @@ def test_deletes_after_the_cut_do_not_come_where_the_target_heeds_no_bound(tmp_p
     world.require_done(Fate())
     assert rows_of(pair.target, BOOKS) == before
     assert {job.is_l0 for job in pair.target._jobs.values()} == {False}
+
+
+def a_pair_with_a_model() -> Pair:
+    """Books whose vectors a model makes of their titles."""
+    pair = Pair(versions=("2.6.8", "2.6.12"))
+    function = FunctionSchema(name="embed", kind=2, input_names=("title",), output_names=("vec",))
+    create(pair.source, BOOKS, schema=a_schema(functions=(function,)))
+    pair.source.insert(BOOKS, some_rows(2))
+    return pair
+
+
+def test_functions_that_ask_a_model_wait_for_the_import(tmp_path: Path) -> None:
+    once = Undisturbed.record(
+        tmp_path / "once", a_pair_with_a_model, collections="[books]", more="", state_of=left_behind
+    )
+    created = next(step for step in once.plan.steps if isinstance(step, CreateCollection))
+    assert created.pauses_functions
+    found = cast("tuple[Collection, object]", once.state["collection"])[0]
+    assert (found.properties, found.schema.functions) == ((), created.schema.functions)
+    assert strikes(once, "resume_functions")
+    for number in strikes(once, "resume_functions"):
+        world = once.world(tmp_path / str(number))
+        assert world.attempt(Fate(strike_at=number)) is None
+        during = world.pair.target.find_collection(BOOKS)
+        assert during is not None
+        assert UNCHECKED_FUNCTIONS in dict(during.properties) or not during.properties
+        world.require_done(Fate())
+        assert left_behind(world.pair) == once.state, once.points[number]
