@@ -117,7 +117,8 @@ class Searcher:
         vectors = _vectors(rows, probes)
         for field in self.source_is.schema.fields:
             one, other = ours.get(field.name), theirs.get(field.name)
-            if field.data_type.is_vector and one and other and one.metric_type == other.metric_type:
+            is_read = field.data_type.is_vector and field.name in vectors  # what BM25 puts out is not
+            if is_read and one and other and one.metric_type == other.metric_type:
                 yield self._overlap(field, one, other, vectors[field.name])
 
     def unbuilt(self, field: str) -> str:

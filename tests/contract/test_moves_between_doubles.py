@@ -6,10 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymilvus import DataType, Function, FunctionType
+from pymilvus.grpc_gen import milvus_pb2
 
 from tests.contract.test_double_sources import _EXPECTED, _fill, _make, _told
 from tests.support.cli import Shell
 from tests.support.double_cases import bed, double_of
+from tests.support.double_cases import flushed as flush
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,3 +116,56 @@ def test_a_backup_of_a_new_version_is_restored(bed: Bed, double_of: DoubleOf, sh
     )
     shell.run("apply", str(shell.write("restore.yaml", restore)), "--yes")
     assert _told(target, f"{name}_back") == _EXPECTED
+
+
+def _make_rich(double: Double, name: str) -> None:
+    """What came with 2.5 and 2.6: defaults and NULLs, BM25, new vectors, structs."""
+    with double.client() as client:
+        schema = client.create_schema(enable_dynamic_field=True)
+        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=20)
+        schema.add_field("text", DataType.VARCHAR, max_length=100, enable_analyzer=True)
+        schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+        schema.add_field("small", DataType.INT8_VECTOR, dim=4)
+        schema.add_field("year", DataType.INT32, nullable=True, default_value=1984)
+        schema.add_field("note", DataType.VARCHAR, max_length=9, nullable=True)
+        inner = client.create_struct_field_schema()
+        inner.add_field("title", DataType.VARCHAR, max_length=9)
+        schema.add_field("chapters", DataType.ARRAY, element_type=DataType.STRUCT, struct_schema=inner, max_capacity=5)
+        schema.add_function(Function("bm25", FunctionType.BM25, ["text"], ["sparse"]))
+        client.create_collection(name, schema=schema, num_shards=1, properties={"collection.ttl.seconds": "0"})
+        index = client.prepare_index_params()
+        index.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+        index.add_index("small", index_type="HNSW", metric_type="L2", params={"M": 8, "efConstruction": 64})
+        client.create_index(name, index)
+        client.load_collection(name)
+
+
+def _rich_row(number: int) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": f"k{number}",
+        "text": f"the text {number}",
+        "small": bytes([number] * 4),
+        "extra": number,
+    }
+    row["chapters"] = [{"title": f"c{each}"} for each in range(number % 3)]
+    return row if number % 2 else row | {"year": number, "note": "x"}
+
+
+def test_what_came_with_newer_schemas_arrives(bed: Bed, double_of: DoubleOf, shell: Shell) -> None:
+    source, target, name = double_of("2.6.12"), double_of("2.6.12"), "rich"
+    _make_rich(source, name)
+    with source.client() as client:
+        client.insert(name, [_rich_row(number) for number in range(9)])
+    flush(source, name)
+    shell.run("apply", a_plan(shell, bed, source, target, name), "--yes")
+    told = []
+    for double, each in ((source, name), (target, f"{name}_moved")):
+        with double.client() as client:
+            described = client._get_connection()._stub.DescribeCollection(
+                milvus_pb2.DescribeCollectionRequest(collection_name=each)
+            )
+            described.schema.name = ""
+            rows = client.query(each, 'id != ""', output_fields=["text", "small", "year", "note", "extra"])
+        told.append((described.schema, list(described.properties), sorted(map(str, rows))))
+    assert told[0] == told[1]
+    assert len(told[0][2]) == 9
