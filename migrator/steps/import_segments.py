@@ -536,6 +536,10 @@ class _Imports:
                 if missing
                 else f"look at {self._step.target.short}; {GIVE_UP}",
             )
+        if job.state is ImportState.UNCOMMITTED:
+            self._ctx.target.commit_import(self._step.target, job.job_id)  # once more where that reply was lost
+            self._under_way[job.job_id] = batch
+            return
         self._note(batch, rows=job.rows)
         _log.info("import job %d brought %d rows", job.job_id, job.rows)
 

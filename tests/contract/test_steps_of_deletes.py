@@ -24,8 +24,9 @@ PAIRS = {
     "2.4.3 to 2.4.4": ("2.4.3", "2.4.4"),
     "2.4.5 to 2.5.5": ("2.4.5", "2.5.5"),
     "2.5.20 to 2.6.12": ("2.5.20", "2.6.12"),
+    "2.6.12 to 3.0.0": ("2.6.12", "3.0.0"),
 }
-"""Folded, as the target replaces row timestamps; one job for each segment; one job for all."""
+"""Folded, as the target replaces row timestamps; one job for each segment; one job for all; folded."""
 
 
 def a_pair(versions: tuple[str, str]) -> Pair:
@@ -73,7 +74,8 @@ def test_a_target_holds_the_rows_that_the_source_shows(name: str, tmp_path: Path
         ("2.4.5 to 2.5.5", "import_deletes"),
         ("2.5.20 to 2.6.12", "import_deletes"),
         ("2.4.5 to 2.5.5", "copy_segments"),
-        ("2.4.3 to 2.4.4", "copy_segments"),
+        ("2.6.12 to 3.0.0", "copy_segments"),
+        ("2.6.12 to 3.0.0", "import_segments"),
         ("2.5.20 to 2.6.12", "dump_meta"),
     ],
 )
