@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.errors import Complaint, PlanError
@@ -110,7 +111,8 @@ class _Planner:
         if access is not None and access.step is not None:
             steps = (*steps, access.step)
         leaves_access = self._observed.access is not None and not is_whole
-        told = tell if self._loaded.target is not None else tell_backup
+        version = self._observed.target_version
+        told = partial(tell, target_version=version) if self._loaded.target is not None else tell_backup
         plan = Plan(
             name=self._loaded.name,
             description=self._loaded.description,
@@ -199,7 +201,10 @@ class _Planner:
             if is_there and (reason := unsupported(version)):
                 hint = "see the versions that the README lists"
                 self._complaints.append(self._complaint(f"{side}.milvus.uri", reason, hint))
-        if self._loaded.source is None or self._loaded.target is None:
+        supported = not (
+            unsupported_source(self._observed.source_version) or unsupported_target(self._observed.target_version)
+        )
+        if self._loaded.source is None or self._loaded.target is None or not supported:
             return
         if reason := unsupported_pair(self._observed.source_version, self._observed.target_version):
             hint = "upgrade the target to the source's line, or beyond it"

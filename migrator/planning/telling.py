@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migrator.model.capabilities import capabilities
 from migrator.model.collection import LoadState
 from migrator.model.filters import can_name
 from migrator.planning.graph import CONSISTENCY_LEVELS, property_text
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from migrator.spec.loaded import LoadedPlan
 
 TTL = "collection.ttl.seconds"
+_NEW_TIMES = "row timestamps: Milvus 2.3 gives every imported row the time of its import"
 
 
-def tell(item: PlannedItem, record: MigratedRecord | None) -> PlannedCollection:
+def tell(item: PlannedItem, record: MigratedRecord | None, *, target_version: str) -> PlannedCollection:
     """The collection as a plan shows it; `record` is what an earlier run of the plan left of it."""
     return PlannedCollection(
         source=item.source,
@@ -31,7 +33,7 @@ def tell(item: PlannedItem, record: MigratedRecord | None) -> PlannedCollection:
         estimate=item.observed.estimate,
         carried=_carried(item) if item.action is Action.MIGRATE else (),
         changed=_changed(item) if item.action is Action.MIGRATE else (),
-        not_carried=_not_carried(item) if item.action is Action.MIGRATE else (),
+        not_carried=_not_carried(item, target_version) if item.action is Action.MIGRATE else (),
         notices=_collection_notices(item, record),
         reason=_reason(item, record),
         replaces=item.replaces,
@@ -110,13 +112,13 @@ def _changed(item: PlannedItem) -> tuple[str, ...]:
     return (*changed, *item.changed, *item.loading.changed)
 
 
-def _not_carried(item: PlannedItem) -> tuple[str, ...]:
+def _not_carried(item: PlannedItem, target_version: str) -> tuple[str, ...]:
     left = [each.name for each in item.collection.partitions if each not in item.chosen.partitions]
     return (
         *(f"partition {name}: not among partitions" for name in left),
         *item.lost,
         *item.loading.lost,
-        "row timestamps: Milvus 2.3 gives every imported row the time of its import",
+        *(() if capabilities(target_version).keeps_row_timestamps else (_NEW_TIMES,)),
     )
 
 

@@ -22,10 +22,12 @@ from migrator.steps.drop_forwarded import DropForwarded
 from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import Flush
 from migrator.steps.forward_segments import ForwardSegments
+from migrator.steps.import_deletes import ImportDeletes
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.registry import STEP_KINDS
 from migrator.steps.restore_rbac import RestoreRbac
+from migrator.steps.resume_functions import ResumeFunctions
 from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import DumpedCollection, SealDump
 from migrator.steps.switch_alias import AliasMove, SwitchAlias
@@ -94,6 +96,8 @@ STEPS: list[Step] = [
     ImportSegments(
         source=BOOKS, target=BAK, collection_id=1, dump_prefix="backup/x", segments_per_job=4, stall_timeout_s=0.5
     ),
+    ImportDeletes(source=BOOKS, target=BAK, collection_id=1, dump_prefix="backup/x", max_jobs=1),
+    ResumeFunctions(target=BAK),
     CreateIndex(target=BAK, indexes=(an_index(), an_index("title", params=()))),
     LoadCollection(target=BAK, partitions=("old",), replica_number=2, resource_groups=("rg1", "rg2")),
     VerifyCollection(

@@ -561,9 +561,10 @@ def test_load_always_needs_an_index(tmp_path: Path) -> None:
     ("versions", "field", "said"),
     [
         ({"source_version": "2.2.8"}, "source.milvus.uri", "2.2.9 is the oldest supported"),
-        ({"source_version": "2.4.0"}, "source.milvus.uri", "not supported yet"),
+        ({"source_version": "3.1.0"}, "source.milvus.uri", "not supported yet"),
+        ({"source_version": "2.4.0"}, "target.milvus.uri", "an older line cannot read what a newer one wrote"),
         ({"target_version": "2.2.16"}, "target.milvus.uri", "2.3.0 is the oldest supported"),
-        ({"target_version": "3.0.0"}, "target.milvus.uri", "not supported yet"),
+        ({"target_version": "3.1.0"}, "target.milvus.uri", "not supported yet"),
         ({"target_version": "dev"}, "target.milvus.uri", "'dev', which cannot be read as one"),
     ],
 )
