@@ -10,7 +10,7 @@ from botocore.config import Config
 
 
 class Bucket:
-    """One bucket; a client per thread, because botocore's may not be shared while they are made."""
+    """One bucket; its client is made once, which takes longer than all that is asked of it."""
 
     def __init__(self, name: str, endpoint: str, *, access_key: str, secret_key: str) -> None:
         """Address it; nothing is asked of it yet."""
@@ -20,10 +20,14 @@ class Bucket:
             "aws_access_key_id": access_key,
             "aws_secret_access_key": secret_key,
             "region_name": "us-east-1",
-            "config": Config(s3={"addressing_style": "path"}, max_pool_connections=2, retries={"max_attempts": 5}),
+            "config": Config(s3={"addressing_style": "path"}, max_pool_connections=16, retries={"max_attempts": 5}),
         }
-        self._own = threading.local()
+        self._made: Any = None
         self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Make the client, so that the first request need not wait for it."""
+        self._client()
 
     def list_level(self, prefix: str) -> list[str]:
         """Every result of a listing with the delimiter `/`: objects, and common prefixes with their slash (D.3.1)."""
@@ -53,7 +57,7 @@ class Bucket:
         return self._client().get_paginator("list_objects_v2").paginate(Bucket=self.name, **what)
 
     def _client(self) -> Any:  # noqa: ANN401 - boto3 has no types
-        if not hasattr(self._own, "client"):
-            with self._lock:
-                self._own.client = boto3.session.Session().client("s3", **self._making)
-        return self._own.client
+        with self._lock:
+            if self._made is None:
+                self._made = boto3.session.Session().client("s3", **self._making)
+            return self._made

@@ -77,7 +77,9 @@ class Double:
         for name, value in options.settings.items():
             setattr(cluster.settings, name, value)
         rules = Rules(version)
-        bucket = Bucket(options.bucket, options.endpoint, access_key=options.access_key, secret_key=options.secret_key)
+        self._bucket = bucket = Bucket(
+            options.bucket, options.endpoint, access_key=options.access_key, secret_key=options.secret_key
+        )
         faults = Faults()
         self.cluster, self._jobs = cluster, Jobs(cluster, rules, bucket)
         self._flushing = Flushing(cluster, rules, bucket)
@@ -97,6 +99,7 @@ class Double:
 
     def start(self) -> None:
         """Listen everywhere."""
+        threading.Thread(target=self._bucket.open, daemon=True).start()
         self._grpc.start()
         threading.Thread(target=self._rest.serve_forever, daemon=True).start()
         self.management.start()
