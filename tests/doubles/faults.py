@@ -19,6 +19,7 @@ class Fault:
     on: str  # a gRPC call's name, or the path of a REST call without `/v2/vectordb/`
     kind: str
     times: int = 1
+    skip: int = 0  # calls that pass before
     delay_s: float = 0.0
     reason: str = ""
     code: int = 65535
@@ -46,9 +47,13 @@ class Faults:
         """The fault of that kind that this call has to suffer, if any."""
         with self._lock:
             for fault in self.waiting:
-                if fault.kind == kind and fault.on in {name, "*"} and fault.times > 0:
-                    fault.times -= 1
-                    return fault
+                if fault.kind != kind or fault.on not in {name, "*"} or not fault.times:
+                    continue
+                if fault.skip:
+                    fault.skip -= 1
+                    continue
+                fault.times -= 1
+                return fault
         return None
 
     def wait_if_slow(self, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING
 
 from google.protobuf.message_factory import GetMessageClass
@@ -358,7 +359,9 @@ class Indexes(Service):
             description = reply.index_descriptions.add(
                 index_name=index.name, indexID=index.id, field_name=index.field_name, state=common_pb2.Finished
             )
-            description.indexed_rows = description.total_rows = rows
+            is_built = time.time() >= index.created_at + self.cluster.settings.index_s
+            description.total_rows, description.indexed_rows = rows, rows if is_built else 0
+            description.pending_index_rows = rows - description.indexed_rows
             description.params.extend(schema.pairs(self._shown(index)))
         return reply
 
@@ -396,6 +399,7 @@ class Indexes(Service):
             if name not in self.cluster.resource_groups:
                 raise Refusal(f"resource group not found[rg={name}]", code=300)
         collection.loaded |= {each.id for each in partitions}
+        collection.loading_until = time.time() + self.cluster.settings.load_s
         groups = list(request.resource_groups) or [_DEFAULT_GROUP]
         wanted = request.replica_number or 1
         collection.replicas = [groups[number % len(groups)] for number in range(wanted)]
@@ -418,13 +422,15 @@ class Indexes(Service):
             return milvus_pb2.GetLoadStateResponse(state=0)
         wanted = {require_partition(collection, name).id for name in request.partition_names}
         is_loaded = wanted <= collection.loaded if wanted else collection.is_loaded
-        return milvus_pb2.GetLoadStateResponse(state=3 if is_loaded else 1)
+        state = 2 if collection.loading_until > time.time() else 3
+        return milvus_pb2.GetLoadStateResponse(state=state if is_loaded else 1)
 
     def GetLoadingProgress(self, request: Message, call: Call) -> Message:
         collection = self.collection(request, call)
         if not collection.is_loaded:  # A.5
             raise Refusal(f"collection not loaded[collection={collection.id}]", code=_NOT_LOADED)
-        return milvus_pb2.GetLoadingProgressResponse(progress=100, refresh_progress=100)
+        progress = 50 if collection.loading_until > time.time() else 100
+        return milvus_pb2.GetLoadingProgressResponse(progress=progress, refresh_progress=progress)
 
     def GetReplicas(self, request: Message, call: Call) -> Message:
         collection = self.collection(request, call)

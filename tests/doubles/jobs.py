@@ -263,7 +263,7 @@ class Jobs:
             self._fail(job, f"collection {job.collection_id} dropped")
         elif job.timeout_s and now > job.created_at + job.timeout_s:
             self._fail(job, f"import timeout, timeout={job.timeout_s}s")
-        elif job.state != "Uncommitted" and now >= job.entered_at + self.cluster.settings.job_s:
+        elif job.state != "Uncommitted" and now >= job.entered_at + self._phase_s(job):
             try:
                 self._leave(job, collection)
             except Refusal as refusal:
@@ -271,6 +271,10 @@ class Jobs:
             except Exception as error:
                 self._fail(job, f"the double has a bug: {error!r}")
                 raise
+
+    def _phase_s(self, job: Job) -> float:
+        settings = self.cluster.settings
+        return settings.job_s + (settings.index_s if job.state == "IndexBuilding" else 0)
 
     def _leave(self, job: Job, collection: Collection) -> None:
         """Do what its phase is for, and enter the next one."""
@@ -336,7 +340,8 @@ class Jobs:
             entry.imported = len(columns[TIMESTAMP])
             _share_out(collection, columns, shards)
         for vchannel, columns in shards.items():
-            self._put_rows(job, collection, vchannel, columns)
+            kept = {number: column[self.cluster.settings.lost_rows :] for number, column in columns.items()}
+            self._put_rows(job, collection, vchannel, kept)
 
     def _put_rows(self, job: Job, collection: Collection, vchannel: str, columns: Columns) -> None:
         if not self.rules.has("keeps_row_ts"):  # E.6: before 2.4.5 the time of the import

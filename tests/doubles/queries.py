@@ -118,6 +118,8 @@ def _partitions(collection: Collection, names: Sequence[str], expr: str) -> set[
         raise Refusal(f"collection not loaded[collection={collection.id}]", code=101)
     if names and any(field.is_partition_key for field in collection.schema.fields):
         raise Refusal("not support manually specifying the partition names if partition key mode is used")
+    if collection.loading_until > time.time():
+        raise Refusal(f"collection not fully loaded[collection={collection.id}]", code=103)
     if not names:
         return collection.loaded & _meant(collection, expr)
     wanted = {require_partition(collection, name).id for name in names}

@@ -77,7 +77,6 @@ RULES: dict[str, Rule] = {
     "flush_targets": Rule("B.3", ("2.5.19", "2.6.3")),
     # of collections
     "sixteen_partitions": Rule("A.5", ("2.4.2",)),
-    "clustering_key": Rule("A.2", _ALWAYS),
     "nullable": Rule("A.2", ("2.5.0",)),
     "functions": Rule("A.2", ("2.5.0",)),
     "struct_arrays": Rule("A.2", ("2.6.0",)),

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import Message as ProtobufMessage
 from pymilvus.grpc_gen import schema_pb2
 
+from tests.doubles.rules import COLLECTION_FLUSH_S, MAX_FILES, MAX_JOBS, REQUEST_TIMEOUT_S, RETENTION_S
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -106,6 +108,7 @@ class Index:
     name: str
     field_name: str
     params: list[tuple[str, str]]
+    created_at: float = field(default_factory=time.time)
 
 
 @dataclass
@@ -127,6 +130,7 @@ class Collection:
     indexes: dict[str, Index] = field(default_factory=dict)
     segments: dict[int, Segment] = field(default_factory=dict)
     loaded: set[int] = field(default_factory=set)  # partition ids
+    loading_until: float = 0.0
     replicas: list[str] = field(default_factory=list)  # the resource group of each
     pending: list[tuple[Key, int, int]] = field(default_factory=list)  # deletes not flushed: key, ts, partition
     deletes: dict[int, dict[Key, int]] = field(default_factory=dict)  # by partition: the newest of each key
@@ -264,18 +268,20 @@ class Settings:
 
     job_s: float = 0.1  # every phase of an import job
     seal_s: float = 0.1  # from the flush until its segments are written
-    index_s: float = 0.0
+    index_s: float = 0.0  # until an index has its rows; its state is Finished before, as on 2.3.5
+    load_s: float = 0.0
     wal_delay_s: float = 0.0  # until a job exists after its request: E.8.4
-    retention_s: float = 10_800.0
-    flush_interval_s: float = 10.0
-    request_timeout_s: float = 30.0
-    max_jobs: int = 1024
-    max_files: int = 1024
+    retention_s: float = RETENTION_S
+    flush_interval_s: float = COLLECTION_FLUSH_S
+    request_timeout_s: float = REQUEST_TIMEOUT_S
+    max_jobs: int = MAX_JOBS
+    max_files: int = MAX_FILES
     disk_quota_bytes: int = 0  # 0: none
     enable_l0_import: bool = False
     autoindex_resolved: bool = False
     is_replicating: bool = False
     enable_in_replicating: bool = False
+    lost_rows: int = 0  # of every shard of a job, which counts them as imported all the same
     multi_field_deltas: bool = False  # D.2: of 2.6, as it can be configured
     uses_v1: bool = False  # a 2.6 that came from 2.5 has both formats
 
