@@ -91,8 +91,11 @@ def test_orphans_stay_out(bed: Bed, double_of: DoubleOf, shell: Shell) -> None:
     _fill(source, name)
     segment = next(each for each in source.ask("segments", collection=name) if each["level"] == 2)
     orphan = source.ask("orphan", collection=name, segment_id=segment["id"], field_id=101)
-    answer = shell.run("apply", a_plan(shell, bed, source, target, name), "--yes")
+    plan = a_plan(shell, bed, source, target, name)
+    answer = shell.run("apply", plan, "--yes")
     assert _told(target, f"{name}_moved") == _EXPECTED
+    shell.run("verify", plan)
+    assert "nothing to do" in shell.run("plan", plan).text
     assert "files that belong to no segment stay out" in answer.text
     staged: list[Any] = [key for key in bed.keys("staged/with_orphans/") if key.endswith(orphan.rpartition("/")[2])]
     assert staged == []

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from migrator.adapters.memory import MemoryStore
 from migrator.model.collection import FunctionSchema
 from migrator.model.segment import SegmentState
 from migrator.steps.create_collection import UNCHECKED_FUNCTIONS, CreateCollection
 from migrator.steps.import_deletes import ImportDeletes
 from tests.contract.test_steps import Undisturbed, World, described, rows_of, strikes
+from tests.contract.test_steps_of_hops import APART
 from tests.support.builders import BOOKS, Pair, a_schema, an_index, create, flush, some_rows
 from tests.support.mortality import Fate
 
@@ -29,9 +31,9 @@ PAIRS = {
 """Folded, as the target replaces row timestamps; one job for each segment; one job for all; folded."""
 
 
-def a_pair(versions: tuple[str, str]) -> Pair:
+def a_pair(versions: tuple[str, str], apart: tuple[MemoryStore, MemoryStore] | None = None) -> Pair:
     """Books with a key in two partitions, deletes before and after a flush, and a key that is there anew."""
-    pair = Pair(versions=versions)
+    pair = Pair(versions=versions, apart=apart)
     create(pair.source, BOOKS)
     pair.source.create_partition(BOOKS, "old")
     pair.source.insert(BOOKS, some_rows(4))
@@ -66,6 +68,16 @@ def test_a_target_holds_the_rows_that_the_source_shows(name: str, tmp_path: Path
     assert rows_of(world.pair.target, BOOKS) == rows_of(world.pair.source, BOOKS)
     imports = [step for step in world.plan.steps if isinstance(step, ImportDeletes)]
     assert bool(imports) == PAIRS[name][1].startswith(("2.5", "2.6"))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_deletes_go_by_way_of_another_store_too(name: str, tmp_path: Path) -> None:
+    pair = a_pair(PAIRS[name], apart=(MemoryStore("dumps"), MemoryStore("bucket_B")))
+    world = World.make(tmp_path, pair, collections="[books]", more=APART)
+    world.require_done(Fate())
+    assert rows_of(world.pair.target, BOOKS) == rows_of(world.pair.source, BOOKS)
+    kept = [each.key for each in pair.imports.list_objects("") if not each.key.startswith("files_B/")]
+    assert kept == []
 
 
 @pytest.mark.parametrize(
