@@ -17,7 +17,7 @@ AZURITE := tests/support/services/azurite
 # Of Debian; an S3 service as people run it.
 CEPH := ceph-mon ceph-osd radosgw ceph-common
 
-.PHONY: help setup demo test check unit contract e2e e2e-rgw browser ceph chromium faults schemas lock docs clean
+.PHONY: help setup demo test check unit contract e2e e2e-rgw browser ceph chromium faults golden schemas lock docs clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ chromium:  ## Install Debian's Chromium, for the tests of pages; needs root
 
 faults: $(STAMP)  ## Everything that can break on the way, the slow ones too (half an hour)
 	$(BIN)/pytest tests/faults tests/e2e/test_busy_*.py tests/e2e/test_demo.py -m "" -n $(WORKERS) $(SPREAD)
+
+golden: $(STAMP)  ## Write tests/golden/ anew: how plans look in every format, for a reviewer to read
+	$(BIN)/python -m tests.support.golden
 
 schemas: $(STAMP)  ## Write schemas/ and docs/cli.md anew from the program
 	$(BIN)/python -m migrator.schemas

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from migrator.reports.beside import Against, Beside
     from migrator.reports.exceptions import Told
 
+_FEW = 12
+"""More collections than that are folded."""
 MOST_ROWS = 40
 MOST_CHARACTERS = 60_000
 """A comment on GitHub holds 65,536."""
@@ -98,17 +100,23 @@ def _exception(told: Told) -> str:
 
 def _table(plan: Plan) -> Iterator[str]:
     todo = [each for each in plan.collections if each.action is Action.MIGRATE]
-    if todo:
-        yield "| | collection | rows | objects | size | imports |"
-        yield "|---|---|---:|---:|---:|---:|"
-        largest = sorted(todo, key=lambda each: -each.estimate.size_bytes) if len(todo) > MOST_ROWS else todo
-        yield from (_row(each) for each in largest[:MOST_ROWS])
-        if (more := len(todo) - MOST_ROWS) > 0:
-            yield f"| + | … and {more:,} more, none of them larger | | | | |"
+    if len(todo) > _FEW:
+        yield from _unfolded(f"{count(len(todo), 'collection')}, the largest first", _rows(todo))
+    elif todo:
+        yield from _rows(todo)
         yield ""
     rest = [each for each in plan.collections if each.action is not Action.MIGRATE]
     lines = [f"- {_arrow(each)}: {_clipped('; '.join([each.reason, *each.notices]))}" for each in rest]
     yield from _details(f"{count(len(rest), 'collection')} with nothing to do", lines)
+
+
+def _rows(todo: Sequence[PlannedCollection]) -> Iterator[str]:
+    yield "| | collection | rows | objects | size | imports |"
+    yield "|---|---|---:|---:|---:|---:|"
+    largest = sorted(todo, key=lambda each: -each.estimate.size_bytes) if len(todo) > _FEW else todo
+    yield from (_row(each) for each in largest[:MOST_ROWS])
+    if (more := len(todo) - MOST_ROWS) > 0:
+        yield f"| + | … and {more:,} more, none of them larger | | | | |"
 
 
 def _row(collection: PlannedCollection) -> str:
