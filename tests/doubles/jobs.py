@@ -118,7 +118,7 @@ class Jobs:
         wanted = self.cluster.require_collection(database, collection_name).id if collection_name else None
         return [
             job
-            for job in self.cluster.jobs.values()
+            for job in list(self.cluster.jobs.values())
             if job.visible_at <= time.time()
             and job.database == (database or "default")
             and wanted in {None, job.collection_id}
@@ -238,7 +238,7 @@ class Jobs:
 
     def _require_room(self, files: Sequence[FileEntry], options: Mapping[str, str]) -> None:
         settings = self.cluster.settings
-        running = sum(not job.has_ended for job in self.cluster.jobs.values())
+        running = sum(not job.has_ended for job in list(self.cluster.jobs.values()))
         if self.rules.has("limits_jobs") and running >= settings.max_jobs:  # E.5
             raise _failed(f"The number of jobs has reached the limit, limit={settings.max_jobs}")
         skips = self.rules.has("skip_disk_quota_check") and is_true(options.get("skip_disk_quota_check"))
@@ -355,7 +355,8 @@ class Jobs:
             storage_version=2 if self.rules.has("writes_v2") and not self.cluster.settings.uses_v1 else 0,
             is_sorted=self.rules.has("tells_sorted"),
         )
-        write_segment(self.cluster, self.rules, self.bucket, collection, segment)
+        if self.cluster.settings.writes_imports:
+            write_segment(self.cluster, self.rules, self.bucket, collection, segment)
         with self.cluster.lock:
             collection.segments[segment.id] = segment
             job.segments.append(segment.id)
@@ -389,6 +390,7 @@ class Jobs:
             job.completed_at = time.time()
 
     def _fail(self, job: Job, reason: str) -> None:
+        self._columns.pop(job.id, None)
         with self.cluster.lock:
             collection = self.cluster.collection_by_id(job.collection_id)
             for number in job.segments:

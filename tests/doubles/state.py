@@ -281,6 +281,7 @@ class Settings:
     autoindex_resolved: bool = False
     is_replicating: bool = False
     enable_in_replicating: bool = False
+    writes_imports: bool = True  # off, imported segments have no files of their own, which is quicker
     lost_rows: int = 0  # of every shard of a job, which counts them as imported all the same
     multi_field_deltas: bool = False  # D.2: of 2.6, as it can be configured
     uses_v1: bool = False  # a 2.6 that came from 2.5 has both formats
@@ -340,7 +341,7 @@ class Cluster:
 
     def collection_by_id(self, collection_id: int) -> Collection | None:
         """None if it was dropped."""
-        return next((each for each in self.collections.values() if each.id == collection_id), None)
+        return next((each for each in list(self.collections.values()) if each.id == collection_id), None)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock."""

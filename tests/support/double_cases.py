@@ -189,9 +189,17 @@ def double_of(bed: Bed) -> Iterator[Callable[[str], Double]]:
 
         def get(version: str) -> Double:
             if version not in found:
-                settings = {"flush_interval_s": 0, "job_s": 0.02, "seal_s": 0.02, "root_path": f"files_{version}"}
                 found[version] = stack.enter_context(
-                    start_double(version, endpoint=bed.endpoint, bucket=bed.bucket, **settings)  # type: ignore[arg-type]
+                    start_double(
+                        version,
+                        endpoint=bed.endpoint,
+                        bucket=bed.bucket,
+                        root_path=f"files_{version}",
+                        flush_interval_s=0,
+                        job_s=0.02,
+                        seal_s=0.02,
+                        writes_imports=False,
+                    )
                 )
             return found[version]
 
