@@ -748,6 +748,17 @@ class MemoryMilvus:
                 return
             names[ref.name] = _Held(base, [Partition(self.allocate_timestamp(), name) for name in partitions])
 
+    def add_field(self, ref: CollectionRef, field: FieldSchema) -> None:
+        """Add it behind all others; rows that are there lack it."""
+        with self._lock:
+            held = self._get(ref)
+            schema = held.base.schema
+            if not self.capabilities.adds_fields or not field.nullable:
+                raise self._refuse("added field must be nullable")
+            number = max(schema.visible_ids | {schema.dynamic_field_id or 0}) + 1
+            fields = (*schema.fields, replace(field, field_id=number))
+            held.base = replace(held.base, schema=replace(schema, fields=fields))
+
     def create_partition(self, ref: CollectionRef, name: str) -> None:
         """Create it; one that is there already is left alone."""
         held = self._get(ref)
@@ -970,6 +981,8 @@ class MemoryMilvus:
         if each.is_l0:
             return self._run_deletes(each)
         held, wanted = each.held, each.held.base.schema.stored_field_ids
+        if self.capabilities.fills_missing_fields:
+            wanted -= each.held.base.schema.may_lack_files
         rows: list[Row] = []
         for insert_prefix, *delta_prefix in each.entries:
             deletes = self._deltas(delta_prefix[0]) if delta_prefix else {}

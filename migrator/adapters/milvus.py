@@ -645,6 +645,13 @@ class GrpcMilvus:
         )
         self._call("CreateCollection", request, ref.short, SLOW_CALL_TIMEOUT_S)
 
+    def add_field(self, ref: CollectionRef, field: FieldSchema) -> None:
+        """Add a field to the collection."""
+        request = milvus_pb2.AddCollectionFieldRequest(
+            db_name=ref.database, collection_name=ref.name, schema=values.field_message(field).SerializeToString()
+        )
+        self._call("AddCollectionField", request, ref.short, SLOW_CALL_TIMEOUT_S)
+
     def create_partition(self, ref: CollectionRef, name: str) -> None:
         """Create it; one that is there already is left alone."""
         request = milvus_pb2.CreatePartitionRequest(db_name=ref.database, collection_name=ref.name, partition_name=name)

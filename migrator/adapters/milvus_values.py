@@ -90,7 +90,8 @@ def field_from(message: Message) -> FieldSchema:
     )
 
 
-def _field_message(field: FieldSchema) -> Message:
+def field_message(field: FieldSchema) -> Message:
+    """A field for a request."""
     message = schema_pb2.FieldSchema(
         fieldID=field.field_id,
         name=field.name,
@@ -162,7 +163,7 @@ def schema_message(schema: CollectionSchema, name: str) -> Message:
         description=schema.description,
         autoID=schema.auto_id,
         enable_dynamic_field=schema.enable_dynamic_field,
-        fields=[_field_message(field) for field in schema.fields],
+        fields=[field_message(field) for field in schema.fields],
         functions=[_function_message(function) for function in schema.functions],
         struct_array_fields=[_struct_message(struct) for struct in schema.struct_array_fields],
     )
@@ -186,7 +187,7 @@ def _struct_message(struct: StructArrayField) -> Message:
         description=struct.description,
         nullable=struct.nullable,
         type_params=pair_messages(struct.type_params),
-        fields=[_field_message(field) for field in struct.fields],
+        fields=[field_message(field) for field in struct.fields],
     )
 
 

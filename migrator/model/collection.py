@@ -258,6 +258,20 @@ class CollectionSchema:
         return next(free) if self.enable_dynamic_field else None
 
     @property
+    def added_fields(self) -> tuple[FieldSchema, ...]:
+        """Those that came after `$meta` or an array of structs, in the order in which a new collection gets them."""
+        structs = [struct.field_id for struct in self.struct_array_fields]
+        first = min((number for number in (self.dynamic_field_id, *structs) if number is not None), default=None)
+        added = () if first is None else (each for each in self.fields if each.field_id > first)
+        return tuple(sorted(added, key=lambda each: each.field_id))
+
+    @property
+    def before_additions(self) -> CollectionSchema:
+        """The schema that a collection has to be created with, so that all fields get their ids in the end."""
+        added = set(self.added_fields)
+        return replace(self, fields=tuple(each for each in self.fields if each not in added))
+
+    @property
     def stored_field_ids(self) -> frozenset[int]:
         """The ids a segment has insert logs for, hidden fields included; see `may_lack_files`."""
         hidden = {ROW_ID_FIELD, TIMESTAMP_FIELD, self.dynamic_field_id}

@@ -29,7 +29,7 @@ def irreproducible(collection: Collection, target_version: str) -> list[str]:
     if schema.struct_array_fields and not target.struct_arrays:
         names = ", ".join(repr(struct.name) for struct in schema.struct_array_fields)
         reasons.append(f"it has arrays of structs ({names}), which come with Milvus {comes_with('struct_arrays')}")
-    return [*reasons, *_of_ids(schema), *_of_partitions(collection)]
+    return [*reasons, *_of_ids(schema, target), *_of_partitions(collection)]
 
 
 def _of_field(field: FieldSchema, target: Capabilities) -> Iterator[str]:
@@ -53,18 +53,15 @@ def _holds(data_type: DataType, types: frozenset[DataType]) -> bool:
     return data_type in types
 
 
-def _of_ids(schema: CollectionSchema) -> Iterator[str]:
+def _of_ids(schema: CollectionSchema, target: Capabilities) -> Iterator[str]:
     """Milvus matches files to fields by id, and numbers fields by their order at creation, from 100 on.
 
-    After the fields come `$meta` and the structs, each followed by its own fields.
+    After the fields come `$meta` and the structs, each followed by its own fields; then fields that are added.
     """
     wanted = FIRST_USER_FIELD
-    for field in schema.fields:
+    for field in schema.before_additions.fields:
         if field.field_id != wanted:
-            yield (
-                f"its field {field.name!r} has the id {field.field_id}, and the target would give it {wanted}: fields "
-                f"were added or dropped since the collection was created"
-            )
+            yield _other_id(field, wanted)
             return
         wanted += 1
     wanted += schema.enable_dynamic_field
@@ -74,6 +71,17 @@ def _of_ids(schema: CollectionSchema) -> Iterator[str]:
             yield f"its array of structs {struct.name!r} has ids that the target would not give it"
             return
         wanted += len(ids)
+    for number, field in enumerate(schema.added_fields, start=wanted):
+        if field.field_id != number or not target.adds_fields or not field.nullable:
+            yield _other_id(field, number)
+            return
+
+
+def _other_id(field: FieldSchema, wanted: int) -> str:
+    return (
+        f"its field {field.name!r} has the id {field.field_id}, and the target would give it {wanted}: fields were "
+        f"added or dropped since the collection was created"
+    )
 
 
 def _of_partitions(collection: Collection) -> Iterator[str]:

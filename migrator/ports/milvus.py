@@ -218,6 +218,9 @@ class MilvusTarget(MilvusReader, Protocol):
         properties: KeyValues,
     ) -> None: ...
 
+    def add_field(self, ref: CollectionRef, field: FieldSchema) -> None:
+        """Add a nullable field to the collection; its id is the first behind all that are given."""
+
     def create_partition(self, ref: CollectionRef, name: str) -> None: ...
 
     def start_import(self, ref: CollectionRef, batch: SegmentBatch, *, end_ts: int, tag: ImportTag) -> int:

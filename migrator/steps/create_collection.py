@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from migrator.errors import MilvusRefused, SchemaDiffers, StepInDoubt
@@ -100,6 +100,8 @@ class CreateCollection(Step):
                 self.note(ctx, absent_ts=absent_ts)
             self._request(ctx)
             found = ctx.target.find_collection(self.target)
+        if found is not None and isinstance(absent_ts, int) and self._add_fields(ctx, found):
+            found = ctx.target.find_collection(self.target)
         if found is None or not isinstance(absent_ts, int):
             raise StepInDoubt(
                 f"collection {self.target.short} is at the target, and this run did not create it",
@@ -108,11 +110,28 @@ class CreateCollection(Step):
         self.require_ours(ctx.target, found, absent_ts)
         self.note(ctx, collection_id=found.collection_id)
 
+    def _add_fields(self, ctx: StepContext, found: Collection) -> bool:
+        """Add the fields that come after `$meta`, in their order, to what was created without them."""
+        added = self.schema.added_fields
+        there = {each.name for each in found.schema.fields}
+        missing = [each for each in added if each.name not in there]
+        kept = len(added) - len(missing)
+        so_far = replace(self.schema, fields=(*self.schema.before_additions.fields, *added[:kept]))
+        if not missing or found.schema != so_far or found.created_ts < self._absent_ts(ctx):
+            return False
+        for each in missing:
+            ctx.target.add_field(self.target, each)
+        return True
+
+    def _absent_ts(self, ctx: StepContext) -> int:
+        noted = self.notes(ctx).get("absent_ts")
+        return noted if isinstance(noted, int) else 0
+
     def _request(self, ctx: StepContext) -> None:
         try:
             ctx.target.create_collection(
                 self.target,
-                self.schema,
+                self.schema.before_additions,
                 shards_num=self.shards_num,
                 num_partitions=self.num_partitions,
                 consistency_level=self.consistency_level,

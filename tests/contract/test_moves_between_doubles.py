@@ -162,6 +162,10 @@ def test_what_came_with_newer_schemas_arrives(bed: Bed, double_of: DoubleOf, she
     with source.client() as client:
         client.insert(name, [_rich_row(number) for number in range(9)])
     flush(source, name)
+    with source.client() as client:
+        client.add_collection_field(name, "added", DataType.INT64, nullable=True)
+        client.insert(name, [_rich_row(number) | {"added": number} for number in range(9, 12)])
+    flush(source, name)
     shell.run("apply", a_plan(shell, bed, source, target, name), "--yes")
     told = []
     for double, each in ((source, name), (target, f"{name}_moved")):
@@ -170,7 +174,7 @@ def test_what_came_with_newer_schemas_arrives(bed: Bed, double_of: DoubleOf, she
                 milvus_pb2.DescribeCollectionRequest(collection_name=each)
             )
             described.schema.name = ""
-            rows = client.query(each, 'id != ""', output_fields=["text", "small", "year", "note", "extra"])
+            rows = client.query(each, 'id != ""', output_fields=["text", "small", "year", "note", "extra", "added"])
         told.append((described.schema, list(described.properties), sorted(map(str, rows))))
     assert told[0] == told[1]
-    assert len(told[0][2]) == 9
+    assert len(told[0][2]) == 12

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from migrator.adapters.memory import MemoryStore
-from migrator.model.collection import FunctionSchema
+from migrator.model.collection import DataType, FieldSchema, FunctionSchema
 from migrator.model.segment import SegmentState
 from migrator.steps.create_collection import UNCHECKED_FUNCTIONS, CreateCollection
 from migrator.steps.import_deletes import ImportDeletes
@@ -147,5 +147,30 @@ def test_functions_that_ask_a_model_wait_for_the_import(tmp_path: Path) -> None:
         during = world.pair.target.find_collection(BOOKS)
         assert during is not None
         assert UNCHECKED_FUNCTIONS in dict(during.properties) or not during.properties
+        world.require_done(Fate())
+        assert left_behind(world.pair) == once.state, once.points[number]
+
+
+def a_pair_with_an_added_field() -> Pair:
+    """Books with values beyond the schema, of which some were there before a field was added."""
+    pair = Pair(versions=("2.6.8", "2.6.12"))
+    create(pair.source, BOOKS, schema=a_schema(enable_dynamic_field=True))
+    pair.source.insert(BOOKS, some_rows(2))
+    flush(pair.source, BOOKS)
+    pair.source.add_field(BOOKS, FieldSchema(field_id=0, name="added", data_type=DataType.INT64, nullable=True))
+    pair.source.insert(BOOKS, [{**row, "added": 7} for row in some_rows(2, start=5)])
+    return pair
+
+
+def test_fields_that_were_added_get_their_ids_again(tmp_path: Path) -> None:
+    once = Undisturbed.record(
+        tmp_path / "once", a_pair_with_an_added_field, collections="[books]", more="", state_of=left_behind
+    )
+    found, rows = cast("tuple[Collection, list[str]]", once.state["collection"])
+    assert [each.field_id for each in found.schema.fields] == [100, 101, 102, 104]
+    assert rows == rows_of(once.make_pair().source, BOOKS)
+    for number in strikes(once, "create_collection"):
+        world = once.world(tmp_path / str(number))
+        assert world.attempt(Fate(strike_at=number)) is None
         world.require_done(Fate())
         assert left_behind(world.pair) == once.state, once.points[number]
