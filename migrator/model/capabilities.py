@@ -257,6 +257,14 @@ class Capabilities:
     adds_fields: bool = field(
         metadata=_row("AddCollectionField", "A.4", ("2.2.0", False, _SOURCE), ("2.6.0", True, _SOURCE))
     )
+    drops_fields: bool = field(
+        metadata=_row(
+            "drops fields (AlterCollectionSchema): which id `$meta` has may then not be told by the others",
+            "A.4",
+            ("2.2.0", False, _SOURCE),
+            ("3.0.0", True, _SOURCE),
+        )
+    )
     disables_functions: bool = field(
         metadata=_row("property disable_func_runtime_check", "E.6", ("2.2.0", False, _SOURCE), ("2.6.8", True, _SOURCE))
     )

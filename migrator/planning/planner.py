@@ -332,7 +332,8 @@ class _Planner:
         return PlannedItem(selected=selected, observed=observed, action=action)
 
     def _check_reproducible(self, selected: Selected, collection: Collection) -> None:
-        for reason in irreproducible(collection, self._observed.target_version):
+        versions = (self._observed.target_version, self._observed.source_version)
+        for reason in irreproducible(collection, *versions):
             self._complaints.append(
                 self._complaint(
                     f"{selected.mapping.field}.source",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from migrator.model.collection import Collection, CollectionSchema, FieldSchema
 
 
-def irreproducible(collection: Collection, target_version: str) -> list[str]:
+def irreproducible(collection: Collection, target_version: str, source_version: str = "2.3.0") -> list[str]:
     """Why a target of this version cannot hold the collection as it is, reason by reason; empty where it can."""
     if unsupported_target(target_version):  # which is complained about as such
         return []
@@ -29,6 +29,12 @@ def irreproducible(collection: Collection, target_version: str) -> list[str]:
     if schema.struct_array_fields and not target.struct_arrays:
         names = ", ".join(repr(struct.name) for struct in schema.struct_array_fields)
         reasons.append(f"it has arrays of structs ({names}), which come with Milvus {comes_with('struct_arrays')}")
+    if schema.enable_dynamic_field and schema.added_fields and capabilities(source_version).drops_fields:
+        names = ", ".join(repr(each.name) for each in schema.added_fields)
+        reasons.append(
+            f"it has values beyond its schema, and fields that were added ({names}) or are left after others were "
+            f"dropped, so that nobody tells under which id those values are: it needs snapshots"
+        )
     return [*reasons, *_of_ids(schema, target), *_of_partitions(collection)]
 
 
@@ -72,8 +78,12 @@ def _of_ids(schema: CollectionSchema, target: Capabilities) -> Iterator[str]:
             return
         wanted += len(ids)
     for number, field in enumerate(schema.added_fields, start=wanted):
-        if field.field_id != number or not target.adds_fields or not field.nullable:
+        if field.field_id != number:
             yield _other_id(field, number)
+            return
+        if not (target.adds_fields and field.nullable):
+            since = comes_with("adds_fields")
+            yield f"its field {field.name!r} was added; nullable fields can be, and that comes with Milvus {since}"
             return
 
 

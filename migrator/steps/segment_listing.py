@@ -199,6 +199,12 @@ class SegmentListing:
                 f"{self._name(segment)} has {segment.num_rows:,} rows at the source and no binlogs under {place}",
                 hint="see that source.storage.bucket and source.storage.root_path are those of the source Milvus",
             )
+        is_told = self.ctx.source.capabilities.adds_fields and segment.storage_version != STORAGE_V2
+        if is_told and (strange := sorted(counts.keys() - self.collection.schema.stored_field_ids)):
+            raise RunError(
+                f"{self._name(segment)} has binlogs of field {strange[0]}, which its schema does not tell",
+                hint="if a field was dropped, only snapshots of Milvus 3.0 bring it; leave it out with `exclude`",
+            )
         if missing := sorted(self._columns(segment) - counts.keys()):
             what = "column group" if segment.storage_version == STORAGE_V2 else "field"
             raise ObjectMissing(

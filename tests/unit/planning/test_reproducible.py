@@ -53,3 +53,25 @@ def test_what_a_target_cannot_be_given_is_told(collection: Any, said: str) -> No
 
 def test_a_target_that_is_refused_anyway_is_told_of_once() -> None:
     assert irreproducible(with_field(nullable=True), "dev") == []
+
+
+def with_added(**changes: Any) -> Any:  # noqa: ANN401 - see above
+    """A dynamic collection with a field behind `$meta`."""
+    added = replace(a_schema().fields[1], field_id=104, name="added", nullable=True)
+    fields = (*a_schema().fields, replace(added, **changes))
+    return a_collection(schema=a_schema(enable_dynamic_field=True, fields=fields))
+
+
+def test_a_field_that_was_added_is_added_again_where_the_target_can() -> None:
+    assert irreproducible(with_added(), "2.6.0", "2.6.12") == []
+    for collection, target in ((with_added(), "2.5.20"), (with_added(nullable=False), "2.6.0")):
+        assert any("was added; nullable fields can be" in reason for reason in irreproducible(collection, target))
+    assert any(
+        "id 105, and the target would give it 104" in r for r in irreproducible(with_added(field_id=105), "2.6.0")
+    )
+
+
+def test_where_fields_may_have_been_dropped_nobody_guesses() -> None:
+    (reason,) = irreproducible(with_added(), "3.0.0", "3.0.0")
+    assert "nobody tells under which id those values are" in reason
+    assert irreproducible(a_collection(schema=a_schema(enable_dynamic_field=True)), "3.0.0", "3.0.0") == []
