@@ -78,9 +78,10 @@ faults: $(STAMP)  ## Everything that can break on the way, the slow ones too (ha
 golden: $(STAMP)  ## Write tests/golden/ anew: how plans look in every format, for a reviewer to read
 	$(BIN)/python -m tests.support.golden
 
-schemas: $(STAMP)  ## Write schemas/ and docs/cli.md anew from the program
+schemas: $(STAMP)  ## Write schemas/, docs/cli.md and the tables of docs/compatibility.md anew from the program
 	$(BIN)/python -m migrator.schemas
 	$(BIN)/python -m migrator.cli.reference
+	$(BIN)/python -m migrator.version_tables
 
 lock: $(STAMP)  ## Resolve requirements.lock anew (needs uv in the environment)
 	$(BIN)/uv pip compile pyproject.toml --extra binlogs --extra dev --extra lab --extra s3 --universal --python-version 3.11 \

@@ -168,20 +168,20 @@ class Capabilities:
         )
     )
     has_l0_segments: bool = field(
-        metadata=_row("keeps deletes in L0 segments", "C.1", ("2.2.0", False, _TESTED), ("2.4.0", True, _SOURCE))
+        metadata=_row("keeps deletes in L0 segments", "C.1", ("2.2.0", False, _TESTED), ("2.4.0", True, _DOUBLE))
     )
     reports_level: bool = field(
-        metadata=_row("tells a segment's level", "C.1", ("2.2.0", False, _TESTED), ("2.4.7", True, _SOURCE))
+        metadata=_row("tells a segment's level", "C.1", ("2.2.0", False, _TESTED), ("2.4.7", True, _DOUBLE))
     )
     reports_storage_version: bool = field(
-        metadata=_row("tells a segment's storage version", "C.1", ("2.2.0", False, _TESTED), ("2.6.0", True, _SOURCE))
+        metadata=_row("tells a segment's storage version", "C.1", ("2.2.0", False, _TESTED), ("2.6.0", True, _DOUBLE))
     )
     segments_describe: bool = field(
         metadata=_row(
             "tells a segment's valid log ids (REST segments/describe)",
             "C.2",
             ("2.2.0", False, _SOURCE),
-            ("2.5.8", True, _SOURCE),
+            ("2.5.8", True, _DOUBLE),
         )
     )
     backs_up_rbac: bool = field(
@@ -195,7 +195,7 @@ class Capabilities:
             "storage version that it writes unless told otherwise (0 stands for v1)",
             "D.2",
             ("2.2.0", 0, _TESTED),
-            ("2.6.0", 2, _SOURCE),
+            ("2.6.0", 2, _DOUBLE),
         )
     )
     writes_plain_deltas: bool = field(
@@ -276,7 +276,7 @@ class Capabilities:
             "imports are asked for over",
             "E.1, E.3",
             ("2.2.0", ImportApi.GRPC, _TESTED),
-            ("2.4.0", ImportApi.REST, _SOURCE),
+            ("2.4.0", ImportApi.REST, _DOUBLE),
         )
     )
     describe_call: DescribeCall = field(
@@ -284,7 +284,7 @@ class Capabilities:
             "the call that tells of one import job",
             "E.3",
             ("2.2.0", DescribeCall.GET_PROGRESS, _SOURCE),
-            ("2.4.13", DescribeCall.DESCRIBE, _SOURCE),
+            ("2.4.13", DescribeCall.DESCRIBE, _DOUBLE),
         )
     )
     end_ts_unit: BoundUnit = field(
@@ -292,9 +292,9 @@ class Capabilities:
             "`end_ts` of an import is told in",
             "B.5",
             ("2.2.0", BoundUnit.MILLISECONDS, _TESTED),
-            ("2.4.24", BoundUnit.HYBRID, _SOURCE),
-            ("2.5.0", BoundUnit.MILLISECONDS, _SOURCE),
-            ("2.5.6", BoundUnit.HYBRID, _SOURCE),
+            ("2.4.24", BoundUnit.HYBRID, _DOUBLE),
+            ("2.5.0", BoundUnit.MILLISECONDS, _DOUBLE),
+            ("2.5.6", BoundUnit.HYBRID, _DOUBLE),
         )
     )
     lists_one_level: bool = field(
@@ -303,7 +303,7 @@ class Capabilities:
             "the end, a folder of segments with one; before, either does",
             "D.3, D.4",
             ("2.2.0", False, _TESTED),
-            ("2.4.0", True, _SOURCE),
+            ("2.4.0", True, _DOUBLE),
         )
     )
     refuses_missing_files: bool = field(
@@ -311,32 +311,32 @@ class Capabilities:
             "an import that finds no files fails; before, it completes with 0 rows",
             "D.3",
             ("2.2.0", False, _TESTED),
-            ("2.4.0", True, _SOURCE),
+            ("2.4.0", True, _DOUBLE),
         )
     )
     entries_per_job: int = field(
-        metadata=_row("entries in one import job", "D.3, E.5", ("2.2.0", 1, _TESTED), ("2.4.0", 1024, _SOURCE))
+        metadata=_row("entries in one import job", "D.3, E.5", ("2.2.0", 1, _TESTED), ("2.4.0", 1024, _DOUBLE))
     )
     most_jobs: int = field(
         metadata=_row(
             "import jobs that it takes at a time",
             "E.2, E.5",
             ("2.2.0", 65536, _SOURCE),
-            ("2.4.14", 1024, _SOURCE),
+            ("2.4.14", 1024, _DOUBLE),
         )
     )
     skips_disk_quota_check: bool = field(
-        metadata=_row("option skip_disk_quota_check", "E.4", ("2.2.0", False, _SOURCE), ("2.4.7", True, _SOURCE))
+        metadata=_row("option skip_disk_quota_check", "E.4", ("2.2.0", False, _SOURCE), ("2.4.7", True, _DOUBLE))
     )
     takes_storage_version: bool = field(
-        metadata=_row("option storage_version", "E.4", ("2.2.0", False, _SOURCE), ("2.6.0", True, _SOURCE))
+        metadata=_row("option storage_version", "E.4", ("2.2.0", False, _SOURCE), ("2.6.0", True, _DOUBLE))
     )
     storage_versions_readable: frozenset[int] = field(
         metadata=_row(
             "storage versions that an import reads (0 stands for v1)",
             "D.2",
             ("2.2.0", frozenset({0}), _TESTED),
-            ("2.6.0", frozenset({0, 2}), _SOURCE),
+            ("2.6.0", frozenset({0, 2}), _DOUBLE),
         )
     )
     reads_plain_deltas: bool = field(
@@ -354,7 +354,7 @@ class Capabilities:
     )
     keeps_row_timestamps: bool = field(
         metadata=_row(
-            "an import keeps the timestamps of rows", "E.6", ("2.2.0", False, _TESTED), ("2.4.5", True, _SOURCE)
+            "an import keeps the timestamps of rows", "E.6", ("2.2.0", False, _TESTED), ("2.4.5", True, _DOUBLE)
         )
     )
     imports_l0: bool = field(
@@ -362,8 +362,8 @@ class Capabilities:
             "imports L0 segments, rightly and by default; 3.0 compares deletes with the time of the import",
             "E.4, E.6",
             ("2.2.0", False, _SOURCE),
-            ("2.4.5", True, _SOURCE),
-            ("3.0.0", False, _SOURCE),
+            ("2.4.5", True, _DOUBLE),
+            ("3.0.0", False, _DOUBLE),
         )
     )
     l0_segments_per_job: int = field(
@@ -371,14 +371,14 @@ class Capabilities:
             "L0 segments in one import job",
             "A.1, D.3",
             ("2.2.0", 0, _SOURCE),
-            ("2.4.5", 1, _SOURCE),
-            ("2.6.5", 1024, _SOURCE),
-            ("3.0.0", 0, _SOURCE),
+            ("2.4.5", 1, _DOUBLE),
+            ("2.6.5", 1024, _DOUBLE),
+            ("3.0.0", 0, _DOUBLE),
         )
     )
     bounds_l0: bool = field(
         metadata=_row(
-            "an import of L0 segments heeds `end_ts`", "B.5", ("2.2.0", False, _SOURCE), ("2.6.0", True, _SOURCE)
+            "an import of L0 segments heeds `end_ts`", "B.5", ("2.2.0", False, _SOURCE), ("2.6.0", True, _DOUBLE)
         )
     )
     auto_commit: bool = field(
@@ -386,7 +386,7 @@ class Capabilities:
             "option auto_commit: jobs wait to be committed",
             "E.3, E.4",
             ("2.2.0", False, _SOURCE),
-            ("3.0.0", True, _SOURCE),
+            ("3.0.0", True, _DOUBLE),
         )
     )
     echoes_options: bool = field(
@@ -394,7 +394,7 @@ class Capabilities:
             "tells a job's options, by which a lost one is found; later ones are found by their paths",
             "E.1, E.3",
             ("2.2.0", True, _TESTED),
-            ("2.4.0", False, _SOURCE),
+            ("2.4.0", False, _DOUBLE),
         )
     )
     takes_idempotency_key: bool = field(

@@ -15,6 +15,7 @@ from migrator import errors
 from migrator.cli import app
 from migrator.cli.reference import reference
 from migrator.steps.registry import STEP_KINDS
+from migrator.version_tables import BEGIN, page_with_tables
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -194,3 +195,9 @@ def test_the_site_builds_without_a_broken_link(tmp_path: Path) -> None:
 
 def test_the_page_of_commands_is_what_the_program_says() -> None:
     assert _text(DOCS / "cli.md") == reference(), "run make schemas"
+
+
+def test_the_tables_of_versions_are_what_the_program_goes_by() -> None:
+    page = _text(DOCS / "compatibility.md")
+    assert BEGIN in page
+    assert page == page_with_tables(page), "run make schemas"
