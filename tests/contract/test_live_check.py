@@ -1,0 +1,42 @@
+"""The script for people with a live server, at the double."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from tests.contract.test_moves_between_doubles import a_plan
+from tests.support.cli import Shell
+from tests.support.double_cases import bed, double_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
+
+    from tests.support.double import Double
+    from tests.support.double_cases import Bed
+
+__all__ = ["bed", "double_of"]
+
+
+def test_what_it_sees_is_what_the_facts_say(
+    bed: Bed, double_of: Callable[[str], Double], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.live.check_server import main  # noqa: PLC0415 - it is a program
+
+    target, out = double_of("2.5.20"), tmp_path / "seen.json"
+    plan = a_plan(Shell(tmp_path, {}), bed, target, target, "nothing")
+    for name, value in (("KEY", "key"), ("SECRET", "secret")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["check_server", plan, "--out", str(out)])
+    main()
+    seen = json.loads(out.read_text())
+    states = {name: told["told"][-1]["job"]["state"] for name, told in seen.items() if "told" in told}
+    assert states["segment without a slash"] == states["folder of segments with a slash"] == "Completed"
+    assert states["segment with a slash"] == "Failed"
+    assert "no binlog to import" in seen["folder that is not there"]["refused"]
+    assert "does not exist" in seen["a job that nobody sent"]["refused"]
+    assert target.uri not in out.read_text()
