@@ -17,7 +17,7 @@ AZURITE := tests/support/services/azurite
 # Of Debian; an S3 service as people run it.
 CEPH := ceph-mon ceph-osd radosgw ceph-common
 
-.PHONY: help setup demo test check unit contract e2e e2e-rgw browser ceph chromium faults golden schemas lock docs clean
+.PHONY: help setup demo test check unit contract e2e e2e-rgw browser ceph chromium faults golden schemas lock pictures docs clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ schemas: $(STAMP)  ## Write schemas/, docs/cli.md and the tables of docs/compati
 lock: $(STAMP)  ## Resolve requirements.lock anew (needs uv in the environment)
 	$(BIN)/uv pip compile pyproject.toml --extra binlogs --extra dev --extra lab --extra s3 --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+pictures: $(STAMP)  ## The pictures of the documentation, of the runs that make demo left (needs Chromium)
+	PYTHONPATH=. $(BIN)/python docs/pictures.py .lab/demo/state
 
 docs: $(STAMP)  ## The documentation as a site in .site/; a broken link fails it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

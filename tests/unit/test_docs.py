@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from migrator import errors
 from migrator.cli import app
@@ -23,6 +24,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted([README, ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 PLANS = ("plans/a_to_b.yaml", "plans/clusters.yaml")
 EMBEDDED = {
+    DOCS / "index.md": PLANS[:1],
+    DOCS / "examples.md": tuple(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "plans").glob("*.yaml"))),
     README: PLANS,
     DOCS / "plan-file.md": PLANS,
     DOCS / "backup-format.md": ("plans/backup_only.yaml", "plans/restore_backup.yaml"),
@@ -101,7 +104,7 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
-        if not target.exists() or (anchor and anchor not in _anchors(target)):
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in _anchors(target)):
             broken.append(link)
 
     assert not broken
@@ -162,6 +165,20 @@ def test_every_command_is_in_the_table(command: str) -> None:
     rows = re.findall(r"^\| (`migrator [^|]*) \|", _text(README), re.MULTILINE)
 
     assert any(re.search(rf"`{command}[ `]", row) for row in rows)
+
+
+@pytest.mark.parametrize("page", [DOCS / "index.md", DOCS / "ci.md"], ids=_name)
+def test_commands_that_one_is_to_copy_are_ones_that_the_program_knows(page: Path) -> None:
+    typed = re.findall(
+        r"^[\s-]*(?:run: )?migrator (.+?)(?:\s+[#>].*)?$", "\n".join(_FENCE.findall(_text(page))), re.MULTILINE
+    )
+    known = typer.main.get_command(app)
+    assert len(typed) > 4
+    for line in typed:
+        name, *arguments = line.split()
+        command = getattr(known, "commands", {})[name]
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in arguments if word.startswith("--")} <= options, line
 
 
 def _plan_keys() -> set[str]:
