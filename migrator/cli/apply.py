@@ -284,11 +284,13 @@ def _track(run: "Run", state: "StateDirectory", parallelism: int) -> "Track":
     """How far the run is when this attempt begins, and from then on."""
     from migrator.running.clock import SystemClock  # noqa: PLC0415 - as above
     from migrator.running.events import StepState  # noqa: PLC0415 - as above
+    from migrator.running.past_pace import past_pace  # noqa: PLC0415 - as above
     from migrator.running.track import Track  # noqa: PLC0415 - as above
 
     with state.journal(run) as journal:
         finished = [key for key, is_at in run.states(journal).items() if is_at is StepState.FINISHED]
-    return Track(run.plan, SystemClock(), finished=finished, parallelism=parallelism)
+    pace = past_pace(state, run.plan)
+    return Track(run.plan, SystemClock(), finished=finished, pace=pace, parallelism=parallelism)
 
 
 def _watcher(output: Format, track: "Track") -> "JsonWatcher | PlainWatcher":

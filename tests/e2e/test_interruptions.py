@@ -124,20 +124,32 @@ def test_killed_at_every_stage(move: Move) -> None:
 
 
 def test_killed_again_and_again(move: Move) -> None:
-    """At arbitrary moments, until it is through."""
+    """At arbitrary moments, until it is through; another terminal is told who is at it, and who was."""
     running = move.start("--yes")
-    running.wait_for_event("run_started")
+    running.wait_for_event("step_started", "dump_meta")
     kills = 0
+    at_work = json.loads(move.shell.run("status", "--format", "json").out)
+    assert (at_work["state"], at_work["attempt"]["pid"]) == ("running", running.process.pid)
+    assert "is alive, heard of" in move.shell.run("status").out
     for pause_s in (1.0, 1.5, 2.0, 2.5, 3.0):
         time.sleep(pause_s)
         if running.process.poll() is not None:
             break
         running.send(signal.SIGKILL)
         kills += 1
+        said = move.shell.run("status").out
+        assert f"process {running.process.pid} on " in said
+        assert "is gone, heard of" in said
+        assert said.endswith("Go on with it: migrator apply --resume\n")
         running = move.start("--resume")
     assert running.finish().code == 0
     assert kills >= 3
     move.assert_all_arrived()
+    assert json.loads(move.shell.run("status", "--format", "json").out)["attempt"] is None
+    (log,) = move.shell.folder.glob(".migrator/runs/*/run.log")
+    assert "import request sent: import_segments:" in log.read_text(encoding="utf-8")
+    assert SECRET not in log.read_text(encoding="utf-8")
+    assert log.stat().st_mode & 0o077 == 0
 
 
 def test_interrupted_and_resumed(move: Move) -> None:
