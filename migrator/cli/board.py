@@ -27,8 +27,9 @@ _ROUGH = 1.6
 def board(view: RunView, names: Mapping[str, str], *, width: int, height: int, ascii_only: bool = False) -> list[Text]:
     """A line for each step under way, as far as they fit, and one for the run; none is wider than `width`.
 
-    `names` are what collections are called, by their labels.
+    `names` are what collections are called, by their labels; where there is little room the labels have to do.
     """
+    names = names if width >= _WIDE else {}
     most = max(1, height - _LINES_KEPT)
     shown = view.running if len(view.running) <= most else view.running[: most - 1]
     titles = [_title(step, names) for step in shown]
@@ -133,8 +134,11 @@ def progress_text(progress: Progress, otherwise: str = "") -> str:
 def _bytes(progress: Progress) -> str:
     if not progress.size_bytes:
         return ""
-    total = f" of {size(progress.total_bytes)}" if progress.total_bytes else ""
-    return f"{size(progress.size_bytes)}{total}"
+    done, total = size(progress.size_bytes), size(progress.total_bytes)
+    if not progress.total_bytes:
+        return done
+    amount, _, unit = done.partition(" ")
+    return f"{amount if total.endswith(f' {unit}') else done} of {total}"
 
 
 def run_words(view: RunView) -> str:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from migrator.running.runs import Run, StateDirectory
     from migrator.running.situation import Situation
 
-_MANY_STEPS = 60
+_MANY_STEPS = 30
 """More are told one by one only where they are under way or failed, unless all are asked for."""
+_MANY_COLLECTIONS = 20
+"""The same of collections."""
 
 
 def runs(output: OutputFormat = Format.TEXT, state_dir: StateFolder = DEFAULT_STATE_FOLDER) -> None:
@@ -154,8 +156,9 @@ def _collection_lines(summary: "RunSummary", *, verbose: bool) -> "Iterator[Line
     from migrator.reports.to_text import Line  # noqa: PLC0415 - as above
 
     left_out: dict[str, int] = {}
+    is_short = verbose or len(summary.collections) <= _MANY_COLLECTIONS
     for collection in summary.collections:
-        if not verbose and collection.state != "failed":
+        if not is_short and collection.state != "failed":
             left_out[collection.state] = left_out.get(collection.state, 0) + 1
             continue
         rows = "" if collection.rows is None else f"  {count(collection.rows, 'row')}"

@@ -67,7 +67,7 @@ def test_a_line_tells_collection_share_and_what_goes_on(tmp_path: Path) -> None:
         clock.sleep(1.0)
     line, run = board(track.view(), {copying.collection: "books → books_bak"}, width=120, height=24)
     assert line.plain.startswith("  books → books_bak  ╌")
-    assert "copying 40 of 120 objects, 4.0 MiB of 12.0 MiB, 819 KiB/s" in line.plain
+    assert "copying 40 of 120 objects, 4.0 of 12.0 MiB, 819 KiB/s" in line.plain
     assert line.plain.endswith("  0:05")
     assert "0 of 2 done" in run.plain
 
