@@ -186,20 +186,7 @@ class Tab:
         self.send("Input.dispatchKeyEvent", type="keyDown", text=text, **named)
         self.send("Input.dispatchKeyEvent", type="keyUp", **named)
 
-    def picture(self, path: Path, *, whole: bool = False) -> None:
-        """What is seen of it, as PNG or WebP by the path's suffix; `whole` with what is further down."""
-        form = {"format": "webp", "quality": 82} if path.suffix == ".webp" else {"format": "png"}
-        data = self.send("Page.captureScreenshot", captureBeyondViewport=whole, **form, **self._clip(whole=whole))[
-            "data"
-        ]
+    def picture(self, path: Path) -> None:
+        """What is seen of it, as WebP."""
+        data = self.send("Page.captureScreenshot", format="webp", quality=82)["data"]
         path.write_bytes(base64.b64decode(data))
-
-    def pdf(self, path: Path) -> None:
-        """The page as it is printed."""
-        path.write_bytes(base64.b64decode(self.send("Page.printToPDF", preferCSSPageSize=True)["data"]))
-
-    def _clip(self, *, whole: bool) -> dict[str, Any]:
-        if not whole:
-            return {}
-        area = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        return {"clip": {"x": 0, "y": 0, "width": area["width"], "height": area["height"], "scale": 1}}
