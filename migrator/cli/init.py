@@ -12,6 +12,8 @@ from migrator.cli.console import print_error, say
 from migrator.errors import SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from migrator.spec.foreign_config import Block, Variable
     from migrator.spec.starter import Starter
 
@@ -65,13 +67,14 @@ def init(
     target_endpoint: Annotated[_Text, typer.Option(help="Address of its storage.", show_default="the source's")] = None,
     target_bucket: Annotated[_Text, typer.Option(help="Its bucket.", show_default="the source's")] = None,
     target_root_path: Annotated[_Text, typer.Option(help="Its minio.rootPath.", show_default=False)] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
     """Write a commented plan file: from questions on a terminal, from flags, or from milvus-backup's configurations."""
     from migrator.spec.foreign_config import read_foreign_config  # noqa: PLC0415 - keeps --help fast
     from migrator.spec.starter import plan_name, starter_from  # noqa: PLC0415 - as above
 
-    if path.exists():
-        raise typer.BadParameter(f"{path} exists already; name another file", param_hint="PATH")
+    if path.is_dir() or (path.exists() and not force):
+        raise typer.BadParameter(f"{path} exists already; name another file, or add --force", param_hint="PATH")
     wanted, called = tuple(collection or ()), plan_name(name or ("migration" if path == _DEFAULT_PATH else path.stem))
     if to_backup_config is not None and from_backup_config is None:
         raise typer.BadParameter("it needs --from-backup-config too", param_hint="--to-backup-config")
@@ -99,7 +102,7 @@ def init(
             root_path=target_root_path,
         )
         starter = _asked(called, one, other, wanted, suffix, backup_name)
-    _write(path, starter)
+    _write(path, starter, is_forced=force)
 
 
 def _asked(
@@ -133,7 +136,8 @@ def _cluster(side: str, said: _Side, base: _Side | None, variables: "list[Variab
     """One cluster's block; `said` is completed on the way, from `base` where both may be alike."""
     from migrator.spec.foreign_config import Variable  # noqa: PLC0415 - keeps --help fast
 
-    said.uri = said.uri or _ask(f"Address of the {side} Milvus", f"http://milvus-{'a' if base is None else 'b'}:19530")
+    near = f"http://milvus-{'a' if base is None else 'b'}:19530"
+    said.uri = said.uri or _ask(f"Address of the {side} Milvus", near, _no_address)
     said.user = _ask(f"Who logs in at the {side} (empty: nobody)", "") if said.user is None else said.user
     milvus: Block = {"uri": said.uri}
     if said.user:
@@ -144,18 +148,22 @@ def _cluster(side: str, said: _Side, base: _Side | None, variables: "list[Variab
 
 
 def _storage(side: str, said: _Side, base: _Side | None, variables: "list[Variable]") -> "Block":
-    said.provider = said.provider or _ask(f"Storage of the {side} ({', '.join(_PROVIDERS)})", _of(base, "provider"))
+    question = f"Storage of the {side} ({', '.join(_PROVIDERS)})"
+    said.provider = said.provider or _ask(question, _of(base, "provider"), _no_provider)
     if said.provider not in _PROVIDERS:
         raise typer.BadParameter(
             f"{said.provider!r} is none of {', '.join(_PROVIDERS)}", param_hint=f"--{side}-provider"
         )
     if said.provider == "local":
-        said.root_path = said.root_path or _ask(f"Directory of the {side}", f"/var/lib/milvus/{_DEFAULT_ROOTS[side]}")
+        near = f"/var/lib/milvus/{_DEFAULT_ROOTS[side]}"
+        said.root_path = said.root_path or _ask(f"Directory of the {side}", near, _no_directory)
         return {"provider": "local", "root_path": said.root_path}
     block: Block = {"provider": said.provider}
     if said.provider in _WITH_ENDPOINT or said.endpoint:
         near = f"http://{urlsplit(str(said.uri)).hostname or 'minio'}:9000"
-        said.endpoint = said.endpoint or _ask(f"Address of the {side}'s storage", _of(base, "endpoint", near))
+        said.endpoint = said.endpoint or _ask(
+            f"Address of the {side}'s storage", _of(base, "endpoint", near), _no_address
+        )
         block["endpoint"] = said.endpoint
     said.bucket = said.bucket or _ask(f"Bucket of the {side}", _of(base, "bucket", "a-bucket"))
     block["bucket"] = said.bucket
@@ -184,20 +192,45 @@ def _of(base: _Side | None, key: str, otherwise: str = "minio") -> str:
     return str((base and getattr(base, key)) or otherwise)
 
 
-def _ask(question: str, default: str) -> str:
-    """A person's answer; without a terminal the default, which the file's reader is to change."""
+def _ask(question: str, default: str, fault: "Callable[[str], str] | None" = None) -> str:
+    """A person's answer, asked for again while it has a `fault`.
+
+    Without a terminal it is the default, which the file's reader is to change.
+    """
     if not sys.stdin.isatty():
         return default
-    return str(typer.prompt(question, default=default, show_default=bool(default), err=True)).strip()
+    while True:
+        answer = str(typer.prompt(question, default=default, show_default=bool(default), err=True)).strip()
+        problem = fault(answer) if fault else ""
+        if not problem:
+            return answer
+        typer.echo(f"  {problem}", err=True)
 
 
-def _write(path: Path, starter: "Starter") -> None:
+def _no_address(answer: str) -> str:
+    try:
+        url = urlsplit(answer)
+        is_one = url.scheme in {"http", "https"} and bool(url.hostname) and (url.port or 1) > 0
+    except ValueError:
+        is_one = False
+    return "" if is_one else "write http://host:port or https://host:port"
+
+
+def _no_provider(answer: str) -> str:
+    return "" if answer in _PROVIDERS else f"it is one of {', '.join(_PROVIDERS)}"
+
+
+def _no_directory(answer: str) -> str:
+    return "" if answer.startswith("/") else "write the directory from / on"
+
+
+def _write(path: Path, starter: "Starter", *, is_forced: bool) -> None:
     """Write the file, and say what is to be done next."""
     from migrator.spec.load import load_plan  # noqa: PLC0415 - keeps --help fast
     from migrator.spec.starter import find_schema  # noqa: PLC0415 - as above
 
     try:
-        with path.open("x", encoding="utf-8") as file:
+        with path.open("w" if is_forced else "x", encoding="utf-8") as file:
             file.write(starter.to_yaml(schema=find_schema(path)))
     except OSError as error:
         raise typer.BadParameter(f"{path} cannot be written: {error.strerror}", param_hint="PATH") from None

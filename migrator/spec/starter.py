@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from migrator.spec.places import S3_FAMILY, is_same_endpoint
+from migrator.spec.places import S3_FAMILY, is_same_endpoint, is_same_milvus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,6 +147,8 @@ def starter_from(
     staging, variables = _staging(source, target)
     staging |= {"root_path": keeper.backup_root} | ({"backup_name": backup_name} if backup_name else {})
     notes = [*source.notes, *(target.notes if target else ())]
+    if target is not None and is_same_milvus(str(source.milvus["uri"]), str(target.milvus["uri"])):
+        notes.append("source and target are one and the same Milvus: a target needs another name or database")
     if target is not None and _place(source) != _place(target):
         notes.append(
             f"the source's configuration keeps backups in {_place(source)}, the target's in {_place(target)}: the dump "

@@ -64,8 +64,8 @@ def read_yaml(path: pathlib.Path, *, what: str) -> YamlFile:
     Raises:
         SpecError: It cannot be read at all; what can be worked around is in the result's `complaints`.
     """
-    raw = _read_bytes(path, what)
-    root = _compose(_decode(raw, path), str(path))
+    raw = read_bytes(path, what)
+    root = compose_text(_decode(raw, path), str(path))
     if root is None:
         raise _refusal(f"the {what} is empty", Position(str(path), 1, 1), hint=f"write the {what}'s keys into it")
     walk = _Walk(str(path))
@@ -86,7 +86,8 @@ def _refusal(message: str, position: Position | None = None, *, field: str = "",
     return SpecError([Complaint(message, field=field, hint=hint, position=position)])
 
 
-def _read_bytes(path: pathlib.Path, what: str) -> bytes:
+def read_bytes(path: pathlib.Path, what: str) -> bytes:
+    """A file's content, up to the largest that is read at all."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
@@ -144,7 +145,8 @@ def _excess(depth: int, values: int) -> str:
     return f"the file has more than {MAX_VALUES:,} values with its aliases expanded" if values > MAX_VALUES else ""
 
 
-def _compose(text: str, file: str) -> Node | None:
+def compose_text(text: str, file: str) -> Node | None:
+    """The nodes of a YAML text; what is no YAML is refused with its place."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _BoundedComposer
     try:

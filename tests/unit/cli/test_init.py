@@ -111,6 +111,8 @@ def test_a_file_that_exists_is_not_overwritten(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "exists already" in result.output
     assert (tmp_path / "plan.yaml").read_text(encoding="utf-8") == "mine"
+    assert run_init(tmp_path, "--force").exit_code == 0
+    assert load_plan(tmp_path / "plan.yaml").name == "plan"
 
 
 def test_the_guides_two_configurations_become_one_plan(tmp_path: Path) -> None:
@@ -177,3 +179,57 @@ def test_a_key_that_stands_in_a_configuration_itself_is_left_there(tmp_path: Pat
     minio = f"{{storageType: gcpnative, address: storage.googleapis.com, gcpCredentialJSON: {key}}}"
     plan = converted(tmp_path, f"milvus: {{address: m}}\nminio: {minio}\n")
     assert "source-service-account.json" in str(keys_of(plan.source_storage.credentials)["credentials_file"])
+
+
+def test_every_provider_with_every_kind_of_credentials_becomes_a_plan(tmp_path: Path) -> None:
+    providers = (
+        *("local", "minio", "s3", "aws", "gcp", "gcpnative", "azure", "ali"),
+        *("aliyun", "alibaba", "tc", "tencent", "hwc", "Azure", "elsewhere"),
+    )
+    for provider in providers:
+        root = "/data" if provider == "local" else ""
+        for kind in ("static", "iam", "sharedKey", "serviceAccount", "default"):
+            auth = f"{{type: {kind}, accessKeyID: a, secretAccessKey: Top-Secret, sessionToken: Top-Secret}}"
+            place = f"provider: {provider}, bucketName: bkt, accountName: acc, rootPath: {root}/files, auth: {auth}"
+            backup = f"{{provider: minio, rootPath: {root}/backup}}"
+            folder = tmp_path / f"{provider}-{kind}"
+            folder.mkdir()
+            text = f"configVersion: v2\nmilvus: {{grpc: {{address: m}}, storage: {{address: h, {place}}}}}\n"
+            converted(folder, f"{text}backup: {{storage: {backup}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "noted"),
+    [
+        ("milvus: {address: m, port: abc}\nminio: {address: x}", "http://m:19530", "abc is no port"),
+        ('milvus: {address: "${HOST:-m2}", port: "$PORT"}\nminio: {}', "http://m2:19530", "filled in by another tool"),
+        ("milvus: {address: 'http://root:Top-Secret@m:1'}\nminio: {}", "http://m:1", "login in front of m:1"),
+        ("milvus:\nminio:\n", "http://localhost:19530", "names no address"),
+        ("\ufeffmilvus: {address: m, address: m3}\nminio: {x: &a [1]}\nall: {}", "http://m3:19530", "minio.x"),
+        ("b: &b {port: 7}\nmilvus: {<<: *b, address: m}\nminio: {bucketName: 0777}", "http://m:7", "b.port"),
+        ("configVersion: 2\nmilvus: {grpc: {address: m, tlsMode: 1}}", "https://m:19530", ""),
+        ("milvus: {grpc: {address: m, port: '7'}}", "http://m:7", ""),
+        ("milvus: {address: m}\nminio: {storageType: local, rootPath: data}", "http://m:19530", "is relative"),
+        ("milvus: {address: m}\nminio: {storageType: azure}", "http://m:19530", "names no storage account"),
+        (
+            "milvus: {address: m}\nminio: {rootPath: /f/, backupBucketName: '', backupRootPath: backup}",
+            "http://m:19530",
+            "",
+        ),
+    ],
+)
+def test_what_is_missing_or_odd_is_said_and_the_plan_is_sound(tmp_path: Path, text: str, said: str, noted: str) -> None:
+    plan = converted(tmp_path, text)
+    assert cluster(plan.source).milvus.uri == said
+    written = (tmp_path / "plan.yaml").read_text(encoding="utf-8")
+    assert noted in written
+    assert ("Please look at:" in written) == bool(noted)
+
+
+def test_configurations_of_both_generations_go_together_and_one_can_be_both_sides(tmp_path: Path) -> None:
+    plan = converted(tmp_path, NEW, OLD_B)
+    assert cluster(plan.source).milvus.uri == "https://milvus-proxy:19531"
+    assert (plan.staging.storage.bucket, plan.staging.prefix) == ("bucket_A", "backup/plan")
+    (tmp_path / "both").mkdir()
+    converted(tmp_path / "both", OLD_A, OLD_A, "--suffix", "_bak")
+    assert "one and the same Milvus" in (tmp_path / "both" / "plan.yaml").read_text(encoding="utf-8")
