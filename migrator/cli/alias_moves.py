@@ -3,9 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
-import typer
-
-from migrator.cli.options import is_wanted
+from migrator.cli.options import FlagNeeded, is_wanted
 
 if TYPE_CHECKING:
     from migrator.planning.plan import Plan
@@ -23,7 +21,5 @@ def may_move_aliases(made: "Plan", *, may_ask: bool) -> bool:
         return True
     what = f"the alias{'' if len(moves) == 1 else 'es'} {', '.join(moves)}"
     if not may_ask or not sys.stdin.isatty():
-        raise typer.BadParameter(
-            f"the plan moves {what}, which --yes does not cover: add {ALLOW_ALIAS_MOVE}", param_hint=ALLOW_ALIAS_MOVE
-        )
+        raise FlagNeeded(f"the plan moves {what}, which --yes does not cover: add {ALLOW_ALIAS_MOVE}")
     return is_wanted(f"Move {what}?", otherwise="move them")

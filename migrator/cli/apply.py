@@ -17,6 +17,7 @@ from migrator.cli.earlier import told_beside
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Clusters,
+    FlagNeeded,
     Format,
     LockTimeout,
     Only,
@@ -77,7 +78,7 @@ def apply(
     loaded, saved = _opened(plan_file, clusters, var, only)
     yes = yes or saved is not None  # it was reviewed
     if output is Format.JSON and not (yes or dry_run or resume):
-        raise typer.BadParameter("JSON output cannot ask: add --yes to apply the plan", param_hint="--yes")
+        raise FlagNeeded("JSON output cannot ask: add --yes to apply the plan")
     if dry_run:
         _dry_run(loaded, state, output, saved.only if saved else only)
         return

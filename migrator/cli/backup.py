@@ -8,6 +8,7 @@ import typer
 from migrator.cli.console import print_json, print_lines, say
 from migrator.cli.options import (
     Clusters,
+    FlagNeeded,
     Format,
     OutputFormat,
     PlanFile,
@@ -68,6 +69,7 @@ def show(
     loaded, shelf = _open(plan_file, clusters, var)
     own = loaded.staging.backup_name if loaded.source_backup is None else loaded.source_backup.backup.name
     wanted = name or own
+    _require_there(shelf, wanted)
     collections = shelf.collections(wanted)
     found = shelf.find(wanted)
     if output is Format.JSON:
@@ -89,8 +91,9 @@ def delete(
     from migrator.reports.plain import count  # noqa: PLC0415 - keeps --help fast
 
     if output is Format.JSON and not yes:
-        raise typer.BadParameter("JSON output cannot ask: add --yes to delete the backup", param_hint="--yes")
+        raise FlagNeeded("JSON output cannot ask: add --yes to delete the backup")
     _, shelf = _open(plan_file, clusters, var)
+    _require_there(shelf, name)
     found = shelf.require_deletable(name)
     if output is Format.TEXT:
         print_lines(_list_lines(shelf, [found]))
@@ -102,6 +105,12 @@ def delete(
         _print_json({"place": shelf.place, "name": name, "deleted_objects": deleted})
     else:
         say(f"The backup {name} is deleted: {count(deleted, 'object')}.")
+
+
+def _require_there(shelf: "BackupShelf", name: str) -> None:
+    if not shelf.has(name):
+        message = f"there is no backup {name!r} under {shelf.place}; migrator backup list shows what there is"
+        raise typer.BadParameter(message, param_hint="NAME")
 
 
 def _print_json(content: dict[str, object]) -> None:

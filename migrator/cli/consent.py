@@ -3,9 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
-import typer
-
-from migrator.cli.options import is_wanted
+from migrator.cli.options import FlagNeeded, is_wanted
 
 if TYPE_CHECKING:
     from migrator.planning.plan import Plan
@@ -18,7 +16,5 @@ def may_replace(made: "Plan", *, may_ask: bool) -> bool:
         return True
     names = ", ".join(replaced)
     if not may_ask or not sys.stdin.isatty():
-        raise typer.BadParameter(
-            f"the plan replaces {names}, which --yes does not cover: add --allow-replace", param_hint="--allow-replace"
-        )
+        raise FlagNeeded(f"the plan replaces {names}, which --yes does not cover: add --allow-replace")
     return is_wanted(f"Replace {names}?", otherwise="replace them")

@@ -91,12 +91,20 @@ def parse_lock_timeout(text: str) -> float:
         raise typer.BadParameter(f"{text!r} {fault.message}: {fault.hint}", param_hint="--lock-timeout") from None
 
 
+class FlagNeeded(typer.BadParameter):
+    """A flag that is not there, and without which nothing is done; no value of it is wrong."""
+
+    def format_message(self) -> str:
+        """What is said, without a word of an invalid value."""
+        return str(self.message)
+
+
 def is_wanted(question: str, *, otherwise: str) -> bool:
     """Ask on the terminal; without one it is a wrong command line, and `otherwise` says what `--yes` would do."""
     from migrator.reports.plain import clean  # noqa: PLC0415 - keeps --help fast
 
     if not sys.stdin.isatty():
-        raise typer.BadParameter(f"there is no terminal to ask on: add --yes to {otherwise}", param_hint="--yes")
+        raise FlagNeeded(f"there is no terminal to ask on: add --yes to {otherwise}")
     try:
         return typer.confirm(f"\n{clean(question)}")
     except typer.Abort:  # the end of input is no consent

@@ -9,6 +9,7 @@ import typer
 from migrator.cli.console import print_json, print_lines, say
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
+    FlagNeeded,
     Format,
     LockTimeout,
     OutputFormat,
@@ -43,7 +44,7 @@ def rollback(
     from migrator.running.journal import StepEvent  # noqa: PLC0415 - keeps --help fast
 
     if output is Format.JSON and not yes:
-        raise typer.BadParameter("JSON output cannot ask: add --yes to roll the run back", param_hint="--yes")
+        raise FlagNeeded("JSON output cannot ask: add --yes to roll the run back")
     lock_timeout_s = parse_lock_timeout(lock_timeout)
     state = state_directory(state_dir)
     run = get_run(state, run_id)

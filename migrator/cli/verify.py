@@ -23,6 +23,8 @@ from migrator.cli.options import (
 if TYPE_CHECKING:
     from migrator.running.comparison import Comparison
 
+_FORMAT_VERSION = 1
+
 
 class Level(StrEnum):
     """What is compared."""
@@ -53,10 +55,12 @@ def verify(
         results.append(result)
         if output is Format.TEXT:
             _print(result)
-    if output is Format.JSON:
-        print_json([_plain(result) for result in results])
     codes = {result.exit_code for result in results}
-    raise typer.Exit(next((code for code in (50, 51) if code in codes), 0))
+    code = next((code for code in (50, 51) if code in codes), 0)
+    if output is Format.JSON:
+        collections = [_plain(result) for result in results]
+        print_json({"format_version": _FORMAT_VERSION, "exit_code": code, "collections": collections})
+    raise typer.Exit(code)
 
 
 def _tell(line: str) -> None:

@@ -146,6 +146,10 @@ class BackupShelf:
 
     # -- deleting ---------------------------------------------------------------------------------------------------
 
+    def has(self, name: str) -> bool:
+        """Whether anything of that name is there, readable or not; a path is no name."""
+        return name in self._store.list_folders(self._root)
+
     def require_deletable(self, name: str) -> ShelvedBackup:
         """The backup, if it may be deleted.
 
@@ -153,7 +157,7 @@ class BackupShelf:
             BackupUnreadable: Nothing of that name is there.
             RunError: It is unfinished: the run that makes it has a say.
         """
-        if name not in self._store.list_folders(self._root):  # a name, and no path either
+        if not self.has(name):
             raise BackupUnreadable(f"there is no backup {name!r} under {self.place}", hint="see migrator backup list")
         if strange := self._find_stranger(name):
             raise RunError(

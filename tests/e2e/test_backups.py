@@ -173,7 +173,8 @@ def test_backups_are_listed_shown_and_deleted(made: Made, bench: Bench) -> None:
         made.shell.run("backup", "delete", plan, name, code=2)
         made.shell.run("backup", "delete", plan, name, "--yes")
         assert bench.bucket_keys(f"backups/{name}/") == {}
-    assert made.shell.run("backup", "delete", plan, "nobody", "--yes", code=40).err
+    assert made.shell.run("backup", "delete", plan, "nobody", "--yes", code=2).err
+    assert "there is no backup" in made.shell.run("backup", "show", plan, "nobody", code=2).err
     assert "made" in made.shell.run("backup", "list", plan).out
 
 

@@ -224,7 +224,7 @@ def story(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Story:
             "counts": (0, ("verify", "plan.yaml", "--level", "counts", "--only", source("tuned"))),
         }
     )
-    found = {each["source"].removeprefix("ver_"): each for each in json.loads(answers["json"].out)}
+    found = {each["source"].removeprefix("ver_"): each for each in json.loads(answers["json"].out)["collections"]}
     return Story(answers=answers, found=found, misrouted=misrouted)
 
 

@@ -38,6 +38,7 @@ def test_without_a_terminal_it_takes_a_flag_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match=r"the plan replaces books, .* add --allow-replace") as caught:
         may_replace(a_plan(tmp_path, exists=True), may_ask=False)
     assert caught.value.exit_code == 2
+    assert "Invalid value" not in caught.value.format_message()
 
 
 @pytest.mark.parametrize("answer", [True, False])
