@@ -19,8 +19,8 @@ _HEAD = """\
 Every command with its arguments and options, as the program itself tells them (`migrator COMMAND --help`).
 [Exit codes](exit-codes.md) are the same for all.
 
-Completion for bash, zsh, fish and PowerShell: `migrator --install-completion`, and a new shell; it is for the shell that
-is named (`--install-completion zsh`), or else for the one it runs in. `--show-completion` prints it instead, for a
+Completion for bash, zsh, fish and PowerShell: `migrator --install-completion`, and a new shell; it is for the shell
+that is named (`--install-completion zsh`), or else for the one it runs in. `--show-completion` prints it instead, for a
 package or an image.
 """
 _HEADING = re.compile(r"#+ `(migrator[\w -]*)`$")
