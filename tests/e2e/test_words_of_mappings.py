@@ -178,7 +178,7 @@ def test_the_plan_says_what_is_changed_and_what_stays_behind(story: Story) -> No
         "~ not carried (w_stirred): partition south: not among partitions",
         "note (w_tuned): collection.ttl.seconds=864000 counts anew from the import",
         "passing/ (deleted once everything is verified)",
-        "Users, roles and grants do not come along",
+        "users, roles and grants do not come along",
     ):
         assert line in told
 

@@ -36,7 +36,9 @@ NOT_IN_THE_PLAN: dict[str, str] = {
     "clean_staging": "tests/contract/test_steps_of_words.py kills in it",
     "drop_forwarded": "tests/faults/test_hops.py kills in it",
     "forward_segments": "tests/faults/test_hops.py kills in it",
+    "import_deletes": "tests/contract/test_steps_of_deletes.py kills in it",
     "restore_rbac": "tests/contract/test_steps.py kills in it",
+    "resume_functions": "tests/contract/test_steps_of_deletes.py kills in it",
     "retire_predecessor": "tests/e2e/test_replace.py kills in it",
 }
 """Kinds of steps that the plan of this file does not lead to, with the reason."""
@@ -49,7 +51,9 @@ OF_THE_SHELF = frozenset({"drop_empty_folders"})
 """Writers of `backup delete`."""
 ACROSS_BUCKETS = frozenset({"copy_from"})
 """Of a source in another bucket: tests/contract/test_steps_of_hops.py kills at it."""
-NOT_CALLED = ACROSS_BUCKETS | OF_A_ROLLBACK | OF_A_REPLACEMENT | OF_ACCESS | OF_THE_SHELF
+OF_NEWER_MILVUS = frozenset({"abort_import", "add_field", "commit_import", "drop_property"})
+"""Writers that nothing asks a 2.3.5 for: tests/contract/test_steps_of_deletes.py kills at them."""
+NOT_CALLED = OF_NEWER_MILVUS | ACROSS_BUCKETS | OF_A_ROLLBACK | OF_A_REPLACEMENT | OF_ACCESS | OF_THE_SHELF
 SEED = int(os.environ.get("KILLS_SEED", "20260101"))
 ALL = (
     Pair("mortal_stirred", "mortal_stirred"),
