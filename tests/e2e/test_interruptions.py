@@ -133,7 +133,7 @@ def test_killed_again_and_again(move: Move) -> None:
     assert (at_work["state"], at_work["attempt"]["pid"]) == ("running", running.process.pid)
     assert "is alive, heard of" in move.shell.run("status").out
     running.process.send_signal(signal.SIGCONT)
-    for pause_s in (0.0, 1.0, 1.5, 2.0, 2.5):
+    for pause_s in (0.0, 0.5, 1.0, 1.5, 2.0):
         time.sleep(pause_s)
         if running.process.poll() is not None:
             break
@@ -144,6 +144,7 @@ def test_killed_again_and_again(move: Move) -> None:
         assert "is gone, heard of" in said
         assert said.endswith("Go on with it: migrator apply --resume\n")
         running = move.start("--resume")
+        running.wait_for_event("run_started")
     assert running.finish().code == 0
     assert kills >= 2
     move.assert_all_arrived()
