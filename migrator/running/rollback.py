@@ -476,7 +476,7 @@ class Rollback:
 
     def _unsettled_s(self) -> float:
         """How long an import request whose reply was lost may still turn up as a job."""
-        left, patience_s = [0.0], settle_s(self._target)
+        left = [0.0]
         for step in self._creations:
             for request in sent_requests(self._journal, step.target, self._run.run_id):
                 is_lost = request.rows is None and request.job_id is None
@@ -484,6 +484,7 @@ class Rollback:
                     continue
                 by_ours = self._clock.now().timestamp() - request.intent_at
                 age_s = min(self._age_s(request.intent_ts), by_ours)
+                patience_s = settle_s(self._target)  # asked here only: a backup has no target to ask
                 left.append(min(patience_s, patience_s - age_s))
         return max(left)
 

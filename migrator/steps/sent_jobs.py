@@ -25,7 +25,7 @@ def settle_s(target: MilvusReader) -> float:
 def own_jobs(target: MilvusReader, refs: Iterable[CollectionRef], run_id: str) -> list[ImportJob]:
     """The run's import jobs into `refs`, which it made, as far as the target remembers them."""
     asked = sorted(refs)
-    if target.capabilities.echoes_options:  # which tells of all jobs of a database at once
+    if asked and target.capabilities.echoes_options:  # which tells of all jobs of a database at once
         asked = [next(group) for _, group in groupby(asked, key=lambda ref: ref.database)]
     return [job for ref in asked for job in target.list_import_jobs(ref) if job.is_of_run(run_id)]
 
