@@ -17,7 +17,12 @@ AZURITE := tests/support/services/azurite
 # Of Debian; an S3 service as people run it.
 CEPH := ceph-mon ceph-osd radosgw ceph-common
 
-.PHONY: help setup demo test check unit contract e2e e2e-rgw browser ceph chromium faults golden schemas lock pictures docs clean
+# What the benchmarks are held against, in an environment of its own; some names with commas between run those alone.
+PEERS := $(VENV)/benchmarks
+BENCH_ONLY ?=
+
+.PHONY: help setup demo test check unit contract e2e e2e-rgw browser ceph rclone chromium faults bench bench-smoke golden \
+  schemas lock pictures docs clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +79,21 @@ chromium:  ## Install Debian's Chromium, for the tests of pages; needs root
 
 faults: $(STAMP)  ## Everything that can break on the way, the slow ones too (half an hour)
 	$(BIN)/pytest tests/faults tests/e2e/test_busy_*.py tests/e2e/test_demo.py -m "" -n $(WORKERS) $(SPREAD)
+
+bench: $(STAMP) $(PEERS)/bin/aws ceph rclone  ## Measure everything beside other programs, and write docs/performance.md (15 minutes; BENCH_ONLY=name)
+	$(BIN)/python -m benchmarks --only "$(BENCH_ONLY)"
+
+bench-smoke: $(STAMP)  ## Run every benchmark with the smallest sizes, which proves that they run (one minute)
+	$(BIN)/python -m benchmarks --smoke --only "$(BENCH_ONLY)"
+
+$(PEERS)/bin/aws: benchmarks/requirements.txt | $(STAMP)
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+
+rclone:  ## Install Debian's rclone, for the benchmarks; needs root
+	@command -v rclone >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y -qq --no-install-recommends rclone >/dev/null; } \
+	  || echo "rclone is not installed, and not measured: only root, on Debian, can do it" >&2
 
 golden: $(STAMP)  ## Write tests/golden/ anew: how plans look in every format, for a reviewer to read
 	$(BIN)/python -m tests.support.golden

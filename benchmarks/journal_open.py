@@ -1,5 +1,4 @@
 """How long it takes to open a long journal and read the state of every step: `python benchmarks/journal_open.py`."""
-# ruff: noqa: INP001 - a script
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ def fill(path: Path, *, entries: int, steps: int) -> None:
     events = [*first, *[StepEvent.NOTED] * (entries // steps - len(first) - len(last)), *last]
     rows = [(at, key_of(number % steps), events[number // steps], notes) for number in range(entries)]
     for start in range(0, entries, PAGE):
-        with journal._transaction() as db:  # noqa: SLF001 - one by one would take minutes
+        with journal._transaction() as db:
             db.executemany(
                 "INSERT INTO entries (at, step_key, event, data) VALUES (?, ?, ?, ?)", rows[start : start + PAGE]
             )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from migrator.lab.process import Process
 
-_PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "ceph", "radosgw-admin", "monmaptool")
+PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "ceph", "radosgw-admin", "monmaptool")
 _SIZE_BYTES = 2 * 1024**3
 _WITHIN_S = 90.0
 _PORTS = 16
@@ -40,6 +40,8 @@ class _Cluster:
     """Short: paths of Unix sockets end at 107 bytes."""
     first_port: int
     cluster_id: str
+    size_bytes: int
+    """Of its disk."""
 
     @property
     def gateway_port(self) -> int:
@@ -75,15 +77,17 @@ class _Cluster:
 
 
 @contextmanager
-def rados_gateway(name: str) -> Iterator[S3Service]:
+def rados_gateway(name: str, *, size_bytes: int = _SIZE_BYTES) -> Iterator[S3Service]:
     """A gateway over an empty store; both pairs of keys are one user's."""
-    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if missing:
         pytest.skip(f"no {', '.join(missing)}: make ceph installs them, as root on Debian")
     folder = Path(tempfile.mkdtemp(prefix="rgw-", dir="/tmp"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        cluster = _Cluster(folder=folder, first_port=free_block(_PORTS), cluster_id=str(uuid.uuid4()))
+        cluster = _Cluster(
+            folder=folder, first_port=free_block(_PORTS), cluster_id=str(uuid.uuid4()), size_bytes=size_bytes
+        )
         cluster.configuration.write_text(_configuration(cluster), encoding="utf-8")
         processes: list[Process] = []
         stack.callback(lambda: stop_all(processes, patience_s=0.1))  # nothing in it is of use
@@ -181,7 +185,7 @@ def _configuration(cluster: _Cluster) -> str:
         "osd": {
             "osd_data": folder / "osd",
             "osd_objectstore": "memstore",
-            "memstore_device_bytes": _SIZE_BYTES,
+            "memstore_device_bytes": cluster.size_bytes,
             "osd_max_object_name_len": 1024,
             "osd_class_load_list": "*",
             "osd_class_default_list": "*",
@@ -192,6 +196,10 @@ def _configuration(cluster: _Cluster) -> str:
             "rgw_enable_apis": "s3, admin",
             "rgw_thread_pool_size": 64,
             "rgw_dynamic_resharding": "false",
+            **dict.fromkeys(
+                ("rgw_gc_obj_min_wait", "rgw_gc_processor_period"), 10
+            ),  # what is deleted frees memory soon
+            "rgw_gc_processor_max_time": 10,
             "rgw_override_bucket_index_max_shards": 1,
         },
     }

@@ -1,0 +1,28 @@
+"""All benchmarks, in the order in which they run and stand in the documentation."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.bench import Bench
+    from benchmarks.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A benchmark by its name, which is its module's."""
+
+    name: str
+    title: str
+
+    def run(self, bench: Bench) -> Iterator[Result]:
+        """Measure; a result comes as soon as there is one."""
+        yield from importlib.import_module(f"benchmarks.{self.name}").run(bench)
+
+
+BENCHMARKS = (Benchmark("copies", "Copying objects, beside rclone and aws s3"),)
