@@ -37,6 +37,7 @@ from migrator.errors import (
 )
 from migrator.model.finding import Part, Status, exit_code_of
 from migrator.planning.drift import drift
+from migrator.planning.paths import paths_of
 from migrator.planning.places import is_apart, mirror_folder
 from migrator.planning.planner import make_plan, mapped, mapped_pairs
 from migrator.planning.saved_plan import SavedPlan, is_saved_plan, read_saved_plan
@@ -315,6 +316,7 @@ def apply(
             watcher=watcher,
             policy=policy,
             parallelism=parallelism,
+            paths=paths_of(run.plan),
         )
         journal.add("", StepEvent.STARTED)
         result = executor.run()

@@ -269,6 +269,11 @@ class Pace:
             runs=self.runs,
         )
 
+    def middles(self, works: Mapping[str, Work]) -> dict[str, float]:
+        """Seconds that each step takes by itself, between fast and slow."""
+        spans = self._spans([(work, 1.0) for work in works.values()])
+        return {key: sqrt(fast * slow) for key, (fast, slow) in zip(works, spans, strict=True)}
+
     def each(self, works: Mapping[str, Work]) -> dict[str, Expected]:
         """How long each collection takes by itself, by its label."""
         by_collection: dict[str, dict[str, Work]] = defaultdict(dict)

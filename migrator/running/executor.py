@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from migrator.errors import Interrupted, MigratorError, Outdated
@@ -13,10 +14,11 @@ from migrator.running.current_step import at_step
 from migrator.running.events import Progress, StepState
 from migrator.running.journal import StepEvent
 from migrator.running.retry import Patience
+from migrator.running.schedule import Schedule
 from migrator.steps.base import Evidence, Outcome, StepContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from migrator.ports.clock import Clock
     from migrator.running.clock import StopSignal
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from migrator.running.retry import RetryPolicy
     from migrator.steps.base import ProgressReport, Step
 
-_OVER = {StepState.FINISHED, StepState.FAILED, StepState.BLOCKED, StepState.PARKED}
 _LOOK_S = 0.5
 MAX_GENERATIONS = 5
 """How often an attempt begins anew what a step stands on, before the step's failure counts."""
@@ -70,6 +71,7 @@ class Executor:
         watcher: Watcher,
         policy: RetryPolicy,
         parallelism: int,
+        paths: Mapping[str, float] | None = None,
     ) -> None:
         self._steps = {step.key: step for step in steps}
         self._journal = journal
@@ -78,11 +80,11 @@ class Executor:
         self._stop = stop
         self._watcher = watcher
         self._policy = policy
-        self._parallelism = parallelism
+        self._schedule = Schedule(steps, paths=paths or {}, parallelism=parallelism)
         self._result = RunResult()
         self._renewals: Counter[str] = Counter()
-        self._awaited: dict[str, tuple[str, ...]] = {}
-        """What a step waits for beside its needs, because it is done anew."""
+        self._moves: SimpleQueue[tuple[str, StepState, tuple[str, ...]]] = SimpleQueue()
+        """What became of steps, and what they wait for beside their needs; told by their threads."""
         self._guard = threading.Lock()
 
     def run(self) -> RunResult:
@@ -91,51 +93,34 @@ class Executor:
         Raises:
             RunError: The journal cannot be written: nothing may go on without it.
         """
-        states = self._result.states
         for key in self._steps:
-            states[key] = StepState.FINISHED if self._journal.is_finished(key) else StepState.WAITING
-        with ThreadPoolExecutor(self._parallelism, thread_name_prefix="step") as pool:
-            flying: set[Future[None]] = set()
+            self._result.states[key] = StepState.WAITING
+            if self._journal.is_finished(key):
+                self._settle(key, StepState.FINISHED)
+        with ThreadPoolExecutor(self._schedule.most, thread_name_prefix="step") as pool:
+            flying: dict[Future[None], Step] = {}
             while True:
-                self._settle_blocked()
-                for step in self._ready():
-                    if len(flying) < self._parallelism and not self._stop.is_asked():
-                        states[step.key] = StepState.RUNNING
-                        flying.add(pool.submit(self._attend_named, step))
+                self._follow_moves()
+                if not self._stop.is_asked():
+                    for step in self._schedule.take():
+                        self._result.states[step.key] = StepState.RUNNING
+                        flying[pool.submit(self._attend_named, step)] = step
                 if not flying:
                     return self._result
-                landed = wait(flying, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done
-                flying -= landed
-                for future in landed:
+                for future in wait(flying, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done:
+                    self._schedule.leave(flying.pop(future))
                     future.result()  # what is not even an Exception ends the attempt
 
-    # -- order ------------------------------------------------------------------------------------------------------
-
-    def _ready(self) -> list[Step]:
-        states = self._result.states
-        return [
-            step
-            for step in self._steps.values()
-            if states[step.key] is StepState.WAITING
-            and all(states.get(key) is StepState.FINISHED for key in self._needs(step))
-            and all(states.get(key, StepState.FINISHED) in _OVER for key in step.follows)
-        ]
-
-    def _needs(self, step: Step) -> tuple[str, ...]:
-        return (*step.needs, *self._awaited.get(step.key, ()))
-
-    def _settle_blocked(self) -> None:
-        """Mark what waits for something that will not finish in this attempt, and what waits for that."""
-        states = self._result.states
-        moved = True
-        while moved:
-            moved = False
-            for step in self._steps.values():
-                lost = next((k for k in self._needs(step) if states.get(k) in _OVER - {StepState.FINISHED}), None)
-                if states[step.key] is StepState.WAITING and lost is not None:
-                    states[step.key] = StepState.BLOCKED
-                    self._watcher.step_blocked(step, lost)
-                    moved = True
+    def _follow_moves(self) -> None:
+        """Tell the schedule what its steps told, and mark what waits for something that will not come about."""
+        while True:
+            try:
+                key, state, awaits = self._moves.get_nowait()
+            except Empty:
+                return
+            for blocked, lost in self._schedule.moved(key, state, awaits=awaits):
+                self._result.states[blocked] = StepState.BLOCKED
+                self._watcher.step_blocked(self._steps[blocked], lost)
 
     # -- one step ---------------------------------------------------------------------------------------------------
 
@@ -150,7 +135,7 @@ class Executor:
             self._journal.add(step.key, StepEvent.FINISHED, _outcome_note(outcome))
         except Interrupted:
             self._journal.add(step.key, StepEvent.PARKED)
-            self._settle(step, StepState.PARKED)
+            self._settle(step.key, StepState.PARKED)
             self._watcher.step_parked(step)
         except Outdated as error:
             if not self._renew(step, error):
@@ -161,7 +146,7 @@ class Executor:
             self._result.bugs.append(error)
             self._fail(step, MigratorError(f"{type(error).__name__}: {error}", hint="this is a bug of migrator"))
         else:
-            self._settle(step, StepState.FINISHED)
+            self._settle(step.key, StepState.FINISHED)
             self._watcher.step_finished(step, outcome)
 
     def _renew(self, step: Step, error: Outdated) -> bool:
@@ -174,9 +159,8 @@ class Executor:
             for key in error.renews:
                 if self._result.states[key] is StepState.FINISHED:
                     self._journal.add(key, StepEvent.RENEWED, {"reason": error.message})
-                    self._result.states[key] = StepState.WAITING
-            self._awaited[step.key] = tuple(key for key in error.renews if key != step.key)
-            self._result.states[step.key] = StepState.WAITING
+                    self._settle(key, StepState.WAITING)
+            self._settle(step.key, StepState.WAITING, awaits=tuple(key for key in error.renews if key != step.key))
         self._watcher.step_renewed(step, error)
         return True
 
@@ -186,12 +170,12 @@ class Executor:
         try:
             self._journal.add(step.key, StepEvent.FAILED, note)
         finally:
-            self._settle(step, StepState.FAILED)
+            self._settle(step.key, StepState.FAILED)
             self._watcher.step_failed(step, error)
 
-    def _settle(self, step: Step, state: StepState) -> None:
-        with self._guard:
-            self._result.states[step.key] = state
+    def _settle(self, key: str, state: StepState, *, awaits: tuple[str, ...] = ()) -> None:
+        self._result.states[key] = state
+        self._moves.put((key, state, awaits))
 
     def _apply_with_patience(self, step: Step) -> Outcome:
         """Apply, again after errors that pass: each further attempt probes first, as a resumed run does."""

@@ -19,6 +19,7 @@ from migrator.ports.backup import as_backup
 from migrator.running.canary_marker import SCRATCH
 from migrator.running.refresh_backup import doubts, left_behind, unrestorable, unrestorable_collection
 from migrator.running.roots import find_root_of
+from migrator.steps.abreast import abreast
 from migrator.steps.backup_tree import backed_up_ts, find_files
 from migrator.steps.counting import WHOLE, count_named, count_partitions
 from migrator.steps.dump_claim import read_claims
@@ -102,7 +103,7 @@ class _Refresh:
         readers.staging.list_folders(self._dump_prefix)
         names = self._names()
         selection = select(self._loaded, names)
-        collections = tuple(filter(None, map(self._collection, selection.items)))
+        collections = self._collections(selection.items)
         same_milvus = not self._is_backup and self._is_same_milvus(collections)
         if not self._is_backup:
             self._check_roots(collections, same_milvus=same_milvus)
@@ -167,6 +168,19 @@ class _Refresh:
             field = "source.backup.name"
             position = self._loaded.locate(field)
             raise PlanError([Complaint(error.message, field=field, hint=error.hint, position=position)]) from error
+
+    def _collections(self, items: Iterable[Selected]) -> tuple[ObservedCollection, ...]:
+        """Each looked at by one of its own, many at a time: what they find is told in the order of the plan file."""
+
+        def look(item: Selected) -> tuple[_Refresh, ObservedCollection | None]:
+            own = _Refresh(self._loaded, self._readers, self._migrated)
+            return own, own._collection(item)
+
+        looked = abreast(look, items)
+        for own, _ in looked:
+            self._findings += own._findings  # noqa: SLF001 - as above
+            self._sample = self._sample or own._sample  # noqa: SLF001 - as above
+        return tuple(found for _, found in looked if found is not None)
 
     def _collection(self, item: Selected) -> ObservedCollection | None:
         source = self._readers.source

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,6 +12,7 @@ from migrator.errors import MilvusRefused, MilvusUnavailable, RunError
 from migrator.model.collection import CollectionRef
 from migrator.model.timestamps import physical_ms
 from migrator.ports.milvus import FlushResult
+from migrator.steps.abreast import abreast
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.counting import count_named
 
@@ -129,7 +131,9 @@ class Flush(Step):
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Flush database by database; a collection that cannot be flushed is noted and fails later, by itself."""
-        self.note(ctx, counts_before={str(ref): dict(count_named(ctx.source, ref)) for ref in self.collections})
+        counts = abreast(partial(count_named, ctx.source), self.collections, pause=ctx.clock.sleep)
+        counted = zip(self.collections, counts, strict=True)
+        self.note(ctx, counts_before={str(ref): dict(found) for ref, found in counted})
         cuts: dict[str, JsonValue] = {}
         faults: dict[str, JsonValue] = {}
         for _, group in groupby(sorted(self.collections), key=lambda ref: ref.database):
