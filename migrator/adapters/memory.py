@@ -66,6 +66,8 @@ Row = dict[int, Any]
 
 JOB_S = 2.0
 """How long the one import job that runs at a time takes."""
+COMMIT_S = 0.7
+"""How long a commit takes."""
 WORK_S = 1.0
 """How long a load or the build of an index takes."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -673,7 +675,10 @@ class MemoryMilvus:
         """One job, or None once it is forgotten."""
         self._run_due_jobs()
         found = self._jobs.get(job_id)
-        if found is None or self._clock.monotonic() - found.created > self.capabilities.job_retention_s:
+        if found is None:
+            return None
+        waits = found.job.state is ImportState.UNCOMMITTED
+        if not waits and self._clock.monotonic() - found.created > self.capabilities.job_retention_s:
             return None
         return self._seen(found)
 
@@ -682,7 +687,7 @@ class MemoryMilvus:
         echoes, refs = self.capabilities.echoes_options, {i: each.held.base.ref for i, each in self._jobs.items()}
         mine = [i for i, own in refs.items() if (own.database == ref.database if echoes else own == ref)]
         found = (job for job_id in mine if (job := self.find_import_job(ref, job_id)) is not None)
-        return tuple(job if echoes else replace(job, paths=()) for job in found)
+        return tuple(job if echoes else replace(job, paths=(), rows=0) for job in found)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -895,7 +900,7 @@ class MemoryMilvus:
         self._run_due_jobs()
         held = self._names(ref.database).pop(ref.name, None)
         for each in self._jobs.values():
-            if each.held is held and each.job.state is ImportState.PENDING:
+            if each.held is held and each.job.state not in {ImportState.COMPLETED, ImportState.FAILED}:
                 each.job = replace(each.job, state=ImportState.FAILED, failure="collection not found")
 
     def drop_database(self, name: str) -> None:
@@ -973,8 +978,13 @@ class MemoryMilvus:
     def _run_due_jobs(self) -> None:
         with self._lock:
             for each in self._jobs.values():
-                if each.job.state is ImportState.PENDING and self._clock.monotonic() >= each.due:
+                if self._clock.monotonic() < each.due:
+                    continue
+                if each.job.state is ImportState.PENDING:
                     each.job = self._run(each)
+                elif each.job.state is ImportState.RUNNING:
+                    self._show(each)
+                    each.job = replace(each.job, state=ImportState.COMPLETED)
 
     def _run(self, each: _Job) -> ImportJob:
         """Read the prefixes and make one segment of what they hold up to the bound; none of it is an error."""
@@ -1024,17 +1034,18 @@ class MemoryMilvus:
         held.built_from = max(held.built_from, self._clock.monotonic() + WORK_S)
 
     def commit_import(self, ref: CollectionRef, job_id: int) -> None:
-        """Show what it brought; one that is committed is left alone."""
+        """Show what it brought, a little later; one that is committed, or about to be, is left alone."""
         each = self._own_job(ref, job_id)
         if each.job.state is ImportState.UNCOMMITTED:
-            self._show(each)
-            each.job = replace(each.job, state=ImportState.COMPLETED)
+            each.job, each.due = replace(each.job, state=ImportState.RUNNING), self._clock.monotonic() + COMMIT_S
+        elif each.job.state not in {ImportState.RUNNING, ImportState.COMPLETED}:
+            raise self._refuse(f"import job {job_id} is {each.job.state}, not uncommitted")
 
     def abort_import(self, ref: CollectionRef, job_id: int) -> None:
-        """Throw it away."""
+        """Throw it away, if it is uncommitted."""
         each = self._own_job(ref, job_id)
-        if each.job.state is ImportState.COMPLETED:
-            raise self._refuse(f"import job {job_id} is completed")
+        if each.job.state not in {ImportState.UNCOMMITTED, ImportState.FAILED}:
+            raise self._refuse(f"import job {job_id} is {each.job.state}, not uncommitted")
         each.job = replace(each.job, state=ImportState.FAILED, failure="aborted")
 
     def _own_job(self, ref: CollectionRef, job_id: int) -> _Job:

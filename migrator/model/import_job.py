@@ -85,7 +85,8 @@ class ImportJob:
 class SentRequest:
     """The last request of a batch; `job_id` is None until it is known, `rows` until it was seen to be complete.
 
-    `prefixes` begin the entries of the request. `past_ids` are the jobs of earlier attempts.
+    `is_committed` is False while rows that are in wait to be committed, as far as the run knows. `prefixes` begin the
+    entries of the request. `past_ids` are the jobs of earlier attempts.
     """
 
     tag: ImportTag
@@ -93,6 +94,7 @@ class SentRequest:
     intent_at: float
     job_id: int | None
     rows: int | None
+    is_committed: bool = True
     prefixes: tuple[str, ...] = ()
     past_ids: tuple[int, ...] = ()
 

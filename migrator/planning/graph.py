@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from migrator.model.capabilities import capabilities
 from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadState
+from migrator.planning.committing import commit_together
 from migrator.planning.places import claims_folder, dump_place, imports_folder, source_root
 from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.copy_segments import CopySegments
@@ -76,6 +77,7 @@ class _Graph:
             own = self._collection_steps(item, created)
             copies += [step for step in own if isinstance(step, CopySegments)]
             steps += own
+        steps = commit_together(steps, compares_counts=self._loaded.options.verify.level != "none")
         steps.append(self._seal(todo, copies))
         return steps if self._loaded.staging.keep else [*steps, self._clean(todo, steps)]
 
@@ -209,6 +211,7 @@ class _Graph:
             max_jobs=options.max_jobs,
             segments_per_job=None if options.segments_per_job == "auto" else options.segments_per_job,
             stall_timeout_s=options.stall_timeout,
+            is_committed_later=capabilities(self._observed.target_version).auto_commit,
         )
 
     @property

@@ -8,12 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.errors import Complaint, PlanError
+from migrator.model.capabilities import capabilities
 from migrator.model.collection import CollectionRef
 from migrator.model.timestamps import told_as_utc
 from migrator.planning.access import ONLY_NOTICE, plan_access
 from migrator.planning.aliases import AliasClaims
 from migrator.planning.backup_only import backup_action, backup_notices, tell_backup
 from migrator.planning.carriage import carriage_notices
+from migrator.planning.committing import TOGETHER
 from migrator.planning.compatibility import unsupported_pair, unsupported_source, unsupported_target
 from migrator.planning.graph import build_steps
 from migrator.planning.indexes import plan_indexes, unindexed_vectors
@@ -130,7 +132,12 @@ class _Planner:
         return replace(plan, digest=self._digest(plan))
 
     def _notices(self, todo: list[PlannedItem]) -> tuple[str, ...]:
-        return (*self._usual_notices(todo), *carriage_notices(self._loaded, self._observed))
+        together = (TOGETHER,) if len(todo) > 1 and self._commits else ()
+        return (*self._usual_notices(todo), *carriage_notices(self._loaded, self._observed), *together)
+
+    @property
+    def _commits(self) -> bool:
+        return self._loaded.target is not None and capabilities(self._observed.target_version).auto_commit
 
     def _usual_notices(self, todo: list[PlannedItem]) -> tuple[str, ...]:
         if self._loaded.source_backup is not None:

@@ -301,7 +301,7 @@ class Rollback:
         """The rows that the run's import jobs brought; None where the target has forgotten one."""
         total = 0
         for request in sent_requests(self._journal, ref, self._run.run_id):
-            if request.rows is not None:
+            if request.rows is not None and request.is_committed:
                 total += request.rows
             elif (job := self._find_job(ref, request)) is not None:
                 total += job.rows if job.state is ImportState.COMPLETED else 0
@@ -314,6 +314,13 @@ class Rollback:
             job_id = request.job_id
             return self._patiently(lambda: self._target.find_import_job(ref, job_id))
         return self._patiently(lambda: find_sent(self._target, ref, request))[0]
+
+    def _waiting_jobs(self, ref: CollectionRef) -> list[ImportJob]:
+        """Those that wait to be committed; their rows are in no segment that a server lists."""
+        if not self._target.capabilities.auto_commit:
+            return []
+        listed = self._patiently(lambda: self._target.list_import_jobs(ref))
+        return [job for job in listed if job.state is ImportState.UNCOMMITTED]
 
     def _inserted(self, ref: CollectionRef) -> int:
         segments = self._patiently(lambda: self._target.list_segments(ref))
@@ -581,14 +588,19 @@ class Rollback:
             return
         if remnant.ref is not None:
             self._lease.require_held(remnant.ref)
-            place = self._predecessors.place(remnant.ref)
-            self._require_unchanged(place, remnant.collection_id)
-            self._target.drop_collection(place)
+            self._drop(self._predecessors.place(remnant.ref), remnant.collection_id)
         elif remnant.kind in {Kind.ROLE, Kind.RIGHTS}:
             self._access.remove(self._target, remnant.name, force=remnant.verdict is Verdict.FORCE)
         else:
             self._target.drop_database(remnant.name)
         self._journal.note(_removal_key(remnant.kind, str(remnant.ref or remnant.name)), {"removed": True})
+
+    def _drop(self, ref: CollectionRef, collection_id: int) -> None:
+        """Drop the collection, and before it what waits to be committed to it."""
+        self._require_unchanged(ref, collection_id)
+        for job in self._waiting_jobs(ref):
+            self._target.abort_import(ref, job.job_id)
+        self._target.drop_collection(ref)
 
     def _give_up_claim(self, _: Remnant) -> None:
         """A finished dump is no run's any more: its files alone keep others from its place."""

@@ -8,6 +8,7 @@ seconds, so a whole partition travels as one request where its size allows; late
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -97,6 +98,8 @@ class _BatchNotes:
     past_ids: tuple[int, ...] = ()
     job_id: int | None = None
     rows: int | None = None
+    is_committed: bool = True
+    """Whether its rows are seen, once it is known how many they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,8 @@ class ImportSegments(Step):
     segments_per_job: int | None = None
     """At most so many; None leaves it to what the target's version does well with."""
     stall_timeout_s: float = 1800.0
+    is_committed_later: bool = False
+    """Whether jobs that wait to be committed are left to `commit_imports`; else each is committed by itself."""
 
     @property
     def key(self) -> str:
@@ -273,11 +278,19 @@ class ImportSegments(Step):
 
 def imported_rows(ledger: LedgerReader, target: CollectionRef) -> int:
     """The rows all import jobs of this run brought into `target`, as the target reported them."""
+    return sum(imported_by_partition(ledger, target).values())
+
+
+def imported_by_partition(ledger: LedgerReader, target: CollectionRef) -> dict[str, int]:
+    """The same by the partition they were brought into."""
     key = f"{ImportSegments.kind}:{target}"
+    brought: dict[str, int] = defaultdict(int)
     batches = ledger.notes(key).get("batches")
-    numbers = [batch["number"] for batch in batches if isinstance(batch, dict)] if isinstance(batches, list) else []
-    noted = (ledger.notes(f"{key}:{number:04d}").get("rows") for number in numbers)
-    return sum(rows for rows in noted if isinstance(rows, int))
+    for batch in batches if isinstance(batches, list) else []:
+        rows = ledger.notes(f"{key}:{batch['number']:04d}").get("rows") if isinstance(batch, dict) else None
+        if isinstance(batch, dict) and isinstance(rows, int):
+            brought[str(batch["partition_name"])] += rows
+    return brought
 
 
 def _late_segment_ids(ledger: LedgerReader, source: CollectionRef) -> frozenset[int]:
@@ -312,6 +325,7 @@ def _sent(run_id: str, batch_key: str, batch: SegmentBatch, notes: _BatchNotes) 
         intent_at=notes.intent_at,
         job_id=notes.job_id,
         rows=notes.rows,
+        is_committed=notes.is_committed,
         prefixes=tuple(entry[0] for entry in batch.entries),
         past_ids=notes.past_ids,
     )
@@ -536,11 +550,12 @@ class _Imports:
                 if missing
                 else f"look at {self._step.target.short}; {GIVE_UP}",
             )
-        if job.state is ImportState.UNCOMMITTED:
+        is_committed = job.state is not ImportState.UNCOMMITTED
+        if not (is_committed or self._step.is_committed_later):
             self._ctx.target.commit_import(self._step.target, job.job_id)  # once more where that reply was lost
             self._under_way[job.job_id] = batch
             return
-        self._note(batch, rows=job.rows)
+        self._note(batch, rows=job.rows, is_committed=is_committed)
         _log.info("import job %d brought %d rows", job.job_id, job.rows)
 
     def _is_suspicious(self, batch: SegmentBatch, job: ImportJob) -> bool:

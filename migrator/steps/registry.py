@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migrator.steps.clean_staging import CleanStaging
+from migrator.steps.commit_imports import CommitImports
 from migrator.steps.copy_segments import CopySegments
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase
@@ -35,6 +36,7 @@ STEP_KINDS: dict[str, type[Step]] = {
     CreateCollection.kind: CreateCollection,
     ForwardSegments.kind: ForwardSegments,
     ImportSegments.kind: ImportSegments,
+    CommitImports.kind: CommitImports,
     ImportDeletes.kind: ImportDeletes,
     ResumeFunctions.kind: ResumeFunctions,
     DropForwarded.kind: DropForwarded,

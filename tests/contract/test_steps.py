@@ -28,6 +28,7 @@ from migrator.running.refresh import refresh
 from migrator.running.retry import RetryPolicy
 from migrator.steps.base import Evidence, StepContext
 from migrator.steps.clean_staging import CleanStaging
+from migrator.steps.commit_imports import CommitImports
 from migrator.steps.drop_forwarded import DropForwarded
 from migrator.steps.forward_segments import ForwardSegments
 from migrator.steps.import_deletes import ImportDeletes
@@ -72,7 +73,9 @@ FILMS = CollectionRef("db1", "films")
 COLLECTIONS = """[books, {source: db1.films, target: "db1.{{ collection }}_bak"}]"""
 OPTIONS = "options: {transfer: {concurrency: 1, mode: %s}, verify: full, rbac: true}\n"
 MOST_ATTEMPTS = 400
-ELSEWHERE = {CleanStaging.kind, ForwardSegments.kind, DropForwarded.kind, ImportDeletes.kind, ResumeFunctions.kind}
+ELSEWHERE = {
+    step.kind for step in (CleanStaging, ForwardSegments, DropForwarded, CommitImports, ImportDeletes, ResumeFunctions)
+}
 """Kinds that the scenarios of other files have."""
 
 

@@ -14,6 +14,7 @@ from migrator.model.shape import Shape
 from migrator.planning.plan import digest_of, plan_from_plain, plan_to_plain, step_from_plain, step_to_plain
 from migrator.planning.planner import make_plan
 from migrator.steps.clean_staging import CleanStaging
+from migrator.steps.commit_imports import CommitImports, ImportedCollection
 from migrator.steps.copy_segments import CopySegments
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase
@@ -96,6 +97,7 @@ STEPS: list[Step] = [
     ImportSegments(
         source=BOOKS, target=BAK, collection_id=1, dump_prefix="backup/x", segments_per_job=4, stall_timeout_s=0.5
     ),
+    CommitImports(collections=(ImportedCollection(source=BOOKS, target=BAK),), compares_counts=False),
     ImportDeletes(source=BOOKS, target=BAK, collection_id=1, dump_prefix="backup/x", max_jobs=1),
     ResumeFunctions(target=BAK),
     CreateIndex(target=BAK, indexes=(an_index(), an_index("title", params=()))),
