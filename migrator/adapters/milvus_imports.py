@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 _JOBS = "/v2/vectordb/jobs/import"
 CREATE_TIMEOUT_S = 60
 """The server's own limit is 30 s unless told; what comes about after a timeout is found within the settle time."""
+_ENTRIES_PER_S = 2
+"""Each entry of a request is listed in the store before the job is made."""
+_MOST_TIMEOUT_S = 240
+"""Less than the settle time."""
+_LOOK_TIMEOUT_S = 30
+_INNER_STATES = ("PreImporting", "Importing", "Sorting", "Stats", "IndexBuilding", "Committing")
+"""Servers that are known tell all but the last as `Importing`."""
 _STATES = {
     "Pending": ImportState.PENDING,
-    "Importing": ImportState.RUNNING,
+    **dict.fromkeys(_INNER_STATES, ImportState.RUNNING),
     "Uncommitted": ImportState.UNCOMMITTED,
-    "Committing": ImportState.RUNNING,
     "Completed": ImportState.COMPLETED,
     "Failed": ImportState.FAILED,
 }
@@ -82,16 +88,16 @@ class RestImports:
         keyed = {"Idempotency-Key": f"{tag.run_id}/{tag.batch_key}/{tag.attempt}"}
         headers = keyed if self._server.takes_idempotency_key else {}
         try:
-            data = self._rest.ask(f"{_JOBS}/create", body, headers=headers, timeout_s=CREATE_TIMEOUT_S)
+            data = self._rest.ask(f"{_JOBS}/create", body, headers=headers, timeout_s=_create_timeout_s(batch))
         except MilvusRefused as error:
             raise _of_refusal(error) from error
-        return int(_member(data, "jobId", self._rest.uri))
+        return _number(data, "jobId", self._rest.uri)
 
     def find(self, ref: CollectionRef, job_id: int) -> ImportJob | None:
         """One job with its paths, or None once the server has forgotten it."""
         body = {"dbName": ref.database, "jobId": str(job_id)}
         try:
-            data = self._rest.ask(f"{_JOBS}/{self._server.describe_call}", body)
+            data = self._rest.ask(f"{_JOBS}/{self._server.describe_call}", body, timeout_s=_LOOK_TIMEOUT_S)
         except MilvusRefused as error:
             if _NO_SUCH_JOB in error.message.lower():
                 return None
@@ -100,8 +106,9 @@ class RestImports:
 
     def list(self, ref: CollectionRef) -> tuple[ImportJob, ...]:
         """All jobs of the collection that the server remembers, without their paths; none of one that is gone."""
+        body = {"dbName": ref.database, "collectionName": ref.name}
         try:
-            data = self._rest.ask(f"{_JOBS}/list", {"dbName": ref.database, "collectionName": ref.name})
+            data = self._rest.ask(f"{_JOBS}/list", body, timeout_s=_LOOK_TIMEOUT_S)
         except MilvusRefused as error:
             if any(text in error.message.lower() for text in _NO_SUCH_COLLECTION):
                 return ()
@@ -135,8 +142,8 @@ def _of_refusal(error: MilvusRefused) -> MilvusError:
 
 def _job_from(data: Mapping[str, Any], uri: str) -> ImportJob:
     return ImportJob(
-        job_id=int(_member(data, "jobId", uri)),
-        state=_STATES.get(str(_member(data, "state", uri)), ImportState.RUNNING),
+        job_id=_number(data, "jobId", uri),
+        state=_state(_member(data, "state", uri), uri),
         rows=int(data.get("importedRows") or 0),
         progress_percent=int(data.get("progress") or 0),
         paths=tuple(_path_from(detail) for detail in data.get("details") or []),
@@ -144,9 +151,30 @@ def _job_from(data: Mapping[str, Any], uri: str) -> ImportJob:
     )
 
 
+def _state(told: object, uri: str) -> ImportState:
+    if (state := _STATES.get(str(told))) is None:
+        raise MilvusRefused(
+            f"{uri} tells of an import in the state {told!r}, which this version of migrator does not know",
+            hint="look at the job there; then use a newer migrator, and migrator apply --resume",
+        )
+    return state
+
+
 def _path_from(detail: Mapping[str, Any]) -> str:
     """What a file entry begins with: it is told as Go shows a list, `[insert/prefix/ delta/prefix/]`."""
     return str(detail.get("fileName", "")).removeprefix("[").removesuffix("]")
+
+
+def _create_timeout_s(batch: SegmentBatch) -> int:
+    return min(_MOST_TIMEOUT_S, CREATE_TIMEOUT_S + len(batch.entries) // _ENTRIES_PER_S)
+
+
+def _number(data: object, name: str, uri: str) -> int:
+    """A member that is a number, whether it is told as one or as its digits."""
+    told = str(_member(data, name, uri))
+    if not told.isdecimal():
+        raise MilvusRefused(f"{uri} answered about an import with {name} {told!r}, which is no number")
+    return int(told)
 
 
 def _member(data: object, name: str, uri: str) -> Any:  # noqa: ANN401 - JSON

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from migrator.adapters.milvus_http import HttpReply
     from migrator.errors import MilvusError
 
-_GOOD = {0, 200}
-"""Codes of success: 2.3 and the first of 2.4 say 200."""
+_GOOD = 0
+_OLD_GOOD = 200
+"""What 2.3 and the first of 2.4 say of success; later ones say it of a partition that is not there."""
 _LOGIN = ("authenticat", "auth check failure", "unauthorized")
 _PRIVILEGE = "permission deny"
 _TIMED_OUT = ("timeout", "timed out")
 """These in messages, lower case; what was asked for may come about nevertheless."""
+_TOO_MANY_REQUESTS = 429
 _LONGER_S = 5.0
 """What we wait beyond the server's own limit, so that it is the server that tells."""
 
@@ -87,7 +89,7 @@ class RestMilvus:
         if not reply.is_object or "code" not in reply.content:
             raise self._is_no_milvus(reply)
         code, message = reply.content["code"], str(reply.content.get("message", "no reason given"))[:500]
-        if code in _GOOD and reply.status < 400:
+        if reply.status < 400 and (code == _GOOD or (code == _OLD_GOOD and "data" in reply.content)):
             return reply.content.get("data")
         raise self._refusal(path, code, message, reply.status)
 
@@ -97,14 +99,16 @@ class RestMilvus:
             return MilvusRefused(said, hint=login_hint(self._endpoint))
         if _PRIVILEGE in lower or status == 403:
             return MilvusRefused(said, hint=privilege_hint(self._endpoint, message))
-        if any(text in lower for text in BUSY):
+        if status == _TOO_MANY_REQUESTS or any(text in lower for text in BUSY):
             return MilvusBusy(said)
         if status in {408, 504} or any(text in lower for text in (*_TIMED_OUT, *PASSING)):
             return MilvusUnavailable(said, hint="see whether the server is up and has room")
         return MilvusRefused(said, hint=f"see that {self._endpoint.uri_field} is where a Milvus serves REST")
 
-    def _is_no_milvus(self, reply: HttpReply) -> MilvusRefused | MilvusUnavailable:
+    def _is_no_milvus(self, reply: HttpReply) -> MilvusError:
         field = self._endpoint.uri_field
+        if reply.status == _TOO_MANY_REQUESTS:
+            return MilvusBusy(f"{self.uri} takes no more requests now (HTTP {reply.status})")
         if reply.status >= 500 or reply.status == 408:
             return MilvusUnavailable(
                 f"{self.uri} answers with HTTP {reply.status}", hint="see whether the server is up"

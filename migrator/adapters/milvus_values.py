@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from migrator.adapters.milvus_messages import common_pb2, schema_pb2
 from migrator.errors import MilvusRefused
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 Message = Any
 """A protobuf message: pymilvus ships no types."""
+Kind = TypeVar("Kind", bound=IntEnum)
 
 _UNSUPPORTED_SCHEMA_PARTS = ("external_source", "enable_namespace")
 _IMPORT_STATES = {
@@ -219,21 +221,21 @@ def segment_from(message: Message) -> Segment:
         segment_id=message.segmentID,
         partition_id=message.partitionID,
         num_rows=message.num_rows,
-        state=SegmentState(message.state),
-        level=_segment_level(message.level, message.segmentID),
+        state=_known(SegmentState, message.state, f"segment {message.segmentID} is in state"),
+        level=_known(SegmentLevel, message.level, f"segment {message.segmentID} is of level"),
         storage_version=message.storage_version,
         is_sorted=message.is_sorted,
         vchannel=message.insert_channel,
     )
 
 
-def _segment_level(number: int, segment_id: int) -> SegmentLevel:
+def _known(kind: type[Kind], number: int, what: str) -> Kind:
+    """A number of Milvus's by its name; `what` leads up to it in the message where it has none."""
     try:
-        return SegmentLevel(number)
+        return kind(number)
     except ValueError:
         raise MilvusRefused(
-            f"segment {segment_id} is of level {number}, which this version of migrator does not know",
-            hint="use a newer migrator",
+            f"{what} {number}, which this version of migrator does not know", hint="use a newer migrator"
         ) from None
 
 
@@ -280,7 +282,7 @@ def collection_from(
         schema=schema_from(message.schema),
         shards_num=message.shards_num,
         num_partitions=message.num_partitions,
-        consistency_level=ConsistencyLevel(message.consistency_level),
+        consistency_level=_known(ConsistencyLevel, message.consistency_level, f"{ref.short} is of consistency level"),
         properties=merged_properties(pairs(message.schema.properties), pairs(message.properties)),
         partitions=partitions,
         indexes=indexes,

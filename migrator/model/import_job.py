@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from migrator.model.timestamps import physical_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TAG_RUN = "mig_run"
 TAG_STEP = "mig_step"
@@ -109,4 +113,14 @@ class SentRequest:
 
     def names_paths_of(self, job: ImportJob) -> bool:
         """Whether the job reads what it asked for, and nothing else."""
-        return bool(job.paths) and all(path.startswith(self.prefixes) for path in job.paths)
+        return bool(job.paths) and all(lies_below(path, self.prefixes) for path in job.paths)
+
+
+def lies_below(path: str, prefixes: Iterable[str]) -> bool:
+    """Whether a path that a job tells begins with one of `prefixes`, part by part.
+
+    Servers differ in slashes at either end; behind the path the one of its deletes may stand, after a blank.
+    """
+    told = path.lstrip("/")
+    bare = (prefix.strip("/") for prefix in prefixes)
+    return any(told == prefix or told.startswith((f"{prefix}/", f"{prefix} ")) for prefix in bare)

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from migrator.errors import StepInDoubt
-from migrator.model.import_job import ImportState
+from migrator.model.import_job import ImportState, lies_below
 from migrator.steps.base import GIVE_UP
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def own_jobs(target: MilvusReader, refs: Iterable[CollectionRef], run_id: str) -
 
 
 def find_sent(
-    target: MilvusReader, ref: CollectionRef, request: SentRequest, *, known: tuple[str, ...] = ("",)
+    target: MilvusReader, ref: CollectionRef, request: SentRequest, *, known: tuple[str, ...] | None = None
 ) -> tuple[ImportJob | None, bool]:
     """The job that came of a request whose reply was lost, and whether what was not found is not there.
 
@@ -55,8 +55,8 @@ def find_sent(
     return None, not undecided
 
 
-def _require_known(ref: CollectionRef, job: ImportJob, known: tuple[str, ...]) -> None:
-    is_told = bool(job.paths) and all(path.startswith(known) for path in job.paths)
+def _require_known(ref: CollectionRef, job: ImportJob, known: tuple[str, ...] | None) -> None:
+    is_told = bool(job.paths) and (known is None or all(lies_below(path, known) for path in job.paths))
     if job.state is ImportState.FAILED or is_told or not (job.paths or job.rows):
         return
     raise StepInDoubt(

@@ -27,6 +27,12 @@ class Request:
     path: str
     query: str
     headers: dict[str, str]
+    content: bytes = b""
+
+    @property
+    def body(self) -> Any:  # noqa: ANN401 - JSON
+        """What came as JSON."""
+        return json.loads(self.content)
 
 
 @dataclass(slots=True)
@@ -59,10 +65,10 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[Web]:
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             path, _, query = self.path.partition("?")
             headers = {name.lower(): value for name, value in self.headers.items()}
-            web.requests.append(Request(self.command, path, query, headers))
+            web.requests.append(Request(self.command, path, query, headers, content))
             status, content, more = web.answers.get(path, (404, None, {}))
             body = b"404 page not found" if content is None else json.dumps(content).encode()
             self.send_response(status)

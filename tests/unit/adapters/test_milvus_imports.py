@@ -10,7 +10,7 @@ from migrator.adapters.milvus_imports import RestImports, request_of
 from migrator.errors import ImportsFull, MilvusRefused, NothingToImport, TooManyFiles
 from migrator.model.capabilities import capabilities
 from migrator.model.collection import CollectionRef
-from migrator.model.import_job import ImportState, ImportTag
+from migrator.model.import_job import ImportState, ImportTag, lies_below
 from migrator.model.segment import SegmentBatch
 
 if TYPE_CHECKING:
@@ -102,19 +102,43 @@ def test_jobs_are_asked_about_by_text_and_with_their_database() -> None:
     for version, call in (("2.4.12", "get_progress"), ("2.4.13", "describe")):
         door, rest = imports(told, version)
         job = door.find(REF, 449577000000000123)
-        assert rest.asked == [
-            (f"/v2/vectordb/jobs/import/{call}", {"dbName": "db1", "jobId": "449577000000000123"}, {})
-        ]
+        ((path, body, _),) = rest.asked
+        assert (path, body) == (
+            f"/v2/vectordb/jobs/import/{call}",
+            {"dbName": "db1", "jobId": "449577000000000123"},
+        )
     assert job is not None
     assert (job.job_id, job.state, job.rows) == (449577000000000123, ImportState.RUNNING, 500)
     assert job.paths == (f"{INSERTS}449/ {DELTAS}449/",)
 
 
-def test_a_creation_is_given_time_and_no_key_that_nobody_heeds() -> None:
+@pytest.mark.parametrize(("entries", "timeout_s"), [(2, 61), (256, 188), (1024, 240)])
+def test_a_creation_is_given_time_by_what_is_listed_and_less_than_lost_jobs_are_waited_for(
+    entries: int, timeout_s: int
+) -> None:
     door, rest = imports({"jobId": "7"})
-    assert door.start(REF, a_batch(), end_ts=CUT, tag=TAG) == 7
+    many = a_batch(entries=tuple((f"{INSERTS}{number}/",) for number in range(entries)))
+    assert door.start(REF, many, end_ts=CUT, tag=TAG) == 7
     ((path, _, how),) = rest.asked
-    assert (path, how) == ("/v2/vectordb/jobs/import/create", {"headers": {}, "timeout_s": 60})
+    assert (path, how) == ("/v2/vectordb/jobs/import/create", {"headers": {}, "timeout_s": timeout_s})
+    assert timeout_s < capabilities("2.5.20").settle_s
+
+
+@pytest.mark.parametrize(
+    ("told", "is_below"),
+    [
+        ("stage/1/2/3/9/ stage/deltas/9/", True),
+        ("/stage/1/2/3/9", True),
+        ("stage/1/2/3", True),
+        ("stage/1/2/3 stage/deltas/3", True),
+        ("stage/1/2/34/9/", False),
+        ("other/stage/1/2/3/9/", False),
+        ("", False),
+    ],
+)
+def test_a_told_path_is_known_whatever_its_slashes(told: str, *, is_below: bool) -> None:
+    for prefix in ("stage/1/2/3", "stage/1/2/3/", "/stage/1/2/3/"):
+        assert lies_below(told, ["elsewhere/", prefix]) is is_below
 
 
 @pytest.mark.parametrize(
