@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from migrator.model.capabilities import LINES, Capabilities, Proof
+from migrator.model.collection import DataType
 from migrator.planning.compatibility import unsupported_pair, unsupported_source, unsupported_target
+from migrator.planning.index_kinds import kinds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,13 +30,8 @@ _REAL, _INTO_DOUBLE, _DOUBLES = "run: real servers", "run: real into double", "r
 _RUN: Final[dict[tuple[Line, Line], str]] = {
     ((2, 2), (2, 3)): _REAL,
     ((2, 3), (2, 3)): _REAL,
-    **{((2, 3), line): _INTO_DOUBLE for line in LINES if line > (2, 3)},
-    ((2, 4), (2, 4)): _DOUBLES,
-    ((2, 4), (2, 5)): _DOUBLES,
-    ((2, 5), (2, 5)): _DOUBLES,
-    ((2, 5), (2, 6)): _DOUBLES,
-    ((2, 6), (2, 6)): _DOUBLES,
-    ((2, 6), (3, 0)): _DOUBLES,
+    **{(old, new): _INTO_DOUBLE for old in LINES[:2] for new in LINES[2:]},
+    **{(old, new): _DOUBLES for old in LINES[2:] for new in LINES[2:] if old <= new},
 }
 """Whole migrations of the tests, every row compared."""
 _TO_BE_CHECKED: Final = (
@@ -65,7 +62,31 @@ _TO_BE_CHECKED: Final = (
     ("files of storage v3 cannot be imported by prefix", "they are refused in the plan, or when they are listed"),
     (
         "an older patch of a line reads what a newer one of it wrote",
-        "features are held against the line; what an import refuses ends the step before anything is seen",
+        "features are held against the line, `$meta` against 2.6.8; what an import refuses ends the step unseen",
+    ),
+    (
+        "which of 2.4's patches first know `jobs/import/describe`, and which of any line know an option",
+        "`get_progress` is asked before 2.4.13; servers pass over options that they do not know, and rows are compared",
+    ),
+    (
+        "a job has one of the states that are known (2.4 and later)",
+        "any other ends the step with its name; nothing is sent again",
+    ),
+    (
+        "a list of segments and the files found for it are of one moment",
+        "a segment that is gone meanwhile has the list taken anew; a delete that came after it is later than the cut",
+    ),
+    (
+        "deletes folded into a segment do no harm where its rows are not theirs, or are newer",
+        "only keys that the segment has are written; rows are compared",
+    ),
+    (
+        "which kinds of index a line of 2.4 and later builds, and by which metrics",
+        "what a line surely lacks is refused in the plan; of anything else `create_index` ends with the server's words",
+    ),
+    (
+        "an index on a path of a JSON gets its name anew by the same rule",
+        "it is looked for by what it is; a name that differs is told by the comparison",
     ),
 )
 
@@ -96,6 +117,29 @@ def _lines() -> Iterator[str]:
     yield _row("what is believed", "what guards it")
     yield _row("---", "---")
     yield from (_row(*each) for each in _TO_BE_CHECKED)
+    yield "\nKinds of index that a target is given. *A line* in a cell: from there on. What 2.3 has is tested, and what"
+    yield "later lines have is read in the servers' source; of other types of fields the server decides.\n"
+    yield _row("on fields of type", "kinds, by line")
+    yield _row("---", "---")
+    types: dict[str, list[str]] = {}
+    for data_type in DataType:
+        types.setdefault("; ".join(_new_kinds(data_type)), []).append(data_type.name.lower())
+    yield from (_row(", ".join(names), told) for told, names in types.items() if told)
+
+
+def _new_kinds(data_type: DataType) -> Iterator[str]:
+    """Those that come with each line, by the metrics of vectors."""
+    known: dict[str, tuple[str, ...]] = {}
+    for line in LINES[1:]:
+        kinds, new = kinds_of(data_type, line), dict[str, list[str]]()
+        for name, metrics in kinds.items():
+            if name not in known or metrics != known[name]:
+                more = ", ".join(each for each in metrics if each not in known.get(name, ()))
+                new.setdefault(more, []).append(name)
+        known = kinds
+        told = (f"{', '.join(names)}{f' by {metrics}' if metrics else ''}" for metrics, names in new.items())
+        if new:
+            yield f"{_text(line)}: {', '.join(told)}"
 
 
 def _way(source: Line, target: Line) -> str:

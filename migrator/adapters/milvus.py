@@ -683,13 +683,13 @@ class GrpcMilvus:
             self._imports.abort(ref, job_id)
 
     def create_index(self, ref: CollectionRef, index: Index) -> None:
-        """Create it with the parameters as they were described."""
+        """Create it with the parameters as they were described, in the words that servers take."""
         request = milvus_pb2.CreateIndexRequest(
             db_name=ref.database,
             collection_name=ref.name,
             field_name=index.field_name,
-            index_name=index.name,
-            extra_params=values.pair_messages(index.params),
+            index_name=values.index_name_sent(index),
+            extra_params=values.index_params_sent(index),
         )
         self._call("CreateIndex", request, f"{ref.short}/{index.name}", SLOW_CALL_TIMEOUT_S)
 

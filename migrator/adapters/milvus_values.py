@@ -47,6 +47,7 @@ _IMPORT_STATES = {
     "ImportFailed": ImportState.FAILED,
     "ImportFailedAndCleaned": ImportState.FAILED,
 }
+_SENT_AS = {"marisa-trie": "Trie"}
 _LOAD_STATES = {2: LoadState.LOADING, 3: LoadState.LOADED}
 
 
@@ -212,6 +213,18 @@ def index_progress_from(message: Message) -> IndexProgress:
         total_rows=message.total_rows,
         pending_rows=message.pending_index_rows,
         failure=message.index_state_fail_reason,
+    )
+
+
+def index_name_sent(index: Index) -> str:
+    """The name for a request: one that the server made of a JSON path it does not take, and makes again of no name."""
+    return "" if "/" in index.name else index.name
+
+
+def index_params_sent(index: Index) -> list[Message]:
+    """The parameters for a request, as they were told but for a kind that is told by a name that is not taken."""
+    return pair_messages(
+        (key, _SENT_AS.get(value, value) if key == "index_type" else value) for key, value in index.params
     )
 
 

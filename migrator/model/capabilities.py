@@ -265,6 +265,14 @@ class Capabilities:
             ("3.0.0", True, _SOURCE),
         )
     )
+    nullable_meta: bool = field(
+        metadata=_row(
+            "`$meta` is nullable, {} where nothing is given",
+            "A.4",
+            ("2.2.0", False, _SOURCE),
+            ("2.6.8", True, _SOURCE),
+        )
+    )
     disables_functions: bool = field(
         metadata=_row("property disable_func_runtime_check", "E.6", ("2.2.0", False, _SOURCE), ("2.6.8", True, _SOURCE))
     )
@@ -357,6 +365,15 @@ class Capabilities:
             "an import keeps the timestamps of rows", "E.6", ("2.2.0", False, _TESTED), ("2.4.5", True, _DOUBLE)
         )
     )
+    counts_ttl_from_import: bool = field(
+        metadata=_row(
+            "the life of an imported row counts from its import, not from when it was first inserted",
+            "E.6",
+            ("2.2.0", True, _TESTED),
+            ("2.4.5", False, _SOURCE),
+            ("3.0.0", True, _SOURCE),
+        )
+    )
     imports_l0: bool = field(
         metadata=_row(
             "imports L0 segments, rightly and by default; 3.0 compares deletes with the time of the import",
@@ -374,6 +391,15 @@ class Capabilities:
             ("2.4.5", 1, _DOUBLE),
             ("2.6.5", 1024, _DOUBLE),
             ("3.0.0", 0, _DOUBLE),
+        )
+    )
+    compacts_l0_while_importing: bool = field(
+        metadata=_row(
+            "deletes that come in while L0 segments are imported may spoil the import (milvus-io/milvus#47762)",
+            "F.2",
+            ("2.2.0", False, _SOURCE),
+            ("2.6.0", True, _SOURCE),
+            ("2.6.12", False, _SOURCE),
         )
     )
     bounds_l0: bool = field(
@@ -434,8 +460,13 @@ class Capabilities:
 
 def comes_with(name: str, has: Callable[[Any], bool] = bool) -> str:
     """The first line in which the capability of that name satisfies `has`, as text."""
+    return since_patch(name, has).rpartition(".")[0]
+
+
+def since_patch(name: str, has: Callable[[Any], bool] = bool) -> str:
+    """The first release that has it."""
     row = next(row for row in Capabilities.rows() if row.name == name)
-    return "{}.{}".format(*next(step.since for step in row.steps if has(step.value)))
+    return ".".join(map(str, next(step.since for step in row.steps if has(step.value))))
 
 
 def capabilities(version: str) -> Capabilities:

@@ -7,38 +7,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from migrator.model.collection import AUTOINDEX, DataType, Index
+from migrator.model.collection import AUTOINDEX, Index
+from migrator.planning.index_kinds import is_decided_by_server, kinds_of, line_of, needed_params, why_not
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from migrator.model.capabilities import Line
     from migrator.model.collection import Collection, FieldSchema
     from migrator.spec.document import Indexes, IndexOverride
 
-_FLOAT = ("L2", "IP", "COSINE")
-_BINARY = ("HAMMING", "JACCARD")
-_NUMBERS = (DataType.INT8, DataType.INT16, DataType.INT32, DataType.INT64, DataType.FLOAT, DataType.DOUBLE)
-_FLOAT_KINDS = (AUTOINDEX, "FLAT", "IVF_FLAT", "IVF_SQ8", "IVF_PQ", "HNSW", "SCANN", "DISKANN")
-_METRICS: dict[DataType, dict[str, tuple[str, ...]]] = {
-    DataType.FLOAT_VECTOR: dict.fromkeys((*_FLOAT_KINDS, "GPU_IVF_FLAT", "GPU_IVF_PQ"), _FLOAT),
-    DataType.BINARY_VECTOR: {
-        **dict.fromkeys((AUTOINDEX, "BIN_IVF_FLAT", "HNSW"), _BINARY),
-        "BIN_FLAT": (*_BINARY, "SUBSTRUCTURE", "SUPERSTRUCTURE"),
-    },
-}
-"""Metrics by kind of index, of the vectors that Milvus 2.3 has. Its own checks let others pass that it cannot build."""
-_SCALARS: dict[DataType, tuple[str, ...]] = {
-    **dict.fromkeys(_NUMBERS, ("STL_SORT",)),
-    DataType.VARCHAR: ("Trie",),
-    **dict.fromkeys((DataType.BOOL, DataType.JSON, DataType.ARRAY), ()),
-}
-"""Kinds of index of scalar fields in Milvus 2.3."""
-_REQUIRED: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("IVF_FLAT", "IVF_SQ8", "SCANN", "BIN_IVF_FLAT", "GPU_IVF_FLAT"), ("nlist",)),
-    **dict.fromkeys(("IVF_PQ", "GPU_IVF_PQ"), ("nlist", "m")),
-    "HNSW": ("M", "efConstruction"),
-}
-"""Parameters without which Milvus 2.3 refuses a kind."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SENT_AS = {"marisa-trie": "Trie"}
 """Milvus tells one kind by a name that it does not take everywhere."""
@@ -53,14 +31,28 @@ class IndexPlan:
     faults: tuple[tuple[str, str], ...] = ()
 
 
-def plan_indexes(wish: Indexes, collection: Collection) -> IndexPlan:
-    """What the mapping's `indexes` makes of the source's."""
-    if wish == "rebuild":
-        return IndexPlan(indexes=collection.indexes)
+def plan_indexes(wish: Indexes, collection: Collection, target_version: str = "2.3.5") -> IndexPlan:
+    """What the mapping's `indexes` makes of the source's, at a target of that version."""
+    line = line_of(target_version)
     if isinstance(wish, tuple):
-        return _listed(wish, collection)
-    indexes = tuple(_automatic(index, collection) for index in collection.indexes) if wish == "auto" else ()
-    return IndexPlan(indexes=indexes, changed=tuple(_differences(collection.indexes, indexes)))
+        return _listed(wish, collection, line)
+    if wish == "rebuild":
+        return IndexPlan(indexes=collection.indexes, faults=tuple(_unbuildable(collection.indexes, collection, line)))
+    indexes = tuple(_automatic(index, collection, line) for index in collection.indexes) if wish == "auto" else ()
+    return IndexPlan(
+        indexes=indexes,
+        changed=tuple(_differences(collection.indexes, indexes)),
+        faults=tuple(_unbuildable(indexes, collection, line)),
+    )
+
+
+def _unbuildable(indexes: tuple[Index, ...], collection: Collection, line: Line) -> Iterator[tuple[str, str]]:
+    """Indexes of the source that the target's line does not have."""
+    for index in indexes:
+        field = _field(collection, index.field_name)
+        if field and (reason := why_not(field.data_type, index.index_type, index.metric_type, line)):
+            what = f"the target cannot build the index {index.kind} on {field.name}: that {reason}"
+            yield what, "set indexes: auto or none, or list others"
 
 
 def unindexed_vectors(collection: Collection, indexes: tuple[Index, ...]) -> list[str]:
@@ -69,10 +61,10 @@ def unindexed_vectors(collection: Collection, indexes: tuple[Index, ...]) -> lis
     return [field.name for field in collection.schema.fields if field.data_type.is_vector and field.name not in indexed]
 
 
-def _automatic(index: Index, collection: Collection) -> Index:
-    """AUTOINDEX by the same metric; of a scalar field, or where Milvus 2.3 cannot build it, the index as it is."""
+def _automatic(index: Index, collection: Collection, line: Line) -> Index:
+    """AUTOINDEX by the same metric; of a scalar field, or where the target cannot build it, the index as it is."""
     field = _field(collection, index.field_name)
-    metrics = _METRICS.get(field.data_type, {}).get(AUTOINDEX, ()) if field else ()
+    metrics = kinds_of(field.data_type, line).get(AUTOINDEX, ()) if field else ()
     if index.metric_type not in metrics:
         return index
     params = (("index_type", AUTOINDEX), ("metric_type", index.metric_type))
@@ -84,10 +76,10 @@ def _field(collection: Collection, name: str) -> FieldSchema | None:
 
 
 def _differences(before: tuple[Index, ...], after: tuple[Index, ...]) -> Iterator[str]:
-    """Field by field: Milvus 2.3 has one index on each."""
-    new = {index.field_name: index for index in after}
+    """Field by field: Milvus has one index on each, and on each path of a JSON."""
+    new = {_place(index): index for index in after}
     for old in before:
-        index = new.pop(old.field_name, None)
+        index = new.pop(_place(old), None)
         if index is None:
             yield f"index {old}: not built"
         elif not (index.is_like(old) and old.is_like(index)):
@@ -95,6 +87,10 @@ def _differences(before: tuple[Index, ...], after: tuple[Index, ...]) -> Iterato
         elif index.name != old.name:
             yield f"index {old}: named {index.name}, not {old.name}"
     yield from (f"index {index}: built, though the source has none" for index in new.values())
+
+
+def _place(index: Index) -> tuple[str, str]:
+    return index.field_name, index.flat_params.get("json_path", "")
 
 
 def _in_full(index: Index, old: Index) -> str:
@@ -106,13 +102,13 @@ def _in_full(index: Index, old: Index) -> str:
 # -- the plan file's own list -----------------------------------------------------------------------------------------
 
 
-def _listed(overrides: tuple[IndexOverride, ...], collection: Collection) -> IndexPlan:
+def _listed(overrides: tuple[IndexOverride, ...], collection: Collection, line: Line) -> IndexPlan:
     before = {index.field_name: index for index in collection.indexes}
     faults = tuple(
-        fault for override in overrides for fault in _faults(override, collection, before.get(override.field))
+        fault for override in overrides for fault in _faults(override, collection, before.get(override.field), line)
     )
     indexes = tuple(_index(override, before.get(override.field)) for override in overrides)
-    if len({index.field_name for index in indexes}) < len(indexes) or len({i.name for i in indexes}) < len(indexes):
+    if len({_place(index) for index in indexes}) < len(indexes) or len({i.name for i in indexes}) < len(indexes):
         what = f"two indexes of {collection.ref.short} on one field, or of one name"
         faults = (*faults, (what, "list one index per field, each with a name of its own"))
     return IndexPlan(indexes=indexes, changed=tuple(_differences(collection.indexes, indexes)), faults=faults)
@@ -127,7 +123,9 @@ def _index(override: IndexOverride, before: Index | None) -> Index:
     return Index(field_name=override.field, name=override.name or override.field, params=tuple(params))
 
 
-def _faults(override: IndexOverride, collection: Collection, before: Index | None) -> Iterator[tuple[str, str]]:
+def _faults(
+    override: IndexOverride, collection: Collection, before: Index | None, line: Line
+) -> Iterator[tuple[str, str]]:
     field = _field(collection, override.field)
     if field is None:
         names = ", ".join(each.name for each in collection.schema.fields)
@@ -137,13 +135,15 @@ def _faults(override: IndexOverride, collection: Collection, before: Index | Non
     if not _NAME.fullmatch(index.name):
         hint = "use letters, digits and underscores, a letter or underscore first"
         yield f"{index.name!r} is not an index name that Milvus allows", hint
-    yield from _vector_faults(index, field) if field.data_type.is_vector else _scalar_faults(index, field)
-    yield from _param_faults(index, override, field)
+    if not is_decided_by_server(field.data_type, index.index_type, line):
+        check = _vector_faults if field.data_type.is_vector else _scalar_faults
+        yield from check(index, field, line)
+    yield from _param_faults(index, override, field, line)
 
 
-def _vector_faults(index: Index, field: FieldSchema) -> Iterator[tuple[str, str]]:
-    kinds = _METRICS.get(field.data_type)
-    if kinds is None:
+def _vector_faults(index: Index, field: FieldSchema, line: Line) -> Iterator[tuple[str, str]]:
+    kinds = kinds_of(field.data_type, line)
+    if not kinds:  # a type that the target lacks, which is complained about as such
         return
     if index.index_type not in kinds:
         yield _unsuitable(index, field), f"use {_one_of(kinds)}"
@@ -155,19 +155,20 @@ def _vector_faults(index: Index, field: FieldSchema) -> Iterator[tuple[str, str]
         yield f"metric {index.metric_type} does not fit {index.index_type} on {field.name}", _choose(metrics)
 
 
-def _scalar_faults(index: Index, field: FieldSchema) -> Iterator[tuple[str, str]]:
-    kinds = _SCALARS.get(field.data_type)
+def _scalar_faults(index: Index, field: FieldSchema, line: Line) -> Iterator[tuple[str, str]]:
+    kinds = kinds_of(field.data_type, line)
     if index.metric_type:
         yield f"{field.name} is no vector, and has no metric", "remove metric_type"
-    if kinds is not None and index.index_type not in kinds:
-        hint = f"use {_one_of(kinds)}" if kinds else "remove it: Milvus 2.3 builds none on fields of this type"
-        yield _unsuitable(index, field), hint
+    if index.index_type not in kinds:
+        none = "remove it: Milvus {}.{} builds none on fields of this type".format(*line)
+        yield _unsuitable(index, field), f"use {_one_of(kinds)}" if kinds else none
 
 
-def _param_faults(index: Index, override: IndexOverride, field: FieldSchema) -> Iterator[tuple[str, str]]:
-    if index.index_type == AUTOINDEX and override.params:
+def _param_faults(index: Index, override: IndexOverride, field: FieldSchema, line: Line) -> Iterator[tuple[str, str]]:
+    needed = needed_params(field.data_type, index.index_type, line)
+    if index.index_type == AUTOINDEX and set(override.params) - set(needed):
         yield f"AUTOINDEX on {field.name} takes no params but its metric", "remove params"
-    if missing := [name for name in _REQUIRED.get(index.index_type, ()) if name not in override.params]:
+    if missing := [name for name in needed if name not in override.params]:
         yield f"{index.index_type} on {field.name} needs {' and '.join(missing)}", "add it to params"
     dim, parts = dict(field.type_params).get("dim", ""), override.params.get("m")
     if index.index_type in {"IVF_PQ", "GPU_IVF_PQ"} and dim.isdecimal() and isinstance(parts, int) and int(dim) % parts:

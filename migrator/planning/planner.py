@@ -28,6 +28,7 @@ from migrator.planning.replacing import predecessor
 from migrator.planning.reproducible import irreproducible
 from migrator.planning.selection import Selected, select
 from migrator.planning.telling import plan_notices, tell, verification_notices
+from migrator.planning.version_notices import version_notices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,10 +144,11 @@ class _Planner:
         if self._loaded.source_backup is not None:
             cut: tuple[str, ...] = ("all that the backup holds comes along, rows newer than its time too",)
             later = (*plan_notices(self._loaded)[1:], *verification_notices(self._loaded, self._observed, todo))
-            return (*cut, *self._observed.notices, *later)
+            return (*cut, *self._observed.notices, *version_notices(self._observed), *later)
         if self._loaded.target is None:
             return (*plan_notices(self._loaded)[:1], *backup_notices(self._loaded))
-        return (*plan_notices(self._loaded), *verification_notices(self._loaded, self._observed, todo))
+        usual = (*plan_notices(self._loaded), *version_notices(self._observed))
+        return (*usual, *verification_notices(self._loaded, self._observed, todo))
 
     def _kept(self, items: tuple[Selected, ...]) -> tuple[Selected, ...]:
         only = self._only
@@ -251,7 +253,7 @@ class _Planner:
         """What the words of the mapping make of the source's partitions, indexes, load state and aliases."""
         mapping, collection = selected.mapping, observed.collection
         chosen = with_chosen_partitions(mapping.partitions, collection)
-        indexes = plan_indexes(mapping.indexes, collection)
+        indexes = plan_indexes(mapping.indexes, collection, self._observed.target_version)
         aliases = self._aliases.claim(selected, collection, following=replaces.aliases if replaces else ())
         for key, faults in (
             ("partitions", partition_faults(mapping.partitions, collection)),

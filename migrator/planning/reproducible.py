@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from migrator.model.capabilities import capabilities, comes_with
+from migrator.model.capabilities import capabilities, comes_with, since_patch
 from migrator.model.collection import FIRST_USER_FIELD, DataType
 from migrator.planning.compatibility import unsupported_target
 
@@ -34,6 +34,11 @@ def irreproducible(collection: Collection, target_version: str, source_version: 
         reasons.append(
             f"it has values beyond its schema, and fields that were added ({names}) or are left after others were "
             f"dropped, so that nobody tells under which id those values are: it needs snapshots"
+        )
+    if schema.enable_dynamic_field and capabilities(source_version).nullable_meta and not target.nullable_meta:
+        reasons.append(
+            f"it has values beyond its schema, which may be NULL in files of Milvus {source_version}, and only from "
+            f"{since_patch('nullable_meta')} on servers read that: upgrade the target first"
         )
     return [*reasons, *_of_ids(schema, target), *_of_partitions(collection)]
 

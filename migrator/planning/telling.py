@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from migrator.spec.loaded import LoadedPlan
 
 TTL = "collection.ttl.seconds"
-_NEW_TIMES = "row timestamps: Milvus 2.3 gives every imported row the time of its import"
 
 
 def tell(item: PlannedItem, record: MigratedRecord | None, *, target_version: str) -> PlannedCollection:
@@ -34,7 +33,7 @@ def tell(item: PlannedItem, record: MigratedRecord | None, *, target_version: st
         carried=_carried(item) if item.action is Action.MIGRATE else (),
         changed=_changed(item) if item.action is Action.MIGRATE else (),
         not_carried=_not_carried(item, target_version) if item.action is Action.MIGRATE else (),
-        notices=_collection_notices(item, record),
+        notices=_collection_notices(item, record, target_version),
         reason=_reason(item, record),
         replaces=item.replaces,
     )
@@ -118,8 +117,13 @@ def _not_carried(item: PlannedItem, target_version: str) -> tuple[str, ...]:
         *(f"partition {name}: not among partitions" for name in left),
         *item.lost,
         *item.loading.lost,
-        *(() if capabilities(target_version).keeps_row_timestamps else (_NEW_TIMES,)),
+        *(() if capabilities(target_version).keeps_row_timestamps else (_new_times(target_version),)),
     )
+
+
+def _new_times(target_version: str) -> str:
+    line = target_version.rpartition(".")[0]
+    return f"row timestamps: Milvus {line} gives every imported row the time of its import"
 
 
 def _reason(item: PlannedItem, record: MigratedRecord | None) -> str:
@@ -130,10 +134,10 @@ def _reason(item: PlannedItem, record: MigratedRecord | None) -> str:
     return ""
 
 
-def _collection_notices(item: PlannedItem, record: MigratedRecord | None) -> tuple[str, ...]:
+def _collection_notices(item: PlannedItem, record: MigratedRecord | None, target_version: str) -> tuple[str, ...]:
     if item.action is Action.MIGRATE:
         replaced = _replacement_notices(item, item.replaces) if item.replaces else ()
-        return (*item.observed.notices, *_ttl_notices(item), *item.loading.notices, *replaced)
+        return (*item.observed.notices, *_ttl_notices(item, target_version), *item.loading.notices, *replaced)
     if item.action is not Action.DONE or record is None:
         return ()
     names = tuple(partition.name for partition in item.chosen.partitions)
@@ -151,14 +155,16 @@ def _replacement_notices(item: PlannedItem, replaces: Predecessor) -> Iterator[s
         yield f"{item.target.short} is loaded now, and will not be afterwards (load: {item.selected.mapping.load})"
 
 
-def _ttl_notices(item: PlannedItem) -> tuple[str, ...]:
-    """Milvus counts a row's life from its timestamp, which an import into 2.3 sets anew."""
+def _ttl_notices(item: PlannedItem, target_version: str) -> tuple[str, ...]:
+    """What a limited life of rows comes to: some servers count it from the import."""
     properties = dict(item.collection.properties)
     properties |= {key: property_text(value) for key, value in item.selected.mapping.create.properties.items()}
     seconds = properties.get(TTL, "0")
     if not seconds.isdecimal() or int(seconds) == 0:
         return ()
-    return (f"{TTL}={seconds} counts anew from the import: rows live that much longer than at the source",)
+    if capabilities(target_version).counts_ttl_from_import:
+        return (f"{TTL}={seconds} counts anew from the import: rows live that much longer than at the source",)
+    return (f"{TTL}={seconds} goes on counting: rows that are older by then are gone as soon as they are imported",)
 
 
 def plan_notices(loaded: LoadedPlan) -> tuple[str, ...]:

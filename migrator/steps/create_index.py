@@ -49,19 +49,20 @@ class CreateIndex(Step):
 
     def probe(self, ctx: ReadContext) -> Evidence:
         """Done when equal indexes are there and nothing is pending."""
-        found = {p.index.name: p for p in ctx.target.index_progress(self.target)}
-        if any(index.name not in found for index in self.indexes):
+        found = ctx.target.index_progress(self.target)
+        if any(_find(index, found) is None for index in self.indexes):
             return Evidence.ABSENT
-        return Evidence.DONE if self._are_built(found.values(), self._expected(ctx.ledger)) else Evidence.RUNNING
+        return Evidence.DONE if self._are_built(found, self._expected(ctx.ledger)) else Evidence.RUNNING
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Create what is missing, then wait."""
         require_own(ctx, self.target)
-        there = {p.index.name: p.index for p in ctx.target.index_progress(self.target)}
+        there = ctx.target.index_progress(self.target)
         for index in self.indexes:
-            if index.name not in there:
+            found = _find(index, there)
+            if found is None:
                 ctx.target.create_index(self.target, index)
-            elif not index.is_like(there[index.name]):
+            elif not index.is_like(found):
                 raise SchemaDiffers(
                     f"{self.target.short} has an index {index.name!r} with other parameters than the plan's",
                     hint="drop that index at the target, then run migrator apply --resume",
@@ -120,3 +121,12 @@ class CreateIndex(Step):
 
 def _has_likes_of(indexes: list[Index], there: list[IndexProgress]) -> bool:
     return all(any(index.is_like(p.index) for p in there) for index in indexes)
+
+
+def _find(index: Index, there: Iterable[IndexProgress]) -> Index | None:
+    """The index of its name; one that a JSON path named is found by what it is, since its server names it again."""
+    found = [progress.index for progress in there]
+    named = next((each for each in found if each.name == index.name), None)
+    if named is not None or "/" not in index.name:
+        return named
+    return next((each for each in found if index.is_like(each)), None)

@@ -39,4 +39,7 @@ def test_what_it_sees_is_what_the_facts_say(
     assert states["segment with a slash"] == "Failed"
     assert "no binlog to import" in seen["folder that is not there"]["refused"]
     assert "does not exist" in seen["a job that nobody sent"]["refused"]
+    assert states["deletes by themselves"] == states["option that nobody knows"] == "Completed"
+    assert "partition not found" in seen["partition that is not there"]["refused"].lower()
+    assert "HTTP 404" in seen["job that waits to be committed"]["refused"]
     assert target.uri not in out.read_text()

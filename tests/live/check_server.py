@@ -15,10 +15,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from migrator.adapters.binlog_writer import delta_log
 from migrator.adapters.milvus import GrpcMilvus
 from migrator.connections import connect
 from migrator.errors import MigratorError
-from migrator.model.collection import DEFAULT_DATABASE, CollectionRef, CollectionSchema, ConsistencyLevel
+from migrator.model.collection import DEFAULT_DATABASE, CollectionRef, CollectionSchema, ConsistencyLevel, DataType
+from migrator.model.segment import Segment
 from migrator.model.timestamps import physical_ms
 from migrator.running import canary
 from migrator.spec.load import load_plan
@@ -32,6 +34,7 @@ _JOBS = "/v2/vectordb/jobs/import"
 _PATIENCE_S = 120.0
 _SEEN_OF_A_JOB = 20
 _IN_2000_MS = 946_684_800_000
+_OVER = {"Completed", "Failed", "Uncommitted"}
 
 
 class Check:
@@ -62,9 +65,14 @@ class Check:
         self._milvus.create_collection(self._ref, schema, shards_num=1, **how)
         for field in canary._FILES:
             self._store.write(f"{self._folder}/insert_log/1/2/3/{field}/4", canary._segment_file(field))
+        now = self._milvus.allocate_timestamp()
+        deletes = Segment(segment_id=9, partition_id=2, num_rows=0)
+        log = delta_log([(1, now)], deletes, collection_id=1, key_type=DataType.INT64, written_ts=now)
+        self._store.write(f"{self._folder}/delta_log/1/2/9/5", log)
 
     def _looks(self) -> dict[str, Callable[[], object]]:
         segment = self._store.server_path(f"{self._folder}/insert_log/1/2/3")
+        deletes = self._store.server_path(f"{self._folder}/delta_log/1/2/9/")
         return {
             "segment without a slash": lambda: self._import(segment),
             "segment with a slash": lambda: self._import(f"{segment}/"),
@@ -72,6 +80,10 @@ class Check:
             "folder that is not there": lambda: self._import(f"{segment}0/"),
             "old bound in milliseconds": lambda: self._import(segment, end_ts=str(_IN_2000_MS)),
             "old bound, hybrid": lambda: self._import(segment, end_ts=str(_IN_2000_MS << 18)),
+            "deletes by themselves": lambda: self._import(deletes, backup="", l0_import="true"),
+            "option that nobody knows": lambda: self._import(segment, migrator_knows="nothing"),
+            "partition that is not there": lambda: self._import(segment, partition="nowhere"),
+            "job that waits to be committed": lambda: self._committed(segment),
             "jobs as listed": lambda: self._ask("list", collectionName=self._ref.name),
             "a job that nobody sent": lambda: self._ask(self._milvus.capabilities.describe_call, jobId="1"),
             "segments": lambda: [str(each) for each in self._milvus.list_segments(self._ref)],
@@ -80,20 +92,27 @@ class Check:
     def _ask(self, call: str, **body: object) -> Any:  # noqa: ANN401 - JSON
         return self._milvus.rest.ask(f"{_JOBS}/{call}", {"dbName": DEFAULT_DATABASE, **body})
 
-    def _import(self, path: str, **options: str) -> object:
+    def _committed(self, path: str) -> object:
+        """What was told before and after; servers before 3.0 do not wait, and know no commit."""
+        seen = self._import(path, auto_commit="false")
+        self._ask("commit", jobId=seen["id"])
+        return {**seen, "after": self._ask(self._milvus.capabilities.describe_call, jobId=seen["id"])}
+
+    def _import(self, path: str, *, partition: str = "_default", **options: str) -> dict[str, Any]:
         """What was told of the job, whenever that was something else."""
-        body = {"collectionName": self._ref.name, "partitionName": "_default", "files": [[path]]}
-        job_id = str(self._ask("create", **body, options={"backup": "true", **options})["jobId"])
+        body = {"collectionName": self._ref.name, "partitionName": partition, "files": [[path]]}
+        wanted = {name: value for name, value in {"backup": "true", **options}.items() if value}
+        job_id = str(self._ask("create", **body, options=wanted)["jobId"])
         ahead_ms = physical_ms(int(job_id)) - physical_ms(self._milvus.allocate_timestamp())
         began, told = time.monotonic(), list[Any]()
         while time.monotonic() - began < self._patience_s and len(told) < _SEEN_OF_A_JOB:
             job = self._ask(self._milvus.capabilities.describe_call, jobId=job_id)
             if not told or told[-1]["job"] != job:
                 told.append({"after_s": round(time.monotonic() - began, 1), "job": job})
-            if job["state"] in {"Completed", "Failed"}:
+            if job["state"] in _OVER:
                 break
             time.sleep(0.2)
-        return {"id_ahead_of_clock_ms": ahead_ms, "told": told}
+        return {"id": job_id, "id_ahead_of_clock_ms": ahead_ms, "told": told}
 
     def _seen(self, look: Callable[[], object]) -> object:
         try:
