@@ -19,6 +19,7 @@ from migrator.ports.backup import as_backup
 from migrator.running.canary_marker import SCRATCH
 from migrator.running.refresh_backup import doubts, left_behind, unrestorable, unrestorable_collection
 from migrator.running.roots import find_root_of
+from migrator.running.stray_files import StrayFiles
 from migrator.steps.abreast import abreast
 from migrator.steps.backup_tree import backed_up_ts, find_files
 from migrator.steps.counting import WHOLE, count_named, count_partitions
@@ -192,7 +193,9 @@ class _Refresh:
                 return self._backed_up(item, collection, backup)
             chosen = with_chosen_partitions(item.mapping.partitions, collection)
             self._check_storage_versions(item)
-            return ObservedCollection(collection=collection, estimate=self._estimate(chosen))
+            strays = StrayFiles(source, chosen)
+            estimate = self._estimate(chosen, strays)
+            return ObservedCollection(collection=collection, estimate=estimate, notices=tuple(strays.notices()))
         except MilvusRefused as error:
             self._find("source", error.message, error.hint)
         except (BackupUnreadable, ObjectMissing) as error:
@@ -258,12 +261,13 @@ class _Refresh:
 
     # -- estimates --------------------------------------------------------------------------------------------------
 
-    def _estimate(self, collection: Collection) -> Estimate:
+    def _estimate(self, collection: Collection, strays: StrayFiles) -> Estimate:
         """Of the partitions that the collection is told to have."""
         here = {partition.partition_id for partition in collection.partitions}
         listed = self._readers.source.list_segments(collection.ref)
         segments = [s for s in listed if s.num_rows > 0 and s.partition_id in here]
-        by_partition = self._inventory(collection, segments)
+        strays.begin(segments)
+        by_partition = self._inventory(collection, segments, strays)
         flushed = [s for s in segments if s.state is SegmentState.FLUSHED]
         self._check_source_root(collection, flushed, by_partition)
         counts = count_partitions(self._readers.source, collection)
@@ -292,14 +296,16 @@ class _Refresh:
             counted_rows=sum(counts.values()) if counts else None,
         )
 
-    def _inventory(self, collection: Collection, segments: Iterable[Segment]) -> dict[int, _Inventory]:
+    def _inventory(
+        self, collection: Collection, segments: Iterable[Segment], strays: StrayFiles
+    ) -> dict[int, _Inventory]:
         live = {segment.segment_id for segment in segments}
         found: dict[int, _Inventory] = defaultdict(_Inventory)
         for kind in LogKind:
             prefix = f"{self._source_root}/{kind}/{collection.collection_id}".lstrip("/")
             for entry in self._readers.source_store.list_objects(prefix):
                 binlog = parse_binlog(entry, self._source_root)
-                if binlog is not None and binlog.segment_id in live:
+                if binlog is not None and binlog.segment_id in live and strays.counts(binlog):
                     found[binlog.partition_id].add(entry.size_bytes)
                     self._sample = self._sample or entry
         return found

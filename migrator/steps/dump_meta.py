@@ -168,6 +168,7 @@ class DumpMeta(Step):
         totals = ctx.ledger.totals(found.collection_id)
         said = [f"{late:,} rows are deleted at the source and still in its files"] if late else []
         said += [f"{listing.orphans:,} files that belong to no segment stay out"] if listing.orphans else []
+        said += ["the source did not tell which files count, they were held against one another"] * listing.is_untold
         return Outcome(rows=totals.rows, objects=totals.objects, size_bytes=totals.size_bytes, detail="; ".join(said))
 
     def _chosen(self, found: Collection) -> Collection:

@@ -48,6 +48,8 @@ class SegmentListing:
     """Delta logs that the source lost in compactions."""
     orphans: int = 0
     """Files that belong to no segment, and stay out."""
+    is_untold: bool = False
+    """Whether the source refused to say which files count, as its version could."""
     rows: int = 0
     """As inserted, deletes not subtracted."""
     _valid: ValidLogs | None = None
@@ -67,6 +69,7 @@ class SegmentListing:
         if source.segments_describe:
             self._valid = ValidLogs.find(self.ctx.source, self.collection.ref, self.collection.collection_id, live)
             if self._valid is None:
+                self.is_untold = True
                 self.ctx.progress(
                     f"{self.collection.ref.short}: {self.ctx.source.uri} does not tell which files of its segments "
                     f"count; they are held against one another"

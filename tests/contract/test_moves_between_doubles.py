@@ -9,7 +9,7 @@ import pytest
 from pymilvus import DataType, Function, FunctionType
 from pymilvus.grpc_gen import milvus_pb2
 
-from tests.contract.test_double_sources import _EXPECTED, _fill, _make, _told
+from tests.contract.test_double_sources import _EXPECTED, _KEYS, _fill, _make, _row, _told
 from tests.support.cli import Shell
 from tests.support.double_cases import bed, double_of
 from tests.support.double_cases import flushed as flush
@@ -101,6 +101,7 @@ def test_orphans_stay_out(bed: Bed, double_of: DoubleOf, shell: Shell) -> None:
     segment = next(each for each in source.ask("segments", collection=name) if each["level"] == 2)
     orphan = source.ask("orphan", collection=name, segment_id=segment["id"], field_id=101)
     plan = a_plan(shell, bed, source, target, name)
+    assert "1 files that belong to no segment stay out" in shell.run("plan", plan).text
     answer = shell.run("apply", plan, "--yes")
     assert _told(target, f"{name}_moved") == _EXPECTED
     shell.run("verify", plan)
@@ -108,6 +109,46 @@ def test_orphans_stay_out(bed: Bed, double_of: DoubleOf, shell: Shell) -> None:
     assert "files that belong to no segment stay out" in answer.text
     staged: list[Any] = [key for key in bed.keys("staged/with_orphans/") if key.endswith(orphan.rpartition("/")[2])]
     assert staged == []
+
+
+def test_a_source_that_does_not_tell_which_files_count_is_told_of(bed: Bed, double_of: DoubleOf, shell: Shell) -> None:
+    source, target, name = double_of("2.5.20"), double_of("2.6.12"), "untold"
+    _make(source, name)
+    _fill(source, name)
+    plan = a_plan(shell, bed, source, target, name)
+    source.misbehave("segments/describe", "unimplemented", times=99)
+    try:
+        assert "does not tell over REST which files of its segments count" in shell.run("plan", plan).text
+        answer = shell.run("apply", plan, "--yes")
+    finally:
+        source.ask("behave")
+    assert "the source did not tell which files count" in answer.text
+    assert _told(target, f"{name}_moved") == _EXPECTED
+
+
+def test_files_of_both_storage_versions_go_in_jobs_of_their_own(bed: Bed, double_of: DoubleOf, shell: Shell) -> None:
+    """A cluster that was upgraded from 2.5 has both in one collection (D.2)."""
+    source, target, name = double_of("2.6.12"), double_of("3.0.0"), "of_both"
+    _make(source, name)
+    source.ask("settings", uses_v1=True)
+    with source.client() as client:
+        client.insert(name, [_row(key) for key in _KEYS[:15]])
+        client.delete(name, filter="id in [1]")
+    flush(source, name)
+    source.ask("settings", uses_v1=False)
+    with source.client() as client:
+        client.insert(name, [_row(key) for key in _KEYS[15:]])
+        client.delete(name, filter="id in [2]")
+        client.upsert(name, [_row(3) | {"text": "again"}])
+    flush(source, name)
+    versions = {s["storage_version"] for s in source.ask("segments", collection=name) if s["level"] != 1}
+    assert versions == {0, 2}
+    before = len(target.calls("jobs/import/create"))
+    shell.run("apply", a_plan(shell, bed, source, target, name), "--yes")
+    sent = [json.loads(request) for request in target.calls("jobs/import/create")[before:]]
+    jobs = [each for each in sent if each["collectionName"] == f"{name}_moved"]
+    assert sorted(each["options"].get("storage_version", "") for each in jobs) == ["", "2"]
+    assert _told(target, f"{name}_moved") == _EXPECTED
 
 
 def test_a_backup_of_a_new_version_is_restored(bed: Bed, double_of: DoubleOf, shell: Shell) -> None:
