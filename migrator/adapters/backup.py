@@ -97,6 +97,10 @@ class BackupMilvus:
         recorded = {each.db_name or DEFAULT_DATABASE for each in self.info.database_backups}
         return tuple(sorted(recorded | {ref.database for ref in self._collections}))
 
+    def is_encrypted(self, database: str) -> bool:
+        """By the key that its files need."""
+        return any(each.ezk for each in self.info.database_backups if (each.db_name or DEFAULT_DATABASE) == database)
+
     def list_collections(self, database: str) -> tuple[str, ...]:
         """The names of a database's collections."""
         return tuple(sorted(ref.name for ref in self._collections if ref.database == database))

@@ -331,6 +331,7 @@ class MemoryMilvus:
         self._databases: dict[str, dict[str, _Held]] = {DEFAULT_DATABASE: {}}
         self._jobs: dict[int, _Job] = {}
         self._compactions: list[Compaction] = []
+        self.encrypted: set[str] = set()
         self.resource_groups: dict[str, int] = {DEFAULT_RESOURCE_GROUP: 1}
         """Query nodes by group; a test may have others."""
         self._users: set[str] = set()
@@ -477,6 +478,10 @@ class MemoryMilvus:
     def list_databases(self) -> tuple[str, ...]:
         """All databases."""
         return tuple(sorted(self._databases))
+
+    def is_encrypted(self, database: str) -> bool:
+        """If a test says so."""
+        return database in self.encrypted
 
     def list_collections(self, database: str) -> tuple[str, ...]:
         """The names of a database's collections."""

@@ -63,6 +63,7 @@ _METRICS_TIMEOUT_S = 5.0
 _RECONNECT_MS = 2_000
 """The longest pause of gRPC itself: its own, two minutes, would outlast a server's restart by far."""
 
+_CIPHER = "cipher.enabled"
 _COLLECTION_NOT_FOUND = {100}
 _INDEX_NOT_FOUND = {700}
 _SEGMENT_NOT_FOUND = {600}
@@ -342,6 +343,16 @@ class GrpcMilvus:
     def list_databases(self) -> tuple[str, ...]:
         """All databases the login may see."""
         return tuple(sorted(self._call("ListDatabases", milvus_pb2.ListDatabasesRequest()).db_names))
+
+    def is_encrypted(self, database: str) -> bool:
+        """Whether it has a cipher; one that the login may not describe is taken for one that has none."""
+        if not self.capabilities.describes_databases:
+            return False
+        try:
+            reply = self._call("DescribeDatabase", milvus_pb2.DescribeDatabaseRequest(db_name=database), database)
+        except MilvusRefused:
+            return False
+        return dict(values.pairs(reply.properties)).get(_CIPHER, "").lower() == "true"
 
     def list_collections(self, database: str) -> tuple[str, ...]:
         """The names of a database's collections, aliases not among them."""

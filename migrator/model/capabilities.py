@@ -314,6 +314,15 @@ class Capabilities:
             ("2.4.0", True, _DOUBLE),
         )
     )
+    lists_all_of_azure: bool = field(
+        metadata=_row(
+            "an import from Azure sees more than the first 5,000 files under a prefix",
+            "D.4",
+            ("2.2.0", False, _INFERRED),
+            ("2.4.0", False, _SOURCE),
+            ("2.5.14", True, _SOURCE),
+        )
+    )
     refuses_missing_files: bool = field(
         metadata=_row(
             "an import that finds no files fails; before, it completes with 0 rows",

@@ -28,7 +28,7 @@ from migrator.planning.replacing import predecessor
 from migrator.planning.reproducible import irreproducible
 from migrator.planning.selection import Selected, select
 from migrator.planning.telling import plan_notices, tell, verification_notices
-from migrator.planning.version_notices import version_notices
+from migrator.planning.version_notices import cut_listings, version_notices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +105,7 @@ class _Planner:
         self._aliases = AliasClaims(self._observed, (item.target for item in selection.items))
         kept = self._kept(selection.items)
         items = [self._item(selected, found[selected.source]) for selected in kept if selected.source in found]
+        self._check_listings(items)
         if self._complaints:
             raise PlanError(self._complaints)
         todo = [item for item in items if item.action is Action.MIGRATE]
@@ -349,6 +350,18 @@ class _Planner:
                     f"{selected.source.short} cannot be made at the target, a Milvus {self._observed.target_version}: "
                     f"{reason}",
                     "leave it out with `exclude`",
+                )
+            )
+
+    def _check_listings(self, items: list[PlannedItem]) -> None:
+        todo = [item for item in items if item.action is Action.MIGRATE]
+        for name in cut_listings(self._loaded, self._observed, todo):
+            self._complaints.append(
+                self._complaint(
+                    "options.import.segments_per_job",
+                    f"{name} has more than 5,000 files, and Milvus {self._observed.target_version} sees no more of "
+                    f"Azure in one request",
+                    "set it to 1, so that each request is for one segment",
                 )
             )
 

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 from migrator.model.capabilities import capabilities, parse_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from migrator.model.observed import ObservedState
+    from migrator.planning.item import PlannedItem
+    from migrator.spec.loaded import LoadedPlan
+
+_AZURE_PAGE = 5_000
+"""Files that Azure lists at once."""
 
 
 def version_notices(observed: ObservedState) -> Iterator[str]:
@@ -29,3 +34,17 @@ def version_notices(observed: ObservedState) -> Iterator[str]:
             f"Milvus {observed.target_version} may spoil an import of deletes when others delete there meanwhile "
             f"(milvus-io/milvus#47762): let nobody delete at the target during the run, or upgrade it to 2.6.12"
         )
+
+
+def cut_listings(loaded: LoadedPlan, observed: ObservedState, todo: Iterable[PlannedItem]) -> Iterator[str]:
+    """Collections whose files an import by whole partitions would not all see: old servers read one page of Azure."""
+    target = capabilities(observed.target_version)
+    is_azure = loaded.target is not None and loaded.target.storage.provider == "azure"
+    if (
+        not is_azure
+        or target.lists_all_of_azure
+        or target.lists_one_level
+        or loaded.options.import_.segments_per_job == 1
+    ):
+        return
+    yield from (each.source.short for each in todo if each.observed.estimate.objects > _AZURE_PAGE)

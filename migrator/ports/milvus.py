@@ -81,6 +81,9 @@ class MilvusReader(Protocol):
 
     def list_databases(self) -> tuple[str, ...]: ...
 
+    def is_encrypted(self, database: str) -> bool:
+        """Whether the files of its collections are, as far as the server tells."""
+
     def list_collections(self, database: str) -> tuple[str, ...]: ...
 
     def find_collection(self, ref: CollectionRef) -> Collection | None:

@@ -104,6 +104,7 @@ class _Refresh:
         readers.staging.list_folders(self._dump_prefix)
         names = self._names()
         selection = select(self._loaded, names)
+        self._check_encryption(selection)
         collections = self._collections(selection.items)
         same_milvus = not self._is_backup and self._is_same_milvus(collections)
         if not self._is_backup:
@@ -169,6 +170,16 @@ class _Refresh:
             field = "source.backup.name"
             position = self._loaded.locate(field)
             raise PlanError([Complaint(error.message, field=field, hint=error.hint, position=position)]) from error
+
+    def _check_encryption(self, selection: Selection) -> None:
+        """Files of an encrypted database are of no use without its key; a backup's are complained about as a whole."""
+        for database in sorted({item.source.database for item in selection.items} if not self._is_backup else ()):
+            if self._readers.source.is_encrypted(database):
+                self._find(
+                    "source",
+                    f"the database {database} of the source is encrypted, and its files cannot be read elsewhere",
+                    "leave its collections out with `exclude`",
+                )
 
     def _collections(self, items: Iterable[Selected]) -> tuple[ObservedCollection, ...]:
         """Each looked at by one of its own, many at a time: what they find is told in the order of the plan file."""

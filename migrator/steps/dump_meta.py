@@ -136,9 +136,9 @@ class DumpMeta(Step):
             cut, segments, late = self._settled_with_deletes(ctx)
             found = self._chosen(self._describe(ctx))  # once more: a partition may have come with the last flush
             rows_at_cut = count_partitions(ctx.source, found) if self.may_flush else {}
-            listing = SegmentListing(
-                ctx=ctx, collection=found, source_root=self.source_root, listed=self._of_chosen(segments)
-            )
+            chosen = self._of_chosen(segments)
+            listed = [segment for segment in chosen if _has_home(segment, found)]
+            listing = SegmentListing(ctx=ctx, collection=found, source_root=self.source_root, listed=listed)
             try:
                 listing.freeze()
                 break
@@ -167,6 +167,8 @@ class DumpMeta(Step):
         self.note(ctx, frozen=to_plain(frozen))
         totals = ctx.ledger.totals(found.collection_id)
         said = [f"{late:,} rows are deleted at the source and still in its files"] if late else []
+        homeless = len(chosen) - len(listed)
+        said += [f"{homeless:,} segments of partitions that are not there stay out"] if homeless else []
         said += [f"{listing.orphans:,} files that belong to no segment stay out"] if listing.orphans else []
         said += ["the source did not tell which files count, they were held against one another"] * listing.is_untold
         return Outcome(rows=totals.rows, objects=totals.objects, size_bytes=totals.size_bytes, detail="; ".join(said))
@@ -295,3 +297,8 @@ class DumpMeta(Step):
                 f"{lost} is gone from the source, and its segment lives on: rows or deletes would be missing",
                 hint="see who removes files below the source's root path; restore it, then run migrator apply --resume",
             )
+
+
+def _has_home(segment: Segment, found: Collection) -> bool:
+    """Whether its partition is there, which was described later: 2.6 lists some of none (milvus issue 47145)."""
+    return segment.partition_id == ALL_PARTITIONS or found.partition_name(segment.partition_id) is not None

@@ -126,10 +126,26 @@ def test_a_source_that_does_not_tell_which_files_count_is_told_of(bed: Bed, doub
     assert _told(target, f"{name}_moved") == _EXPECTED
 
 
+def test_an_encrypted_database_is_refused_in_the_plan(bed: Bed, double_of: DoubleOf, shell: Shell) -> None:
+    source, target = double_of("2.6.12"), double_of("3.0.0")
+    with source.client() as client:
+        client.create_database("secret")
+        client.alter_database_properties("secret", {"cipher.enabled": "true"})
+        client.use_database("secret")
+        client.create_collection("hidden", dimension=4)
+        text = a_plan(shell, bed, source, target, "secret.hidden")
+    answer = shell.run("plan", text, code=11)
+    assert "the database secret of the source is encrypted" in answer.text
+
+
 def test_files_of_both_storage_versions_go_in_jobs_of_their_own(bed: Bed, double_of: DoubleOf, shell: Shell) -> None:
     """A cluster that was upgraded from 2.5 has both in one collection (D.2)."""
     source, target, name = double_of("2.6.12"), double_of("3.0.0"), "of_both"
     _make(source, name)
+    with source.client() as client:
+        index = client.prepare_index_params()
+        index.add_index("text", index_type="Trie")  # which is told as marisa-trie, and not taken as that
+        client.create_index(name, index)
     source.ask("settings", uses_v1=True)
     with source.client() as client:
         client.insert(name, [_row(key) for key in _KEYS[:15]])

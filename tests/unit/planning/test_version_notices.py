@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from migrator.errors import PlanError
 from migrator.planning.planner import make_plan
 from migrator.planning.reproducible import irreproducible
-from tests.support.builders import a_collection, a_loaded_plan, a_schema, an_observed_state
+from tests.support.builders import a_collection, a_loaded_plan, a_schema, an_estimate, an_observed_state, plan_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +56,38 @@ def test_a_pair_is_told_of(tmp_path: Path, source: str, target: str, said: list[
 def test_what_becomes_of_a_limited_life(tmp_path: Path, target: str, said: str) -> None:
     (item,) = planned(tmp_path, "2.3.5", target).collections
     assert any(said in notice for notice in item.notices)
+
+
+@pytest.mark.parametrize(
+    ("objects", "target", "more", "is_refused"),
+    [
+        (5_001, "2.3.5", "", True),
+        (5_000, "2.3.5", "", False),
+        (5_001, "2.3.5", "options: {import: {segments_per_job: 1}}\n", False),
+        (5_001, "2.5.20", "", False),
+    ],
+)
+def test_what_old_servers_do_not_see_of_azure_is_asked_for_by_segments(
+    tmp_path: Path, objects: int, target: str, more: str, *, is_refused: bool
+) -> None:
+    azure = "{provider: azure, account: acc, bucket: container, root_path: files_B, credentials: "
+    azure += "{type: shared_key, account_key: {env: SECRET}}}"
+    lines = plan_text(more=more).splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("target:"))
+    lines[place] = f"target: {{milvus: {{uri: http://milvus_B:19530}}, storage: {azure}}}"
+    staging = "staging: {root_path: staged, storage: " + azure.replace("root_path: files_B, ", "") + "}"
+    loaded = a_loaded_plan(tmp_path, text="\n".join([*lines, staging]))
+    state = an_observed_state(a_collection(), target_version=target)
+    (one,) = state.source
+    state = replace(state, source=(replace(one, estimate=replace(an_estimate(), objects=objects)),))
+    if not is_refused:
+        make_plan(loaded, state)
+        return
+    with pytest.raises(PlanError) as caught:
+        make_plan(loaded, state)
+    (complaint,) = caught.value.complaints
+    assert complaint.field == "options.import.segments_per_job"
+    assert "books has more than 5,000 files" in complaint.message
 
 
 def test_values_beyond_the_schema_do_not_go_where_they_may_not_be_null() -> None:

@@ -56,6 +56,12 @@ def test_what_is_there_is_observed_and_nothing_is_changed(tmp_path: Path, pair: 
     assert pair.target.list_collections("default") == ()
 
 
+def test_an_encrypted_database_is_complained_about(tmp_path: Path, pair: Pair) -> None:
+    pair.source.encrypted.add("default")
+    finding = only_finding(observed(tmp_path, pair))
+    assert "the database default of the source is encrypted" in finding.message
+
+
 def test_an_unloaded_collection_is_not_loaded_to_be_counted(tmp_path: Path) -> None:
     pair = Pair()
     fill(pair, loaded=False)

@@ -127,6 +127,18 @@ def test_a_file_that_the_source_names_and_the_store_lacks_is_missed(stage: Stage
         step.apply(ctx_of_two, step.probe(ctx.reading()))
 
 
+def test_a_segment_of_a_partition_that_is_not_there_stays_out(stage: Stage) -> None:
+    stage.apply(stage.step(Flush))
+    listed = stage.pair.source.list_segments(BOOKS)
+    homeless = replace(listed[0], partition_id=999)
+    others = tuple(each for each in listed if each is not listed[0])
+    ctx = with_source(stage, list_segments=lambda _: (homeless, *others))
+    step = stage.step(DumpMeta)
+    outcome = step.apply(ctx, step.probe(ctx.reading()))
+    assert "1 segments of partitions that are not there stay out" in outcome.detail
+    assert homeless.segment_id not in {segment.segment_id for segment in frozen(stage)}
+
+
 def test_a_segment_that_vanished_makes_the_list_stale(stage: Stage) -> None:
     """A compaction of deletes between the list and the files must not lose them."""
     stage.apply(stage.step(Flush))
