@@ -104,8 +104,8 @@ schemas: $(STAMP)  ## Write schemas/, docs/cli.md and the tables of docs/compati
 	$(BIN)/python -m migrator.version_tables
 
 lock: $(STAMP)  ## Resolve requirements.lock anew (needs uv in the environment)
-	$(BIN)/uv pip compile pyproject.toml --extra binlogs --extra dev --extra lab --extra s3 --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra binlogs --extra dev --extra lab --extra s3 --extra dask \
+	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 pictures: $(STAMP)  ## The pictures of the documentation, of the runs that make demo left (needs Chromium)
 	PYTHONPATH=. $(BIN)/python docs/pictures.py .lab/demo/state

@@ -78,8 +78,8 @@ def doors(loaded: LoadedPlan) -> Iterator[Doors]:
         yield Doors(
             open_source=lambda: stack.enter_context(closing(open_source(loaded, _PREFLIGHT_PATIENCE_S))),
             open_target=lambda: stack.enter_context(closing(_open_target(loaded))),
-            open_store=lambda storage, field: _open_store(storage, field, _PREFLIGHT_PATIENCE_S),
-            find_buckets=lambda storage, field: _open_store(storage, field, _PREFLIGHT_PATIENCE_S).find_buckets(),
+            open_store=lambda storage, field: open_store(storage, field, _PREFLIGHT_PATIENCE_S),
+            find_buckets=lambda storage, field: open_store(storage, field, _PREFLIGHT_PATIENCE_S).find_buckets(),
             look_at=look_at,
             endpoints=tuple(storage.endpoint for storage in storages if storage.endpoint is not None),
         )
@@ -102,7 +102,7 @@ def open_source(loaded: LoadedPlan, patience_s: float) -> GrpcMilvus | BackupMil
 
 def open_source_store(loaded: LoadedPlan, patience_s: float) -> ObstoreStore:
     field = "source.storage" if loaded.source_backup is None else "source.backup.storage"
-    return _open_store(loaded.source_storage, field, patience_s)
+    return open_store(loaded.source_storage, field, patience_s)
 
 
 def no_target() -> MilvusTarget:
@@ -117,12 +117,12 @@ def _absent() -> AbsentMilvus:
 
 
 def open_staging(loaded: LoadedPlan, patience_s: float) -> ObstoreStore:
-    return _open_store(loaded.staging.storage, loaded.staging_field, patience_s)
+    return open_store(loaded.staging.storage, loaded.staging_field, patience_s)
 
 
 def open_target_store(loaded: LoadedPlan, patience_s: float) -> ObstoreStore | None:
     """The store that the target imports from; None without a target."""
-    return None if loaded.target is None else _open_store(loaded.target.storage, "target.storage", patience_s)
+    return None if loaded.target is None else open_store(loaded.target.storage, "target.storage", patience_s)
 
 
 def dump_reader() -> DumpReader:
@@ -185,7 +185,8 @@ def _endpoint(cluster: Cluster, side: str) -> MilvusEndpoint:
     )
 
 
-def _open_store(storage: Storage, field: str, patience_s: float) -> ObstoreStore:
+def open_store(storage: Storage, field: str, patience_s: float) -> ObstoreStore:
+    """A store by its settings, which stand at `field` of the plan file."""
     from migrator.adapters.objects import ObstoreStore, StoreEndpoint  # noqa: PLC0415 - see above
 
     def secret(name: str) -> str | None:

@@ -7,6 +7,8 @@
       RunError             20   a run failed or is unfinished; it can be resumed
         LockHeld           21   somebody else's run holds what this one needs
         StepInDoubt        22   a person has to look
+        EngineUnavailable       no workers that shards can be sent to: worth another try
+        EngineRefused           its workers are not such as can do them
       MilvusError          30   Milvus, before a run began
         MilvusUnavailable       nothing answers: worth another try
           MilvusBusy            it takes no more requests now, and did nothing
@@ -164,6 +166,16 @@ class RetryableRunError(RunError):
     """A state that passes by itself: worth another try within the retry budget."""
 
     retryable = True
+
+
+class EngineUnavailable(RunError):
+    """Nothing answers where shards of a run are to be sent, or it has lost them."""
+
+    retryable = True
+
+
+class EngineRefused(RunError):
+    """What shards are to be sent to cannot do them: it has another version of migrator, or none."""
 
 
 class LockHeld(RunError):

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from migrator.connections import (
     Clients,
@@ -43,6 +44,7 @@ from migrator.planning.planner import make_plan, mapped, mapped_pairs
 from migrator.planning.saved_plan import SavedPlan, is_saved_plan, read_saved_plan
 from migrator.reports.run_report import Entry, report_run
 from migrator.reports.summary import summarize
+from migrator.running.assignment import ShardSender, places_of
 from migrator.running.backup_shelf import BackupShelf
 from migrator.running.cleaning import Cleaning
 from migrator.running.clock import StopSignal, SystemClock
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from migrator.ports.store import ObjectStore
     from migrator.reports.run_report import RunReport
     from migrator.reports.summary import RunSummary
+    from migrator.running.assignment import Transport
     from migrator.running.events import Watcher
     from migrator.running.journal import Journal
     from migrator.running.rollback import Ending, Remnant
@@ -270,6 +273,24 @@ def known_runs(loaded: LoadedPlan, state: StateDirectory) -> Iterator[StateDirec
         yield state.beside(mirrored)
 
 
+@contextmanager
+def engine(scheduler: str | None) -> Iterator[Transport | None]:
+    """The workers of a Dask scheduler, seen to have this version of migrator; None without one.
+
+    Raises:
+        EngineUnavailable: Nothing answers there.
+        EngineRefused: Dask is missing here, or its workers have another version.
+    """
+    if scheduler is None:
+        yield None
+        return
+    from migrator import worker  # noqa: PLC0415 - what they are told to call
+    from migrator.adapters.dask_engine import DaskTransport  # noqa: PLC0415 - costs a second: only when used
+
+    with closing(DaskTransport(scheduler, worker.work, worker.version)) as opened:
+        yield opened
+
+
 def begin(loaded: LoadedPlan, state: StateDirectory, approved: Plan, *, saved: SavedPlan | None = None) -> Run:
     """Freeze what was approved as a new run."""
     return state.begin(loaded, approved, saved_plan="" if saved is None else saved.digest)
@@ -283,10 +304,12 @@ def apply(
     stop: StopSignal,
     parallelism: int = DEFAULT_PARALLELISM,
     lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
+    shared_with: Transport | None = None,
 ) -> RunResult:
     """Do what is left of a run, as far as it can be done now; takes up whatever an earlier attempt began.
 
-    The caller holds the plan's local lock (`StateDirectory.exclusive`).
+    The caller holds the plan's local lock (`StateDirectory.exclusive`). What can be done by others goes to the engine
+    that it is `shared_with`; the journal is written here alone.
 
     Raises:
         LockHeld: Another run holds a target collection or the dump, and did not let go within `lock_timeout_s`.
@@ -310,7 +333,7 @@ def apply(
         executor = Executor(
             run.plan.steps,
             journal,
-            _context_maker(run, journal, clients, workers=workers, clock=clock, leases=leases),
+            _context_maker(run, journal, clients, workers=workers, clock=clock, leases=leases, shared_with=shared_with),
             clock=clock,
             stop=stop,
             watcher=watcher,
@@ -436,10 +459,12 @@ def verify(
     level: str | None = None,
     only: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    shared_with: Transport | None = None,
 ) -> Iterator[Comparison]:
     """Compare source and target once more, mapping by mapping; a target that a run made may be loaded for it.
 
-    The level is the plan's where none is given; `tell` hears how far a long comparison is.
+    The level is the plan's where none is given; `tell` hears how far a long comparison is. With `full`, values
+    are compared by the engine that it is `shared_with`.
     """
     wanted = loaded.options.verify
     with known_runs(loaded, state) as known, ExitStack() as stack:
@@ -461,6 +486,7 @@ def verify(
             records=records,
             open_past=partial(open_past, known),
             tell=tell,
+            engine=_sender(shared_with, loaded),
         )
         there = names or ()
         gone = {record.source: record.target for record in records if record.source not in there}
@@ -668,10 +694,24 @@ def _mapped_targets(loaded: LoadedPlan) -> list[CollectionRef]:
         return [target for _, target in mapped_pairs(loaded, source_names(source))]
 
 
+def _sender(shared_with: Transport | None, loaded: LoadedPlan) -> ShardSender | None:
+    if shared_with is None:
+        return None
+    return ShardSender(transport=shared_with, attempt=uuid4().hex, places=places_of(loaded))
+
+
 def _context_maker(
-    run: Run, journal: Journal, clients: Clients, *, workers: ThreadPoolExecutor, clock: SystemClock, leases: PlanLeases
+    run: Run,
+    journal: Journal,
+    clients: Clients,
+    *,
+    workers: ThreadPoolExecutor,
+    clock: SystemClock,
+    leases: PlanLeases,
+    shared_with: Transport | None,
 ) -> Callable[[ProgressReport], StepContext]:
     throttle = Throttle(run.loaded.options.transfer.limit_bytes_per_s)
+    sender = _sender(shared_with, run.loaded)
 
     def make(progress: ProgressReport) -> StepContext:
         return StepContext(
@@ -688,6 +728,7 @@ def _context_maker(
             dump_reader=dump_reader(),
             progress=progress,
             throttle=throttle,
+            engine=sender,
         )
 
     return make

@@ -17,17 +17,21 @@ from migrator.cli.earlier import told_beside
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Clusters,
+    EngineName,
+    EngineOption,
     FlagNeeded,
     Format,
     LockTimeout,
     Only,
     OutputFormat,
+    Scheduler,
     StateFolder,
     Variables,
     Yes,
     is_wanted,
     parse_lock_timeout,
     parse_variables,
+    require_scheduler,
     state_directory,
 )
 from migrator.cli.proving import prove
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from migrator.cli.watching import JsonWatcher, PlainWatcher
     from migrator.planning.plan import Plan
     from migrator.planning.saved_plan import SavedPlan
+    from migrator.running.assignment import Transport
     from migrator.running.clock import StopSignal
     from migrator.running.runs import Run, StateDirectory
     from migrator.running.track import Track
@@ -65,6 +70,8 @@ def apply(
     ] = False,
     parallelism: Annotated[int, typer.Option("--parallelism", min=1, max=64, help="Steps side by side.")] = 4,
     lock_timeout: LockTimeout = "60s",
+    engine: EngineOption = EngineName.LOCAL,
+    scheduler: Scheduler = None,
     output: OutputFormat = Format.TEXT,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="With --yes: do not print the plan again.")] = False,
     state_dir: StateFolder = DEFAULT_STATE_FOLDER,
@@ -74,6 +81,7 @@ def apply(
 
     _require_sensible(plan_file, resume=resume, belongs_to_plan=bool(clusters or var), only=only)
     lock_timeout_s = parse_lock_timeout(lock_timeout)
+    shared_with = require_scheduler(engine, scheduler)
     state = state_directory(state_dir)
     loaded, saved = _opened(plan_file, clusters, var, only)
     yes = yes or saved is not None  # it was reviewed
@@ -93,7 +101,7 @@ def apply(
     def say_holder(holder: str) -> None:
         say(f"Waiting for {holder}, which applies the plan {name}.", err=True)
 
-    with state.exclusive(name, timeout_s=lock_timeout_s, on_wait=say_holder):
+    with workflow.engine(shared_with) as transport, state.exclusive(name, timeout_s=lock_timeout_s, on_wait=say_holder):
         run = unfinished
         if run is None and loaded is not None:
             run = _new_run(
@@ -111,7 +119,7 @@ def apply(
         elif output is Format.TEXT and run is not None:
             say(f"Resuming run {run.run_id}, begun {run.created_at[:19]} UTC.")
         if run is not None:
-            raise typer.Exit(_execute(run, state, output, parallelism, lock_timeout_s))
+            raise typer.Exit(_execute(run, state, output, parallelism, lock_timeout_s, transport))
 
 
 def _opened(
@@ -246,7 +254,14 @@ def _print_findings(run: "Run", state: "StateDirectory", output: Format) -> None
     typer.echo("Go on with it: migrator apply --resume")
 
 
-def _execute(run: "Run", state: "StateDirectory", output: Format, parallelism: int, lock_timeout_s: float) -> int:
+def _execute(
+    run: "Run",
+    state: "StateDirectory",
+    output: Format,
+    parallelism: int,
+    lock_timeout_s: float,
+    shared_with: "Transport | None" = None,
+) -> int:
     """Apply, with a display that fits the output, and say how it ended."""
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
     from migrator.cli.run_log import LogWatcher, logging_run  # noqa: PLC0415 - as above
@@ -268,6 +283,7 @@ def _execute(run: "Run", state: "StateDirectory", output: Format, parallelism: i
                 stop=stop,
                 parallelism=parallelism,
                 lock_timeout_s=lock_timeout_s,
+                shared_with=shared_with,
             )
         except MigratorError:
             state.discard_unstarted(run)

@@ -1,14 +1,16 @@
 """`migrator init`: a starter plan file, from questions, flags, or two configurations of milvus-backup."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
+from migrator import __version__
 from migrator.cli.console import print_error, say
+from migrator.cli.kubernetes import write_manifests
 from migrator.errors import SpecError
 
 if TYPE_CHECKING:
@@ -67,12 +69,31 @@ def init(
     target_endpoint: Annotated[_Text, typer.Option(help="Address of its storage.", show_default="the source's")] = None,
     target_bucket: Annotated[_Text, typer.Option(help="Its bucket.", show_default="the source's")] = None,
     target_root_path: Annotated[_Text, typer.Option(help="Its minio.rootPath.", show_default=False)] = None,
+    kubernetes: Annotated[
+        bool,
+        typer.Option(
+            "--kubernetes",
+            help="Write manifests too, into the folder kubernetes beside the plan file; one that is there is kept.",
+        ),
+    ] = False,
+    image: Annotated[
+        str, typer.Option(help="With --kubernetes: an image that has migrator.")
+    ] = f"migrator:{__version__}",
+    dask_workers: Annotated[
+        int,
+        typer.Option(
+            min=0, max=1000, help="With --kubernetes: workers that the run is shared with; 0 is without Dask."
+        ),
+    ] = 2,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
     """Write a commented plan file: from questions on a terminal, from flags, or from milvus-backup's configurations."""
     from migrator.spec.foreign_config import read_foreign_config  # noqa: PLC0415 - keeps --help fast
     from migrator.spec.starter import plan_name, starter_from  # noqa: PLC0415 - as above
 
+    if kubernetes and path.is_file() and from_backup_config is None:
+        write_manifests(path, image=image, dask_workers=dask_workers, is_forced=force)
+        return
     if path.is_dir() or (path.exists() and not force):
         raise typer.BadParameter(f"{path} exists already; name another file, or add --force", param_hint="PATH")
     wanted, called = tuple(collection or ()), plan_name(name or ("migration" if path == _DEFAULT_PATH else path.stem))
@@ -102,7 +123,9 @@ def init(
             root_path=target_root_path,
         )
         starter = _asked(called, one, other, wanted, suffix, backup_name)
-    _write(path, starter, is_forced=force)
+    _write(path, replace(starter, mirrors_state=kubernetes), is_forced=force)
+    if kubernetes:
+        write_manifests(path, image=image, dask_workers=dask_workers, is_forced=force)
 
 
 def _asked(

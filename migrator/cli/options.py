@@ -46,6 +46,13 @@ class PlanFormat(StrEnum):
     HTML = "html"
 
 
+class EngineName(StrEnum):
+    """Who does the work that can be shared."""
+
+    LOCAL = "local"
+    DASK = "dask"
+
+
 class LogFormat(StrEnum):
     """How a line of the log is written."""
 
@@ -67,6 +74,27 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 LockTimeout = Annotated[
     str, typer.Option("--lock-timeout", help="How long to wait for another run to let go.", metavar="DURATION")
 ]
+
+
+EngineOption = Annotated[
+    EngineName,
+    typer.Option("--engine", help="Who streams objects and compares rows: this process, or the workers of a cluster."),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler", help="Where the cluster's scheduler is: tcp://host:8786.", metavar="ADDRESS", show_default=False
+    ),
+]
+
+
+def require_scheduler(engine: EngineName, scheduler: str | None) -> str | None:
+    """The scheduler's address, None where all is done here; one without the other is a wrong command line."""
+    if engine is EngineName.DASK and not scheduler:
+        raise FlagNeeded("--engine dask needs the address of its scheduler: --scheduler tcp://host:8786")
+    if engine is EngineName.LOCAL and scheduler:
+        raise typer.BadParameter("it belongs to --engine dask", param_hint="--scheduler")
+    return scheduler
 
 
 def parse_variables(values: list[str] | None) -> dict[str, str]:

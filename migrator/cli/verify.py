@@ -10,13 +10,17 @@ from migrator.cli.console import print_json, print_lines, say
 from migrator.cli.options import (
     DEFAULT_STATE_FOLDER,
     Clusters,
+    EngineName,
+    EngineOption,
     Format,
     Only,
     OutputFormat,
     PlanFile,
+    Scheduler,
     StateFolder,
     Variables,
     parse_variables,
+    require_scheduler,
     state_directory,
 )
 
@@ -43,18 +47,23 @@ def verify(
     clusters: Clusters = None,
     var: Variables = None,
     only: Only = None,
+    engine: EngineOption = EngineName.LOCAL,
+    scheduler: Scheduler = None,
     output: OutputFormat = Format.TEXT,
     state_dir: StateFolder = DEFAULT_STATE_FOLDER,
 ) -> None:
     """Compare source and target, for every collection the plan maps."""
     from migrator import workflow  # noqa: PLC0415 - keeps --help fast
 
+    address = require_scheduler(engine, scheduler)
     loaded = workflow.load(plan_file, variables=parse_variables(var), clusters=clusters)
+    state = state_directory(state_dir)
     results = []
-    for result in workflow.verify(loaded, state_directory(state_dir), level=level, only=only, tell=_tell):
-        results.append(result)
-        if output is Format.TEXT:
-            _print(result)
+    with workflow.engine(address) as shared_with:
+        for result in workflow.verify(loaded, state, level=level, only=only, tell=_tell, shared_with=shared_with):
+            results.append(result)
+            if output is Format.TEXT:
+                _print(result)
     codes = {result.exit_code for result in results}
     code = next((code for code in (50, 51) if code in codes), 0)
     if output is Format.JSON:

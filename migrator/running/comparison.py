@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from migrator.model.observed import MigratedRecord
     from migrator.model.rows import Sample
     from migrator.ports.clock import Clock
+    from migrator.ports.engine import Engine
     from migrator.ports.ledger import LedgerReader
     from migrator.ports.milvus import MilvusReader, MilvusTarget
     from migrator.ports.rows import DumpReader, RowSource
@@ -148,6 +149,8 @@ class Comparer:
     policy: RetryPolicy
     tell: Callable[[str], None]
     """Hears every few seconds how far a comparison is, and what it waits for."""
+    engine: Engine | None = None
+    """Where values are compared by others; None where all is done here."""
 
     def compare(self, pair: tuple[CollectionRef, CollectionRef], *, partitions: Sequence[str] = ALL) -> Comparison:
         """One mapping, as deep as asked; of the source the `partitions` that the mapping chooses."""
@@ -299,6 +302,8 @@ class Comparer:
             searcher=Searcher(source=source, target=self.target, source_is=ours, target_is=theirs)
             if source and ours
             else None,
+            engine=self.engine,
+            live_is=ours,
             clock=self.clock,
             progress=_Telling(theirs.ref.short, self.clock, self.tell),
             put_down=lambda _: None,

@@ -54,6 +54,8 @@ class Starter:
     collections: tuple[str, ...] = ("*.*",)
     suffix: str = ""
     streams: bool = False
+    mirrors_state: bool = False
+    """Whether the journal is kept in the staging bucket too, so that another machine can go on with a run."""
     variables: tuple[Variable, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -88,8 +90,11 @@ class Starter:
             data["target"] = self.target
         data["staging"] = self.staging
         data["collections"] = [self._mapping(source) for source in self.collections]
-        if self.streams:
-            data["options"] = {"transfer": {"mode": "stream"}}
+        options: Block = {"transfer": {"mode": "stream"}} if self.streams else {}
+        if self.mirrors_state:
+            options["state"] = "staging"
+        if options:
+            data["options"] = options
         return data
 
     def _mapping(self, source: str) -> Data:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from migrator.ports.clock import Clock
+    from migrator.ports.engine import Engine
     from migrator.ports.lease import Lease
     from migrator.ports.ledger import JsonValue, Ledger, LedgerReader
     from migrator.ports.milvus import MilvusReader, MilvusSource, MilvusTarget
@@ -101,6 +102,8 @@ class StepContext:
     progress: ProgressReport
     throttle: Throttle = field(default_factory=Throttle)
     """Shared by all steps, as the workers are."""
+    engine: Engine | None = None
+    """Where shards of steps go; None where all is done by this process."""
 
     def reading(self) -> ReadContext:
         """The same, for what only looks."""

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
+from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from migrator.errors import MigratorError
-from migrator.model.collection import DYNAMIC_FIELD
-from migrator.model.difference import KEPT, Difference, DifferenceKind, Differences, show_key
+from migrator.model.difference import Difference, DifferenceKind, Differences, show_key
 from migrator.model.filters import LARGEST_INT64
-from migrator.model.rows import Key, KeyDigest, show_both
-from migrator.steps.counting import WHOLE
+from migrator.model.rows import Key, KeyDigest
+from migrator.steps.comparing_values import ValueComparison, named, parts, row_difference, times
+from migrator.steps.sharing_values import answer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from migrator.model.collection import CollectionSchema
-    from migrator.model.rows import Sample, Value
+    from migrator.model.rows import Sample
+    from migrator.model.shard import ValuesAnswer
     from migrator.ports.clock import Clock
     from migrator.ports.rows import RowSource
     from migrator.steps.base import ProgressReport
+    from migrator.steps.comparing_values import RowCheck, Valued
+    from migrator.steps.sharing_values import SharedValues
 
 BATCH_KEYS = 1000
 """Rows whose values are asked for at a time."""
@@ -28,7 +34,10 @@ PROBES = 20
 """Rows that are kept for searches by their vectors."""
 MOST_COPIES_COUNTED = 2_000
 """Counts that are spent on keys that are there equally often as a whole, to find some that are not."""
-_FEW_KEYS = 50
+_SENT_KEYS = 4 * BATCH_KEYS
+"""A shard of a comparison."""
+_SENT_AHEAD = 2
+_LOOK_S = 0.5
 _NOTE_EVERY_S = 5.0
 
 
@@ -68,13 +77,6 @@ class Compared:
     differences: Differences = field(default_factory=Differences)
 
 
-class RowCheck(Protocol):
-    """A further look at rows that are at both sides."""
-
-    def __call__(self, prints: Mapping[Key, tuple[bytes, ...]]) -> tuple[int, list[Difference]]:
-        """How many of them were looked at, and what was found; `prints` are the source's."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowComparison:
     """`source`, what is expected, against `target`, what is there, in each of `partitions`.
@@ -94,6 +96,8 @@ class RowComparison:
     put_down: Callable[[Compared], None]
     check: RowCheck | None = None
     total_rows: int = 0
+    share: SharedValues | None = None
+    """Where values are compared by the workers of an engine; keys are compared here."""
 
     def run(self, begun: Compared) -> Compared:
         """Go on from `begun` to the end."""
@@ -104,16 +108,9 @@ class RowComparison:
         except MigratorError:
             self.put_down(walk.now)
             raise
+        finally:
+            walk.give_up()
         return walk.now
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a field's value stands in a row of each side."""
-
-    name: str
-    at_source: int
-    at_target: int
 
 
 class _Walk:
@@ -123,10 +120,12 @@ class _Walk:
         self.now = begun
         self._all = comparison
         self._noted_at = comparison.clock.monotonic()
-        ours, theirs = comparison.source.field_names, comparison.target.field_names
-        self._schemas = {each.name: each for each in (*comparison.schema.fields, DYNAMIC_FIELD)}
-        common = [name for name in ours if name in theirs and name in self._schemas]
-        self._fields = [_Place(name, ours.index(name), theirs.index(name)) for name in common]
+        self._values = ValueComparison(comparison.source, comparison.target, comparison.schema, comparison.check)
+        self._sent: deque[tuple[Future[ValuesAnswer], str, list[Key]]] = deque()
+
+    @property
+    def _batch_keys(self) -> int:
+        return BATCH_KEYS if self._all.share is None else _SENT_KEYS
 
     def compare(self, partition: str) -> None:
         """One partition, from behind the last key that is done."""
@@ -140,11 +139,11 @@ class _Walk:
             pending += [key for key in wanted if key != LARGEST_INT64]
             unreadable = reached.unreadable + (LARGEST_INT64 in wanted[-1:])
             reached = replace(reached, after=bound, unreadable=unreadable)
-            while len(pending) >= BATCH_KEYS:
-                batch, pending = pending[:BATCH_KEYS], pending[BATCH_KEYS:]
-                reached = self._with_values(reached, partition, batch)
+            while len(pending) >= self._batch_keys:
+                batch, pending = pending[: self._batch_keys], pending[self._batch_keys :]
+                reached = self._send(reached, partition, batch)
                 self._breathe(reached)
-            if not pending or self._is_due():
+            if self._is_due() or not (pending or self._sent):
                 reached = self._settle(reached, partition, pending)
                 pending = []
             self._breathe(reached)
@@ -154,7 +153,10 @@ class _Walk:
 
     def _settle(self, reached: Compared, partition: str, pending: list[Key]) -> Compared:
         """Nothing is pending any more: from here another attempt can go on."""
-        self.now = self._with_values(reached, partition, pending) if pending else reached
+        reached = self._send(reached, partition, pending) if pending else reached
+        while self._sent:
+            reached = self._take(reached)
+        self.now = reached
         if self._is_due():
             self._all.put_down(self.now)
             self._noted_at = self._all.clock.monotonic()
@@ -176,8 +178,8 @@ class _Walk:
 
     def _with_keys(self, reached: Compared, partition: str, ours: list[Key], theirs: list[Key]) -> Compared:
         here, there = set(ours), set(theirs)
-        found = [_row(DifferenceKind.MISSING, partition, key) for key in ours if key not in there]
-        found += [_row(DifferenceKind.EXTRA, partition, key) for key in theirs if key not in here]
+        found = [row_difference(DifferenceKind.MISSING, partition, key) for key in ours if key not in there]
+        found += [row_difference(DifferenceKind.EXTRA, partition, key) for key in theirs if key not in here]
         return replace(
             reached,
             source_keys=reached.source_keys + len(ours),
@@ -189,82 +191,42 @@ class _Walk:
 
     # -- values -----------------------------------------------------------------------------------------------------
 
-    def _with_values(self, reached: Compared, partition: str, keys: list[Key]) -> Compared:
-        """Compare fingerprints, and where they differ the values."""
-        every = self._all
-        ours, theirs = (side.prints(partition, keys) for side in (every.source, every.target))
-        found = [
-            _row(DifferenceKind.MISSING if key in ours else DifferenceKind.EXTRA, partition, key)
-            for key in keys
-            if (key in ours) != (key in theirs)
-        ]
-        odd = {key: self._unequal(ours[key], theirs[key]) for key in keys if key in ours and key in theirs}
-        repeated = self._name(partition, {key: names for key, names in odd.items() if names}, reached, found)
-        routed, misplaced = every.check({key: ours[key] for key in odd}) if every.check else (0, [])
-        probes = (Probe(every.sample.rank(key), partition, key) for key in keys)
+    def _send(self, reached: Compared, partition: str, keys: list[Key]) -> Compared:
+        """Have the values of some keys compared, here and now or by others; what is known by then is in the answer."""
+        share = self._all.share
+        if share is None:
+            found = self._values.compare(partition, keys, reached.differences.count(DifferenceKind.VALUE))
+            return self._with_values(reached, partition, keys, found)
+        while len(self._sent) >= max(1, _SENT_AHEAD * share.width):
+            reached = self._take(reached)
+        shard = share.shard(partition, keys, reached.differences.count(DifferenceKind.VALUE))
+        self._sent.append((share.engine.compare(shard), partition, keys))
+        return reached
+
+    def _take(self, reached: Compared) -> Compared:
+        """With the oldest of the answers that others owe, which is waited for."""
+        future, partition, keys = self._sent.popleft()
+        while not future.done():
+            wait([future], timeout=_LOOK_S)
+            self._breathe(reached)
+        return self._with_values(reached, partition, keys, answer_of(future.result()))
+
+    def give_up(self) -> None:
+        """Nobody waits for what was sent."""
+        for future, _, __ in self._sent:
+            future.cancel()
+        self._sent.clear()
+
+    def _with_values(self, reached: Compared, partition: str, keys: list[Key], found: Valued) -> Compared:
+        probes = (Probe(self._all.sample.rank(key), partition, key) for key in keys)
+        known = reached.differences
         return replace(
             reached,
-            rows_valued=reached.rows_valued + len(keys) - repeated,
-            rows_routed=reached.rows_routed + routed,
-            repeated=reached.repeated + repeated,
+            rows_valued=reached.rows_valued + len(keys) - found.repeated,
+            rows_routed=reached.rows_routed + found.routed,
+            repeated=reached.repeated + found.repeated,
             probes=tuple(sorted({*reached.probes, *probes})[:PROBES]),
-            differences=reached.differences.plus(found).plus(misplaced),
-        )
-
-    def _unequal(self, ours: Sequence[object], theirs: Sequence[object]) -> list[_Place]:
-        return [place for place in self._fields if ours[place.at_source] != theirs[place.at_target]]
-
-    def _name(self, partition: str, odd: Mapping[Key, list[_Place]], reached: Compared, found: list[Difference]) -> int:
-        """Add the differences of rows whose fingerprints differ; how many of the rows have no defined value."""
-        repeated = 0
-        for keys in _parts(list(odd), _FEW_KEYS):
-            single, unequal = self._single(partition, keys)
-            repeated += len(keys) - len(single) - len(unequal)
-            found += unequal
-            if reached.differences.plus(found).count(DifferenceKind.VALUE) < KEPT:
-                found += self._values(partition, single)
-            else:  # these are only counted
-                found += [Difference(kind=DifferenceKind.VALUE) for key in single for _ in odd[key]]
-        return repeated
-
-    def _single(self, partition: str, keys: list[Key]) -> tuple[list[Key], list[Difference]]:
-        """Those of the keys that are there once at both sides, and those that are there unequally often."""
-        if not keys:
-            return [], []
-        ours, theirs = (side.copies(partition, keys) for side in (self._all.source, self._all.target))
-        unequal = [
-            Difference(
-                kind=DifferenceKind.COPIES,
-                partition=_named(partition),
-                key=show_key(key),
-                source=_times(ours.get(key, 0)),
-                target=_times(theirs.get(key, 0)),
-            )
-            for key in keys
-            if ours.get(key, 0) != theirs.get(key, 0)
-        ]
-        return [key for key in keys if ours.get(key, 0) == theirs.get(key, 0) <= 1], unequal
-
-    def _values(self, partition: str, keys: list[Key]) -> list[Difference]:
-        if not keys:
-            return []
-        ours, theirs = (side.values(partition, keys) for side in (self._all.source, self._all.target))
-        return [
-            self._value(partition, key, place.name, ours[key][place.at_source], theirs[key][place.at_target])
-            for key in keys
-            if key in ours and key in theirs
-            for place in self._unequal(ours[key], theirs[key])
-        ]
-
-    def _value(self, partition: str, key: Key, name: str, ours: Value, theirs: Value) -> Difference:
-        source, target = show_both(self._schemas[name], ours, theirs)
-        return Difference(
-            kind=DifferenceKind.VALUE,
-            partition=_named(partition),
-            key=show_key(key),
-            field=name,
-            source=source,
-            target=target,
+            differences=known.and_those_of(found.differences) if found.differences else known,
         )
 
 
@@ -280,7 +242,7 @@ def unequal_copies(
     done = 0
     for partition in partitions:
         for _, ours, theirs in merge_keys(source.keys(partition), target.keys(partition)):
-            for keys in _parts(_common(ours, theirs), BATCH_KEYS):
+            for keys in parts(_common(ours, theirs), BATCH_KEYS):
                 yield from counts.unequal_among(partition, keys)
                 done += len(keys)
                 progress("counting the copies of keys", done=done, unit="rows")
@@ -305,13 +267,13 @@ class _Counts:
         if len(keys) == 1:
             yield Difference(
                 kind=DifferenceKind.COPIES,
-                partition=_named(partition),
+                partition=named(partition),
                 key=show_key(keys[0]),
-                source=_times(ours),
-                target=_times(theirs),
+                source=times(ours),
+                target=times(theirs),
             )
             return
-        for half in _parts(keys, (len(keys) + 1) // 2):
+        for half in parts(keys, (len(keys) + 1) // 2):
             yield from self.unequal_among(partition, half)
 
 
@@ -329,10 +291,6 @@ def merge_keys(
         b = b[j:] or list(next(other, ()))
 
 
-def _parts(keys: list[Key], size: int) -> Iterator[list[Key]]:
-    return (keys[at : at + size] for at in range(0, len(keys), size))
-
-
 def _common(ours: list[Key], theirs: list[Key]) -> list[Key]:
     there = set(theirs)
     return [key for key in ours if key in there]
@@ -342,15 +300,3 @@ def _digest(begun: str, keys: Sequence[Key]) -> str:
     digest = KeyDigest(begun)
     digest.add(keys)
     return str(digest)
-
-
-def _row(kind: DifferenceKind, partition: str, key: Key) -> Difference:
-    return Difference(kind=kind, partition=_named(partition), key=show_key(key))
-
-
-def _named(partition: str) -> str:
-    return "" if partition == WHOLE else partition
-
-
-def _times(count: int) -> str:
-    return {0: "not", 1: "once"}.get(count, f"{count:,} times")

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 from migrator.errors import DumpDamaged, ListingOutdated, StagedFilesDiffer
 from migrator.model.collection import CollectionRef
 from migrator.model.segment import LogKind
+from migrator.model.shard import Cargo
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.dump_claim import claim_dump
 from migrator.steps.dump_meta import dump_key
 from migrator.steps.fold_deletes import DeletesWay, fold_deletes
-from migrator.steps.transfer import PIECES, WAY, Cargo, Transfer, TransferMode
+from migrator.steps.transfer import PIECES, WAY, Transfer, TransferMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, ClassVar
 from migrator.errors import DumpDamaged, StagedFilesDiffer
 from migrator.model.collection import CollectionRef
 from migrator.model.segment import LogKind, StoredObject
+from migrator.model.shard import Cargo
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.copy_segments import copy_key, require_staged_exactly, staged_key, staged_objects
-from migrator.steps.transfer import PIECES, WAY, Cargo, Transfer, TransferMode
+from migrator.steps.transfer import PIECES, WAY, Transfer, TransferMode
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from migrator.model.rows import Key, Value
     from migrator.ports.milvus import MilvusReader
     from migrator.ports.rows import RowSource
-    from migrator.steps.comparing import RowCheck
+    from migrator.steps.comparing_values import RowCheck
     from migrator.steps.verification import Depth
 
 _QUERIES = {Level.SAMPLE: 1_000, Level.FULL: 20_000}

@@ -33,6 +33,11 @@ class Throttle:
         self._streams = 0
 
     @property
+    def limit_bytes_per_s(self) -> int | None:
+        """Over all workers together; None is unbounded."""
+        return self._limit
+
+    @property
     def piece_bytes(self) -> int:
         """How much of a stream is read at once: small enough for an even flow."""
         if self._limit is None:

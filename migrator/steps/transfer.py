@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from migrator.errors import Interrupted, ObjectMissing, StoreRefused
 from migrator.model.way import Choice, Way
+from migrator.steps.sharding import carry_sharded
 from migrator.steps.streaming import Streamer
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from migrator.errors import MigratorError
     from migrator.model.segment import Binlog, StoredObject
+    from migrator.model.shard import Cargo
     from migrator.ports.store import ObjectReader, ObjectStore
     from migrator.steps.base import StepContext
 
@@ -42,20 +44,6 @@ class TransferMode(StrEnum):
     AUTO = "auto"
     SERVER_SIDE = "server_side"
     STREAM = "stream"
-
-
-@dataclass(frozen=True, slots=True)
-class Cargo:
-    """An object as it was when it was listed, and the key it is brought to; without an ETag its size tells it."""
-
-    origin: StoredObject
-    key: str
-
-    def is_still(self, found: StoredObject) -> bool:
-        """Whether what was found is the listed object."""
-        if self.origin.etag is None:
-            return found.size_bytes == self.origin.size_bytes
-        return found == self.origin
 
 
 def choose_way(destination: ObjectReader, bucket: str | None, sample: StoredObject) -> Choice:
@@ -121,6 +109,8 @@ class Transfer:
         self.way = choice.way
         _log.info("copies go %s, by the evidence of %s %s", choice.way, sample.origin.key, choice.reason)
         if choice.way is not Way.STREAM:
+            if self.ctx.engine is not None:  # what its workers are given is known only when the way is proven
+                self.carry(sample)
             return
         if self.mode is TransferMode.SERVER_SIDE:
             raise StoreRefused(
@@ -138,7 +128,12 @@ class Transfer:
         because = f": {self.reasons[0]}" if self.reasons else ""
         noun = "object" if self.streamed == 1 else "objects"
         some = "" if self.way is Way.STREAM else f"{self.streamed:,} {noun} "
-        return "; ".join(filter(None, [across, f"{some}streamed through this machine{because}"]))
+        return "; ".join(filter(None, [across, f"{some}streamed through {self._through}{because}"]))
+
+    @property
+    def _through(self) -> str:
+        is_shared = self.ctx.engine is not None and self.way is Way.STREAM
+        return f"the workers of {self.ctx.engine.place}" if self.ctx.engine and is_shared else "this machine"
 
     # -- one object -------------------------------------------------------------------------------------------------
 
@@ -157,7 +152,7 @@ class Transfer:
             self._stream(cargo, f"the service copies no object above {most // 1024**3} GiB")
             return
         if cargo.origin.size_bytes > _ONE_COPY_BYTES:
-            self._announce()
+            self.announce()
         self.ctx.throttle.take(cargo.origin.size_bytes, now=self.ctx.clock.monotonic(), pause=self._pause)
         try:
             self._copy(cargo)
@@ -207,7 +202,7 @@ class Transfer:
 
     def _stream(self, cargo: Cargo, reason: str = "") -> None:
         found = self._require_still(cargo)
-        self._announce()
+        self.announce()
         try:
             self._streamer().send(found, cargo.key)
         except ObjectMissing:
@@ -223,8 +218,8 @@ class Transfer:
             if is_first:
                 self.reasons.append(reason)
         if is_first:
-            _log.info("objects are streamed through this machine: %s", reason)
-            self.ctx.progress(f"streaming through this machine: {reason}")
+            _log.info("objects are streamed through %s: %s", self._through, reason)
+            self.ctx.progress(f"streaming through {self._through}: {reason}")
 
     def _streamer(self) -> Streamer:
         return Streamer(
@@ -237,7 +232,8 @@ class Transfer:
             pause=self._pause,
         )
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
+        """Say, once, that a write may leave pieces."""
         with self._guard:
             if not self._is_announced:
                 self.before_pieces()
@@ -276,6 +272,9 @@ class Transfer:
 
         `told` hears how many objects and bytes have arrived.
         """
+        if self.ctx.engine is not None and self.way is Way.STREAM:
+            carry_sharded(self, self.ctx.engine, todo, cargo_of=cargo_of, concurrency=concurrency, note=note, told=told)
+            return
         flying: dict[Future[None], Binlog] = {}
         landed: list[Binlog] = []
         done = size_bytes = 0

@@ -15,6 +15,7 @@ from migrator.model.filters import can_name
 from migrator.model.rows import Sample
 from migrator.steps.comparing import Compared, RowComparison, unequal_copies
 from migrator.steps.counting import WHOLE
+from migrator.steps.sharing_values import SharedValues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from migrator.model.collection import Collection, CollectionSchema, FieldSchema
     from migrator.model.shape import Shape
     from migrator.ports.clock import Clock
+    from migrator.ports.engine import Engine
     from migrator.ports.rows import RowSource
     from migrator.steps.base import ProgressReport
-    from migrator.steps.comparing import RowCheck
+    from migrator.steps.comparing_values import RowCheck
     from migrator.steps.searching import Overlap, Searcher
 
 
@@ -143,6 +145,9 @@ class Verification:
     check: Callable[[RowSource], RowCheck] | None = None
     searcher: Searcher | None = None
     """Where both sides can be searched."""
+    engine: Engine | None = None
+    """Where values of `live`, which is of `live_is`, may be compared by others."""
+    live_is: Collection | None = None
     clock: Clock
     progress: ProgressReport
     put_down: Callable[[Compared], None]
@@ -242,6 +247,7 @@ class Verification:
             put_down=self.put_down,
             check=self.check(source) if self.check else None,
             total_rows=self.expected_rows,
+            share=self._share if basis is Basis.SOURCE else None,
         ).run(begun)
         searched: str | tuple[Overlap, ...] = ()
         if sum(self.target_counts.values()) > compared.target_keys:
@@ -255,6 +261,19 @@ class Verification:
         said = (searched,) if isinstance(searched, str) else map(str, overlaps)
         remarks = (*self._remarks(compared), *said)
         return Finding(differences=found, basis=basis, compared=compared, remarks=remarks)
+
+    @property
+    def _share(self) -> SharedValues | None:
+        """For all rows; a sample is compared sooner than workers are told of it."""
+        if self.engine is None or self.live_is is None or self.depth.level is not Level.FULL:
+            return None
+        return SharedValues(
+            engine=self.engine,
+            source_is=self.live_is,
+            target_is=self.found,
+            schema=self._common_schema,
+            level=self.depth.level,
+        )
 
     @property
     def _common_schema(self) -> CollectionSchema:

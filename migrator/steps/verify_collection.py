@@ -199,6 +199,8 @@ class VerifyCollection(Step):
             target_counts=at_target,
             check=routing_check(ctx.target, found, self.depth, source=ctx.source, source_is=now),
             searcher=Searcher(source=ctx.source, target=ctx.target, source_is=now, target_is=found) if now else None,
+            engine=ctx.engine,
+            live_is=now,
             clock=ctx.clock,
             progress=ctx.progress,
             put_down=lambda compared: self.note(ctx, compared=to_plain(compared)),

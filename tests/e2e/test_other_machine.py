@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.e2e.test_interruptions import Move, wait_for_import
 from tests.support import sources
@@ -84,4 +85,21 @@ def test_the_first_host_comes_back(moves: tuple[Move, Move]) -> None:
     other.process.send_signal(signal.SIGCONT)
     assert other.finish().code == 0
     assert "Nothing to do" in one.shell.run("apply", "plan.yaml", "--resume").out
+    two.assert_all_arrived(NAMES)
+
+
+def test_a_pod_that_is_evicted(moves: tuple[Move, Move], tmp_path: Path) -> None:
+    """What the manifests call: a pod that is told to go leaves its run to the next, which has but the mounted files."""
+    one, two = moves
+    one.shell.run("init", "plan.yaml", "--kubernetes", "--dask-workers", "0")
+    manifest = (one.shell.folder / "kubernetes" / "run.yaml").read_text(encoding="utf-8")
+    config, job = YAML(typ="safe").load_all(manifest)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    for name, text in config["data"].items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    command = [argument.replace("/etc/migrator", str(tmp_path)) for argument in container["args"]]
+    first = one.shell.start(*command)
+    first.wait_for_event("step_started", "import_segments")
+    assert first.send(signal.SIGTERM).code == 130
+    two.shell.run(*command)
     two.assert_all_arrived(NAMES)

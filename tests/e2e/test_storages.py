@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from tests.support import sources
+from tests.support.dask_cluster import dask_cluster
 from tests.support.portraits import collections_of
 from tests.support.storages import STRANGER, Storages, a_backup, a_move
 from tests.support.storages import storages as storages  # noqa: PLC0414 - a fixture of this module
@@ -152,6 +154,45 @@ def to_a_directory(storages: Storages, folder: Path) -> None:
     assert not list((folder / "dumps").rglob("*#*"))
 
 
+def over_workers(storages: Storages, folder: Path) -> None:
+    """Three processes stream, one is killed in mid-shard: that shard is done again, and no key is ever sent to them."""
+    with ExitStack() as stack:
+        south = stack.enter_context(Witness(storages.south.port))
+        target = storages.b.through(south.port)
+        move = a_move(folder, "over-workers", storages.a, target, [STIRRED])
+        cluster = stack.enter_context(dask_cluster(folder / "dask", *[move.shell.environment] * 3))
+        wire = stack.enter_context(Wire(cluster.port, heard=bytearray()))
+        shared = ("--engine", "dask", "--scheduler", f"tcp://127.0.0.1:{wire.port}")
+        written = south.poison("PUT", "/dumps/over_workers/binlogs/", objects.delayed(5), times=None)
+        running = move.shell.start("apply", move.plan, "--yes", "--format", "json", *shared)
+        wait_until(lambda: written.hits > 3)
+        time.sleep(1.5)  # in which all three are at it
+        cluster.workers[0].kill()
+        south.cure()
+        answer = running.finish()
+        assert answer.code == 0, answer.text
+        move.assert_all_arrived()
+        names = [request.target for request in south.seen if request.method == "PUT"]
+        times = Counter(name for name in names if "/dumps/over_workers/binlogs/" in name)
+        again = [name for name, count in times.items() if count > 1]
+        assert again, "it was killed before its shard was over"
+        assert len(again) <= len(times) / 3, "what other workers did was done once"
+        (copied,) = [each for each in answer.events if each["event"] == "step_finished" and "copy_seg" in each["step"]]
+        assert f"streamed through the workers of {shared[-1]}" in copied["detail"]
+        assert wire.heard is not None
+        assert b"SOUTH_SECRET" in wire.heard
+        secrets = {*storages.a.depot.secrets, *storages.b.depot.secrets}
+        assert not [secret for secret in secrets if secret.encode() in wire.heard]
+        wire.heard.clear()
+        compared = move.shell.run("verify", move.plan, "--level", "full", *shared).out
+        assert "source and target are equal: every value of" in compared
+        assert b"named_before" in wire.heard
+        assert not [secret for secret in secrets if secret.encode() in wire.heard]
+        away = ("--engine", "dask", "--scheduler", "tcp://127.0.0.1:9")
+        again_named = move.shell.run("apply", move.plan, "--yes", *away, code=20).err
+        assert "no Dask scheduler answers at tcp://127.0.0.1:9 (--scheduler)" in again_named
+
+
 def slow_line(storages: Storages, folder: Path) -> None:
     """Every connection of both services is slow, and cut again and again: the rows arrive all the same."""
     with Wire(storages.north.port) as one, Wire(storages.south.port) as other:
@@ -215,6 +256,7 @@ def backup_in_google(storages: Storages, folder: Path) -> None:
 
 
 SCENARIOS: tuple[Scenario, ...] = (
+    over_workers,
     two_services,
     dump_in_a_third_service,
     large_objects,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from migrator.connections import _open_store
+from migrator.connections import open_store
 from migrator.lab.ports import free_block
 from migrator.lab.process import spawn, stop_all
 from migrator.spec.document import Storage
@@ -59,7 +59,7 @@ class Depot:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
             root = {"root_path": "/any" if self.storage["provider"] == "local" else "any"}
-            return _open_store(Storage.model_validate({**self.storage, **root}), "staging.storage", 10.0)
+            return open_store(Storage.model_validate({**self.storage, **root}), "staging.storage", 10.0)
 
 
 LOCAL = Depot(name="local", storage={"provider": "local"})

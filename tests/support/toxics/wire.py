@@ -32,6 +32,8 @@ class Wire:
     """Nothing comes through, and nobody is told; a connection that lost bytes stays silent for ever."""
     port: int = 0
     connections: int = 0
+    heard: bytearray | None = None
+    """All that came from the clients, where it is to be kept."""
     _reserved: socket.socket = field(init=False)
     _listener: socket.socket | None = None
     _open: set[socket.socket] = field(default_factory=set)
@@ -116,6 +118,8 @@ class Wire:
         is_lost = False
         with suppress(OSError):
             while chunk := source.recv(_CHUNK):
+                if self.heard is not None and not is_answer:
+                    self.heard += chunk
                 is_lost = is_lost or self.is_silent
                 if is_lost:
                     continue
