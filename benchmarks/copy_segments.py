@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migrator.adapters.absent import AbsentMilvus
-from migrator.connections import _open_store, dump_reader
+from migrator.connections import dump_reader, open_store
 from migrator.model.collection import CollectionRef
 from migrator.model.segment import Segment, parse_binlog
 from migrator.running.clock import StopSignal, SystemClock
@@ -38,8 +38,8 @@ def main(path: Path) -> None:
     """Copy what lies below the root path; the file says from where, to where and how."""
     asked: dict[str, Any] = json.loads(path.read_bytes())
     options = Transfer.model_validate(asked["transfer"])
-    source = _open_store(Storage.model_validate(asked["source"]), "source.storage", 60)
-    staging = _open_store(Storage.model_validate(asked["staging"]), "staging.storage", 60)
+    source = open_store(Storage.model_validate(asked["source"]), "source.storage", 60)
+    staging = open_store(Storage.model_validate(asked["staging"]), "staging.storage", 60)
     root = asked["source"]["root_path"]
     clock = SystemClock()
     journal = Journal(path.with_suffix(".db"), clock)
