@@ -92,17 +92,24 @@ class Load:
         yield self._over_disk("aws s3 cp, twice", AWS, f"{copy} s3://{source} {{to}}", f"{copy} {{to}} s3://{target}")
         yield self._s5cmd_twice(source, target)
 
+    def by_workers(self, who: str, scheduler: str | None) -> Contestant:
+        """The same by the workers of a Dask cluster; without one by one process."""
+        more = {} if scheduler is None else {"scheduler": scheduler}
+        return self._contestant(who, lambda number: self._migrator("stream", number, **more))
+
     # -- who takes part ---------------------------------------------------------------------------------------------
 
-    def _migrator(self, mode: str, number: int) -> Run:
+    def _migrator(self, mode: str, number: int, **more: str) -> Run:
         first, second = self.servers.depots
         asked = {
             "source": {**first.storage, "root_path": self.root},
             "staging": {**second.storage, "root_path": "any"},
             "dump": f"copy-{number}",
             "transfer": {"mode": mode, "concurrency": CONCURRENCY},
+            **more,
         }
-        file = self.bench.folder / f"copy-{self.root}-{mode}-{number}.json"
+        by = "".join(each.rpartition(":")[2] for each in more.values())
+        file = self.bench.folder / f"copy-{self.root}-{mode}-{number}-{by}.json"
         file.write_text(json.dumps(asked), encoding="utf-8")
         command = [sys.executable, "-m", "benchmarks.copy_segments", str(file)]
         return self.bench.measure(command, environment=first.environment)

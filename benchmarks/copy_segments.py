@@ -12,10 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from migrator import workflow
 from migrator.adapters.absent import AbsentMilvus
 from migrator.connections import dump_reader, open_store
 from migrator.model.collection import CollectionRef
 from migrator.model.segment import Segment, parse_binlog
+from migrator.model.shard import StoreRole
+from migrator.running.assignment import Places, ShardSender, StorePlace
 from migrator.running.clock import StopSignal, SystemClock
 from migrator.running.executor import Executor
 from migrator.running.journal import Journal
@@ -58,7 +61,8 @@ def main(path: Path) -> None:
         part_size=options.part_size,
         multipart_threshold=options.multipart_threshold,
     )
-    with ThreadPoolExecutor(options.concurrency) as workers:
+    with ThreadPoolExecutor(options.concurrency) as workers, workflow.engine(asked.get("scheduler")) as transport:
+        engine = None if transport is None else ShardSender(transport=transport, attempt="bench", places=_places(asked))
 
         def make(progress: ProgressReport) -> StepContext:
             return StepContext(
@@ -75,6 +79,7 @@ def main(path: Path) -> None:
                 dump_reader=dump_reader(),
                 progress=progress,
                 throttle=throttle,
+                engine=engine,
             )
 
         throttle = Throttle(options.limit_bytes_per_s)
@@ -91,6 +96,15 @@ def main(path: Path) -> None:
         result = executor.run()
     for error in (*result.failures.values(), *result.bugs):
         raise error
+
+
+def _places(asked: dict[str, Any]) -> Places:
+    """Of the two stores, for workers that open them by themselves."""
+    named = {
+        role: StorePlace(storage=Storage.model_validate(asked[name]), field=f"{name}.storage")
+        for role, name in ((StoreRole.SOURCE, "source"), (StoreRole.STAGING, "staging"), (StoreRole.TARGET, "staging"))
+    }
+    return Places(stores=named, source=None, target=None)
 
 
 if __name__ == "__main__":

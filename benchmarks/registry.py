@@ -25,4 +25,7 @@ class Benchmark:
         yield from importlib.import_module(f"benchmarks.{self.name}").run(bench)
 
 
-BENCHMARKS = (Benchmark("copies", "Copying objects, beside rclone and aws s3"),)
+BENCHMARKS = (
+    Benchmark("copies", "Copying objects, beside rclone and aws s3"),
+    Benchmark("dask_workers", "Streaming by the workers of a Dask cluster"),
+)
