@@ -25,6 +25,8 @@ LINES: tuple[Line, ...] = ((2, 2), (2, 3), (2, 4), (2, 5), (2, 6), (3, 0))
 _NEWEST_PATCH = 9999
 _RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)([.-].*)?")
 """`v2.3.5`, `2.3.5-lite`, `2.6.12.1`."""
+_BEFORE_RELEASE = re.compile(r"v?[\d.]+-?(alpha|beta|rc).*", re.IGNORECASE)
+"""What came before a release, whose files are its own: `2.6.0-rc1`."""
 _OF_A_LINE = re.compile(r"v?(\d+)\.(\d+)-\d.*")
 """A build in development, `2.6-20260801-abc`."""
 
@@ -103,6 +105,8 @@ def release_of(text: str) -> Version:
 
 def parse_version(text: str) -> Version | None:
     """Three numbers, or None where the text has no such form; a build in development is the newest of its line."""
+    if _BEFORE_RELEASE.fullmatch(text):
+        return None
     if found := _RELEASE.fullmatch(text):
         return int(found[1]), int(found[2]), int(found[3])
     if found := _OF_A_LINE.fullmatch(text):
@@ -111,8 +115,8 @@ def parse_version(text: str) -> Version | None:
 
 
 def version_text(told: str) -> str:
-    """How a version is shown: three numbers, or what the server said where it is none."""
-    found = _RELEASE.fullmatch(told)
+    """How a version is shown: three numbers, or what the server said where it is no release."""
+    found = None if _BEFORE_RELEASE.fullmatch(told) else _RELEASE.fullmatch(told)
     return ".".join(found.groups()[:3]) if found else told.removeprefix("v")
 
 

@@ -49,7 +49,7 @@ def a_cluster(double: Double, bed: Bed) -> str:
 def a_plan(shell: Shell, bed: Bed, source: Double, target: Double, collection: str) -> str:
     """A plan file that moves one collection."""
     text = PLAN.format(
-        name=collection.replace("_", "-"),
+        name=collection.replace("_", "-").replace(".", "-"),
         source=a_cluster(source, bed),
         target=a_cluster(target, bed),
         collection=collection,

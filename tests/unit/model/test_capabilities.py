@@ -25,6 +25,8 @@ from migrator.model.collection import DataType
         ("v2.3.5-lite", (2, 3, 5)),
         ("2.3.10.1", (2, 3, 10)),
         ("2.6-20260801-abc", (2, 6, 9999)),
+        ("2.6.0-rc1", None),
+        ("v2.6.0-beta", None),
         ("2.3", None),
         ("2.3.x", None),
         ("master-20260801-abc", None),
@@ -38,6 +40,7 @@ def test_versions_are_three_numbers_or_a_build_of_a_line(text: str, version: tup
 def test_versions_are_shown_short() -> None:
     assert version_text("v2.3.5-lite") == "2.3.5"
     assert version_text("2.6-20260801-abc") == "2.6-20260801-abc"
+    assert version_text("v2.6.0-rc1") == "2.6.0-rc1"
 
 
 @pytest.mark.parametrize(
