@@ -323,7 +323,6 @@ class Capabilities:
             "an import from Azure sees more than the first 5,000 files under a prefix",
             "D.4",
             ("2.2.0", False, _INFERRED),
-            ("2.4.0", False, _SOURCE),
             ("2.5.14", True, _SOURCE),
         )
     )
