@@ -126,6 +126,10 @@ class ImportStalled(RunError):
     """No progress for longer than we wait; the task goes on, and so can we on resume."""
 
 
+class SnapshotFailed(RunError):
+    """A snapshot, or a restore of one, did not come about."""
+
+
 class JournalUnusable(RunError):
     """The journal cannot be read or written: nothing may go on without it."""
 
@@ -212,6 +216,10 @@ class ImportsFull(MilvusBusy):
 
 class MilvusRefused(MilvusError):
     """Milvus answered, and said no."""
+
+
+class MilvusUnimplemented(MilvusRefused):
+    """The server knows the call by name at most, and does not do it."""
 
 
 class TooManyFiles(MilvusRefused):

@@ -59,7 +59,31 @@ _TO_BE_CHECKED: Final = (
         "a delete later than the cut is not yet applied by a compaction when segments are listed",
         "segments are listed right after the flush; rows are counted at the source at that moment and compared",
     ),
-    ("files of storage v3 cannot be imported by prefix", "they are refused in the plan, or when they are listed"),
+    (
+        "a server that answers GetExportSnapshotState restores snapshots of other clusters (3.0.1 and later)",
+        "UNIMPLEMENTED at the restore itself ends the step (20); `options.transfer.format: binlogs` does without",
+    ),
+    (
+        "`s3_location` of a snapshot is the complete URI that a restore elsewhere takes",
+        "another form ends the step before anything is sent to the target",
+    ),
+    (
+        "a restored collection is created after the request, with the ids, schema and shards of the source",
+        "an older one leaves the run in doubt (22), another schema ends the step",
+    ),
+    (
+        "restores are listed with the names of the collections they make, until they are over and longer",
+        "a collection without a job in the list leaves the run in doubt (22); nothing is restored into a taken name",
+    ),
+    (
+        "a restore copies files below the target's own root path, so that the snapshot is not needed any more",
+        "the snapshot is dropped only once such files are seen there",
+    ),
+    (
+        "a restored collection has all indexes built",
+        "they are waited for as those of an import are",
+    ),
+    ("files of storage v3 cannot be imported by prefix", "they go by a snapshot, or are refused in the plan"),
     (
         "an older patch of a line reads what a newer one of it wrote",
         "features are held against the line, `$meta` against 2.6.8; what an import refuses ends the step unseen",

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -525,7 +525,7 @@ def rollback(
 ) -> list[Ending] | None:
     """Drop what a run created, as far as it is as the run left it, or all by `force`; None where `ask` says no.
 
-    The caller holds the plan's local lock. The source is not needed.
+    The caller holds the plan's local lock. The source is not needed, unless the run took snapshots there.
     """
     clock = SystemClock()
     with ExitStack() as stack:
@@ -539,7 +539,15 @@ def rollback(
             leases.acquire(run.lease_targets(), timeout_s=lock_timeout_s, on_wait=partial(_tell_holder, tell))
             _mirror(run, journal, stores.staging, policy=RetryPolicy(), clock=clock, on_wait=partial(_tell_pause, tell))
             undoing = Rollback(
-                run, journal, target, stores.staging, imports=stores.target, lease=leases, clock=clock, tell=tell
+                run,
+                journal,
+                target,
+                stores.staging,
+                imports=stores.target,
+                lease=leases,
+                clock=clock,
+                tell=tell,
+                open_source=cache(partial(_open_source, run.loaded, stack)),
             )
             remnants, looked_at = undoing.survey(), clock.monotonic()
             if not ask(remnants):
@@ -551,6 +559,12 @@ def rollback(
                 raise
             raise RunError(error.message, hint=f"once it is up, run migrator rollback {run.run_id} again") from error
         return undoing.carry_out(remnants, force=force, on_end=on_end)
+
+
+def _open_source(loaded: LoadedPlan, stack: ExitStack) -> GrpcMilvus:
+    """The source's server, for what a rollback has to take away there."""
+    assert loaded.source is not None  # noqa: S101 - a backup has no snapshots
+    return stack.enter_context(closing(open_milvus(loaded.source, "source")))
 
 
 def _tell_holder(tell: Callable[[str], None], lease: str, holder: str) -> None:

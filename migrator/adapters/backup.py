@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from migrator.model.rbac import Rbac
     from migrator.model.rows import Key, Value
     from migrator.model.segment import Compaction, Segment, SegmentLogs
+    from migrator.model.snapshot import RestoreJob, Snapshot
     from migrator.ports.milvus import FlushResult, Hit
     from migrator.ports.store import ObjectReader
 
@@ -182,6 +183,34 @@ class BackupMilvus:
     def list_import_jobs(self, ref: CollectionRef) -> tuple[ImportJob, ...]:
         """Nothing is imported into a backup."""
         self._refuse(f"the import jobs of {ref.short}")
+
+    def takes_snapshots(self, ref: CollectionRef) -> bool:  # noqa: ARG002 - of the protocol
+        """None: it has no server to take them."""
+        return False
+
+    def restores_elsewhere(self) -> bool:
+        """Nothing is restored into a backup."""
+        return False
+
+    def find_snapshot(self, ref: CollectionRef, name: str) -> Snapshot | None:
+        """Never asked: it has none."""
+        self._refuse(f"the snapshot {name} of {ref.short}")
+
+    def create_snapshot(self, ref: CollectionRef, name: str) -> None:
+        """Never asked: see above."""
+        self._refuse(f"a snapshot {name} of {ref.short}")
+
+    def drop_snapshot(self, ref: CollectionRef, name: str) -> None:
+        """Never asked: see above."""
+        self._refuse(f"the snapshot {name} of {ref.short}")
+
+    def find_restore(self, job_id: int) -> RestoreJob | None:
+        """Nothing is restored into a backup."""
+        self._refuse(f"restore {job_id}")
+
+    def list_restores(self, ref: CollectionRef) -> tuple[RestoreJob, ...]:
+        """Nothing is restored into a backup."""
+        self._refuse(f"the restores into {ref.short}")
 
     def find_alias(self, ref: CollectionRef) -> str | None:
         """Never asked: whose an alias is matters at a target."""

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from migrator.adapters.memory_rows import compact_json, condition, exact_bytes, score
+from migrator.adapters.memory_snapshots import MemorySnapshots
 from migrator.errors import ImportsFull, MilvusRefused, NothingToImport, ObjectMissing, TooManyFiles
 from migrator.model import filters
 from migrator.model.capabilities import BoundUnit, capabilities
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from migrator.model.capabilities import Capabilities
     from migrator.model.rows import Key, Value
     from migrator.model.segment import SegmentBatch, SegmentLogs
+    from migrator.model.snapshot import RestoreJob, Snapshot
     from migrator.ports.clock import Clock
 
 Row = dict[int, Any]
@@ -93,6 +95,8 @@ class MemoryStore:
         self.service: dict[str, MemoryStore] = {}
         """The other buckets that its credentials may read."""
         self.most_copied_bytes: int | None = None
+        self.snapshots: dict[str, _Held] = {}
+        """What is behind the metadata of snapshots, by its key."""
 
     @property
     def bucket(self) -> str:
@@ -338,6 +342,15 @@ class MemoryMilvus:
         self._roles: set[str] = set()
         self._grants: set[Grant] = set(_DEFAULT_GRANTS)
         self._bindings: set[Binding] = set()
+        self.snapshots = MemorySnapshots(
+            store=store,
+            root_path=root_path,
+            clock=clock,
+            server=self.capabilities,
+            next_id=self.allocate_timestamp,
+            databases=self._databases,
+            write_logs=self._write_logs,
+        )
 
     @property
     def uri(self) -> str:
@@ -694,7 +707,43 @@ class MemoryMilvus:
         found = (job for job_id in mine if (job := self.find_import_job(ref, job_id)) is not None)
         return tuple(job if echoes else replace(job, paths=(), rows=0) for job in found)
 
+    def takes_snapshots(self, ref: CollectionRef) -> bool:  # noqa: ARG002 - see the port
+        """From 3.0 on."""
+        return self.capabilities.snapshots
+
+    def restores_elsewhere(self) -> bool:
+        """Later."""
+        return self.capabilities.exports_snapshots
+
+    def find_snapshot(self, ref: CollectionRef, name: str) -> Snapshot | None:
+        """The collection's snapshot of that name."""
+        return self.snapshots.find(ref, name)
+
+    def find_restore(self, job_id: int) -> RestoreJob | None:
+        """A restore, or None once it is forgotten."""
+        return self.snapshots.find_restore(job_id)
+
+    def list_restores(self, ref: CollectionRef) -> tuple[RestoreJob, ...]:
+        """Those into a collection of that name."""
+        return self.snapshots.list_restores(ref)
+
     # -- writing ----------------------------------------------------------------------------------------------------
+
+    def create_snapshot(self, ref: CollectionRef, name: str) -> None:
+        """Take a snapshot of what is flushed."""
+        self.snapshots.create(ref, name)
+
+    def drop_snapshot(self, ref: CollectionRef, name: str) -> None:
+        """Drop it."""
+        self.snapshots.drop(ref, name)
+
+    def restore_snapshot(self, source: CollectionRef, name: str, ref: CollectionRef) -> int:
+        """Make a collection of this server's own snapshot of `source`."""
+        return self.snapshots.restore(source, name, ref)
+
+    def restore_elsewhere(self, location: str, ref: CollectionRef) -> int:
+        """Make a collection of another cluster's snapshot."""
+        return self.snapshots.restore_elsewhere(location, ref)
 
     def flush(self, refs: Sequence[CollectionRef]) -> Mapping[CollectionRef, FlushResult]:
         """Seal what is growing; each collection has a cut of its own."""

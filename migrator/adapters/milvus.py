@@ -23,8 +23,9 @@ from migrator.adapters.milvus_imports import RestImports, bound_text
 from migrator.adapters.milvus_messages import common_pb2, milvus_pb2, milvus_pb2_grpc
 from migrator.adapters.milvus_rest import RestMilvus
 from migrator.adapters.milvus_segments import describe_segments
+from migrator.adapters.milvus_snapshots import Snapshots
 from migrator.adapters.milvus_tls import host_and_port, read_files
-from migrator.errors import MilvusBusy, MilvusError, MilvusRefused, MilvusUnavailable
+from migrator.errors import MilvusBusy, MilvusError, MilvusRefused, MilvusUnavailable, MilvusUnimplemented
 from migrator.model import filters
 from migrator.model.capabilities import ImportApi, capabilities, version_text
 from migrator.model.collection import LoadState, ResourceGroup
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from migrator.model.rbac import Binding, Grant, Rbac
     from migrator.model.rows import Key, Value
     from migrator.model.segment import Compaction, Segment, SegmentBatch, SegmentLogs
+    from migrator.model.snapshot import RestoreJob, Snapshot
     from migrator.ports.milvus import Hit
 
 CALL_TIMEOUT_S = 30.0
@@ -81,6 +83,8 @@ _BROKEN = (
     "deserializing response",
 )
 """In details of gRPC's UNKNOWN and INTERNAL, lower case: the connection broke, or garbled the reply."""
+_UNIMPLEMENTED = ("not implemented", "unimplemented")
+"""In reasons, lower case: the call is there, and nothing behind it."""
 _LISTING_TRIES = 20
 _LISTING_PAUSE_S = 0.25
 _UNREACHABLE = {
@@ -228,6 +232,11 @@ class GrpcMilvus:
         server = self.capabilities
         return RestImports(self.rest, server) if server.import_api is ImportApi.REST else None
 
+    @cached_property
+    def _snapshots(self) -> Snapshots:
+        """Those that it keeps, and makes collections of."""
+        return Snapshots(self._call)
+
     @property
     def uri(self) -> str:
         """The address, as the plan file names it."""
@@ -274,6 +283,7 @@ class GrpcMilvus:
         except _StatusError as error:
             kind = MilvusUnavailable if error.retryable else MilvusRefused
             kind = MilvusBusy if any(text in error.reason.lower() for text in BUSY) else kind
+            kind = MilvusUnimplemented if any(text in error.reason.lower() for text in _UNIMPLEMENTED) else kind
             raise kind(f"{of} was refused by {self.uri}: {error.reason.strip()}") from error
         except grpc.RpcError as error:
             code = error.code()
@@ -283,7 +293,8 @@ class GrpcMilvus:
                     f"{of} got no answer from {self.uri}: {_in_short(detail)}", hint="see whether the server is up"
                 ) from error
             reason = _REFUSED.get(code, code.name.lower().replace("_", " "))
-            raise MilvusRefused(
+            refused = MilvusUnimplemented if code is grpc.StatusCode.UNIMPLEMENTED else MilvusRefused
+            raise refused(
                 f"{of} was refused by {self.uri}: {reason} ({detail})", hint=self._refusal_hint(code, detail)
             ) from error
 
@@ -609,7 +620,43 @@ class GrpcMilvus:
         reply = self._call("ListImportTasks", request, ref.short, SLOW_CALL_TIMEOUT_S)
         return tuple(values.import_job_from(task) for task in reply.tasks)
 
+    def takes_snapshots(self, ref: CollectionRef) -> bool:
+        """Whether it has snapshots at all; asked only of those whose version says so."""
+        return self.capabilities.snapshots and self._snapshots.are_there(ref)
+
+    def restores_elsewhere(self) -> bool:
+        """Whether it restores snapshots of other clusters."""
+        return self.capabilities.snapshots and self._snapshots.restores_elsewhere()
+
+    def find_snapshot(self, ref: CollectionRef, name: str) -> Snapshot | None:
+        """The collection's snapshot of that name."""
+        return self._snapshots.find(ref, name)
+
+    def find_restore(self, job_id: int) -> RestoreJob | None:
+        """A restore, or None once it is forgotten."""
+        return self._snapshots.find_restore(job_id)
+
+    def list_restores(self, ref: CollectionRef) -> tuple[RestoreJob, ...]:
+        """Those into a collection of that name."""
+        return self._snapshots.list_restores(ref)
+
     # -- writing ----------------------------------------------------------------------------------------------------
+
+    def create_snapshot(self, ref: CollectionRef, name: str) -> None:
+        """Take a snapshot of what is flushed."""
+        self._snapshots.create(ref, name)
+
+    def drop_snapshot(self, ref: CollectionRef, name: str) -> None:
+        """Drop it."""
+        self._snapshots.drop(ref, name)
+
+    def restore_snapshot(self, source: CollectionRef, name: str, ref: CollectionRef) -> int:
+        """Make a collection of this server's own snapshot of `source`."""
+        return self._snapshots.restore(source, name, ref)
+
+    def restore_elsewhere(self, location: str, ref: CollectionRef) -> int:
+        """Make a collection of another cluster's snapshot."""
+        return self._snapshots.restore_elsewhere(location, ref)
 
     def flush(self, refs: Sequence[CollectionRef]) -> Mapping[CollectionRef, FlushResult]:
         """Seal what is growing in collections of one database, by one request."""

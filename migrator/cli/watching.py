@@ -15,7 +15,7 @@ from migrator import workflow
 from migrator.cli.board import board, progress_text
 from migrator.cli.console import print_lines
 from migrator.errors import Interrupted
-from migrator.planning.plan import Action
+from migrator.planning.plan import Action, has_dump
 from migrator.reports import events
 from migrator.reports.findings import finding_to_plain
 from migrator.reports.plain import clean, count, duration, size, to_json
@@ -208,7 +208,7 @@ class TerminalWatcher(PlainWatcher):
         if not step.collection:
             super().step_finished(step, outcome)
             return
-        if step.kind == "import_segments":
+        if step.kind in {"import_segments", "restore_snapshot"}:
             self._rows[step.collection] = outcome.rows
         if self._track.is_over(step.collection):
             self._say(f"  ✓ {self._collection_words(step.collection)}", Style.NEW)
@@ -429,8 +429,9 @@ def ending_lines(run: "Run", state: "StateDirectory", result: "RunResult") -> li
         verdict = verdict if first == c.source else f": the same as {clean(first)}"
         lines.append(Line(f"{clean(c.arrow)}{rows}  {c.state}{verdict}", style))
     if result.is_complete:
-        dump = f"{clean(summary.dump)}/" if summary.dump else "deleted (staging.keep: false)"
-        lines.append(Line(f"Dump: {dump}", Style.PLAIN))
+        if has_dump(run.plan):
+            dump = f"{clean(summary.dump)}/" if summary.dump else "deleted (staging.keep: false)"
+            lines.append(Line(f"Dump: {dump}", Style.PLAIN))
         lines += _report_lines(run)
         lines.append(Line(f"Run {run.run_id} is done.", Style.TITLE))
         return lines

@@ -222,7 +222,7 @@ class Capabilities:
         )
     )
     snapshots: bool = field(
-        metadata=_row("snapshots of a collection", "G.1", ("2.2.0", False, _SOURCE), ("3.0.0", True, _SOURCE))
+        metadata=_row("snapshots of a collection", "G.1", ("2.2.0", False, _SOURCE), ("3.0.0", True, _DOUBLE))
     )
     exports_snapshots: bool = field(
         metadata=_row(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from migrator.errors import Complaint
 from migrator.model.collection import Collection, CollectionRef, ResourceGroup
 from migrator.model.rbac import Rbac
+from migrator.model.snapshot import ObservedSnapshots
 from migrator.model.way import Choice
 
 
@@ -117,6 +118,10 @@ class ObservedState:
     """None unless the plan asks for it (`rbac: true`)."""
     notices: tuple[str, ...] = ()
     """What has to be known of the source as a whole."""
+    need_snapshots: tuple[tuple[CollectionRef, str], ...] = ()
+    """Collections whose files no import reads, each with the reason."""
+    snapshots: ObservedSnapshots | None = None
+    """None where a side is too old for them, is a backup, or the plan wants none."""
     copies: Choice | None = None
     """How files would come into the dump; None where there is no file to tell it by."""
     forwards: bool = False

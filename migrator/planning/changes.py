@@ -21,9 +21,11 @@ from migrator.planning.drift import (
 from migrator.planning.plan import Action
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_index import CreateIndex
+from migrator.steps.create_snapshot import CreateSnapshot
 from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.restore_rbac import RestoreRbac
+from migrator.steps.restore_snapshot import RestoreSnapshot
 from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import SealDump
 from migrator.steps.switch_alias import SwitchAlias
@@ -39,9 +41,11 @@ _OF_ALL = "not carried: row timestamps"
 _TOLD_BY_KIND = {
     CreateCollection.kind,
     CreateIndex.kind,
+    CreateSnapshot.kind,
     DumpMeta.kind,
     LoadCollection.kind,
     RestoreRbac.kind,
+    RestoreSnapshot.kind,
     RetirePredecessor.kind,
     SealDump.kind,
     SwitchAlias.kind,
@@ -200,7 +204,7 @@ def _by_collection(plan: Plan) -> dict[str, dict[str, Step]]:
     return found
 
 
-def _source_changes(then: DumpMeta | None, now: DumpMeta | None) -> Iterator[str]:
+def _source_changes(then: DumpMeta | CreateSnapshot | None, now: DumpMeta | CreateSnapshot | None) -> Iterator[str]:
     """Of the source's schema; what else is another there shows in what is asked of the target."""
     if then is None or now is None:
         return
@@ -224,7 +228,7 @@ def _facets(collection: PlannedCollection, steps: Mapping[str, Step]) -> list[_F
     """What the plan asks of a collection, in words."""
     if collection.action is not Action.MIGRATE:
         return []
-    dump, create = steps.get(DumpMeta.kind), steps.get(CreateCollection.kind)
+    dump, create = steps.get(DumpMeta.kind), steps.get(CreateCollection.kind) or steps.get(RestoreSnapshot.kind)
     facets = []
     if isinstance(create, CreateCollection):
         of_key = (f"{create.num_partitions} of its key",) if create.num_partitions else ()

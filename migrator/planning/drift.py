@@ -9,6 +9,7 @@ from migrator.model.difference import DifferenceKind
 from migrator.model.shape import Shape
 from migrator.planning.carriage import ACROSS, STREAMED
 from migrator.planning.plan import Action
+from migrator.steps.create_snapshot import CreateSnapshot
 from migrator.steps.dump_meta import DumpMeta
 
 if TYPE_CHECKING:
@@ -108,9 +109,9 @@ def _collections(before: Plan, now: Plan) -> Iterator[str]:
         yield from _collection(old[pair], new[pair], dumped.get(pair[0]), dumps.get(pair[0]))
 
 
-def dumps_by_source(plan: Plan) -> dict[CollectionRef, DumpMeta]:
+def dumps_by_source(plan: Plan) -> dict[CollectionRef, DumpMeta | CreateSnapshot]:
     """The steps that describe the source's collections."""
-    return {step.planned.ref: step for step in plan.steps if isinstance(step, DumpMeta)}
+    return {step.planned.ref: step for step in plan.steps if isinstance(step, DumpMeta | CreateSnapshot)}
 
 
 def arrow(collection: PlannedCollection) -> str:
@@ -120,7 +121,10 @@ def arrow(collection: PlannedCollection) -> str:
 
 
 def _collection(
-    before: PlannedCollection, now: PlannedCollection, dumped: DumpMeta | None, dumps: DumpMeta | None
+    before: PlannedCollection,
+    now: PlannedCollection,
+    dumped: DumpMeta | CreateSnapshot | None,
+    dumps: DumpMeta | CreateSnapshot | None,
 ) -> Iterator[str]:
     if before.action is not now.action:
         yield f"{now.label} {what_became_of(before, now)}"

@@ -10,6 +10,7 @@ from migrator.model.capabilities import capabilities
 from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadState
 from migrator.planning.committing import commit_together
 from migrator.planning.places import claims_folder, dump_place, imports_folder, source_root
+from migrator.planning.snapshot_steps import snapshot_steps, without_dumps_of_snapshots
 from migrator.steps.clean_staging import CleanStaging
 from migrator.steps.copy_segments import CopySegments
 from migrator.steps.create_collection import UNCHECKED_FUNCTIONS, CreateCollection
@@ -51,7 +52,7 @@ CONSISTENCY_LEVELS = {
 
 def build_steps(loaded: LoadedPlan, observed: ObservedState, todo: list[PlannedItem]) -> list[Step]:
     """The steps that migrate `todo`, in an order in which each comes after what it needs."""
-    return _Graph(loaded, observed).steps(todo)
+    return without_dumps_of_snapshots(_Graph(loaded, observed).steps(todo), todo)
 
 
 class _Graph:
@@ -111,6 +112,9 @@ class _Graph:
 
     def _collection_steps(self, item: PlannedItem, created: set[str]) -> list[Step]:
         """The chain of one collection: each step needs the one before it, import and copy the dump's description."""
+        if item.snapshot is not None:
+            make = partial(snapshot_steps, self._loaded, item, item.snapshot, _without_moving_parts(item.collection))
+            return make(created, create=self._create, later=self._later)
         dump = self._dump(item)
         copy = self._copy(item, (dump.key,))
         if self._loaded.target is None:
@@ -126,12 +130,18 @@ class _Graph:
         if create.pauses_functions:
             needs = (imported,)
             chain.append(ResumeFunctions(collection=item.target.short, needs=needs, target=item.built_as))
+        chain += self._later(item, create, chain[-1])
+        return chain if forward is None else [*chain, self._drop_forwarded(item, (imported,))]
+
+    def _later(self, item: PlannedItem, create: CreateCollection, last: Step) -> list[Step]:
+        """What is done to a collection that has its rows: each step needs the one before it."""
+        chain = [last]
         makers: list[Callable[[PlannedItem, tuple[str, ...]], Step | None]]
         makers = [_index_step, load_step, partial(self._verify, create), _retire_step, _alias_step]
         for make in makers:
             if (step := make(item, (chain[-1].key,))) is not None:
                 chain.append(step)
-        return chain if forward is None else [*chain, self._drop_forwarded(item, (imported,))]
+        return chain[1:]
 
     def _dump(self, item: PlannedItem) -> DumpMeta:
         return DumpMeta(

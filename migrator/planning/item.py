@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from migrator.model.collection import Collection, CollectionRef, Index
 from migrator.model.observed import ObservedCollection
+from migrator.model.snapshot import SnapshotWay
 from migrator.planning.loading import Loading
 from migrator.planning.partitions import with_chosen_partitions
 from migrator.planning.plan import Action
@@ -32,6 +33,8 @@ class PlannedItem:
     changed: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     replaces: Predecessor | None = None
+    snapshot: SnapshotWay | None = None
+    """None where its binlogs are moved."""
 
     @property
     def source(self) -> CollectionRef:

@@ -15,6 +15,8 @@ from migrator.model.observed import Estimate
 from migrator.planning.replacing import Predecessor
 from migrator.steps.base import Step
 from migrator.steps.registry import STEP_KINDS
+from migrator.steps.restore_snapshot import RestoreSnapshot
+from migrator.steps.seal_dump import SealDump
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,6 +107,12 @@ class Plan:
     def has_changes(self) -> bool:
         """Whether there is anything to do."""
         return bool(self.steps)
+
+
+def has_dump(plan: Plan) -> bool:
+    """Whether any collection goes, or would go, by way of one."""
+    kinds = {step.kind for step in plan.steps}
+    return RestoreSnapshot.kind not in kinds or SealDump.kind in kinds
 
 
 def digest_of(parts: Mapping[str, object]) -> str:

@@ -27,6 +27,7 @@ from migrator.planning.plan import Action, Plan, Side, digest_of, step_to_plain
 from migrator.planning.replacing import predecessor
 from migrator.planning.reproducible import irreproducible
 from migrator.planning.selection import Selected, select
+from migrator.planning.snapshots import SNAPSHOTS, SnapshotChoice, choose_snapshot
 from migrator.planning.telling import plan_notices, tell, verification_notices
 from migrator.planning.version_notices import cut_listings, version_notices
 
@@ -223,17 +224,30 @@ class _Planner:
     def _item(self, selected: Selected, observed: ObservedCollection) -> PlannedItem:
         record = self._record_of(selected)
         if self._loaded.target is None:
+            self._check_files(selected, SnapshotChoice())
             return self._backup_item(selected, observed, record)
         taken = self._taken.get(selected.target)
         action = self._action(selected, observed, record, taken)
         if action is not Action.MIGRATE:
             return PlannedItem(selected=selected, observed=observed, action=action)
-        self._check_dump(selected, observed.collection)
-        self._check_reproducible(selected, observed.collection)
+        choice = choose_snapshot(self._loaded, self._observed, selected, observed.collection)
+        if choice.way is None:
+            self._check_dump(selected, observed.collection)
+            self._check_format(choice)
+            self._check_files(selected, choice)
+            self._check_reproducible(selected, observed.collection, choice)
         replaces = None
         if taken is not None and selected.mapping.if_exists == "replace":
             replaces = self._predecessor(selected, taken)
-        return self._migrated(selected, observed, replaces)
+        told = replace(observed, notices=(*observed.notices, *choice.notices()))
+        return replace(self._migrated(selected, told, replaces), snapshot=choice.way)
+
+    def _check_format(self, choice: SnapshotChoice) -> None:
+        """Snapshots that were asked for by name."""
+        if self._loaded.options.transfer.format == SNAPSHOTS:
+            field = "options.transfer.format"
+            message = f"snapshots are not possible: {choice.reason}"
+            self._complaints.append(self._complaint(field, message, "set it to auto or binlogs", SNAPSHOTS))
 
     def _predecessor(self, selected: Selected, taken: ObservedTarget) -> Predecessor:
         """What is replaced; the names it needs meanwhile have to be free, and are taken with that."""
@@ -341,14 +355,21 @@ class _Planner:
             self._complaints.append(self._complaint("staging.backup_name", fault, "choose another staging.backup_name"))
         return PlannedItem(selected=selected, observed=observed, action=action)
 
-    def _check_reproducible(self, selected: Selected, collection: Collection) -> None:
+    def _check_files(self, selected: Selected, choice: SnapshotChoice) -> None:
+        """Files that cannot be moved as such."""
+        if reason := dict(self._observed.need_snapshots).get(selected.source):
+            message = f"{selected.source.short} {reason}{choice.why_not}"
+            hint = "such collections need snapshots of Milvus 3.0; leave this one out with `exclude`"
+            self._complaints.append(self._complaint(f"{selected.mapping.field}.source", message, hint))
+
+    def _check_reproducible(self, selected: Selected, collection: Collection, choice: SnapshotChoice) -> None:
         versions = (self._observed.target_version, self._observed.source_version)
         for reason in irreproducible(collection, *versions):
             self._complaints.append(
                 self._complaint(
                     f"{selected.mapping.field}.source",
                     f"{selected.source.short} cannot be made at the target, a Milvus {self._observed.target_version}: "
-                    f"{reason}",
+                    f"{reason}{choice.why_not if 'snapshots' in reason else ''}",
                     "leave it out with `exclude`",
                 )
             )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from migrator.model.rbac import Binding, Grant, Rbac
     from migrator.model.rows import Key, Value
     from migrator.model.segment import Compaction, Segment, SegmentBatch, SegmentLogs
+    from migrator.model.snapshot import RestoreJob, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +190,30 @@ class MilvusReader(Protocol):
     def read_rbac(self) -> Rbac:
         """All users, roles and grants; a login needs a right of its own for it."""
 
+    def takes_snapshots(self, ref: CollectionRef) -> bool:
+        """Whether it has snapshots at all, as it says when it is asked for those of a collection."""
+
+    def restores_elsewhere(self) -> bool:
+        """Whether it restores snapshots of other clusters: asked for a job of that kind, it does not say UNIMPLEMENTED.
+
+        Export and restore of another cluster's snapshots came to the servers together.
+        """
+
+    def find_snapshot(self, ref: CollectionRef, name: str) -> Snapshot | None:
+        """The collection's snapshot of that name."""
+
+    def find_restore(self, job_id: int) -> RestoreJob | None:
+        """A restore, or None once it is forgotten."""
+
+    def list_restores(self, ref: CollectionRef) -> tuple[RestoreJob, ...]:
+        """Those into a collection of that name, as far as remembered."""
+
 
 class MilvusSource(MilvusReader, Protocol):
-    """A source: it may be flushed, loaded for a verification where the plan allows that, and that is all."""
+    """A source: it may be flushed, loaded for a verification where the plan allows that, and that is all.
+
+    From 3.0 on a run may take a snapshot there, and drops it again.
+    """
 
     def flush(self, refs: Sequence[CollectionRef]) -> Mapping[CollectionRef, FlushResult]:
         """Seal what is growing in collections of one database, by one request."""
@@ -200,6 +222,12 @@ class MilvusSource(MilvusReader, Protocol):
         """Start loading it; see `MilvusTarget`."""
 
     def release(self, ref: CollectionRef) -> None: ...
+
+    def create_snapshot(self, ref: CollectionRef, name: str) -> None:
+        """Take a snapshot of what is flushed; refused where one of that name is there."""
+
+    def drop_snapshot(self, ref: CollectionRef, name: str) -> None:
+        """Drop it; one that is not there counts as dropped."""
 
 
 class MilvusTarget(MilvusReader, Protocol):
@@ -243,6 +271,19 @@ class MilvusTarget(MilvusReader, Protocol):
 
     def abort_import(self, ref: CollectionRef, job_id: int) -> None:
         """Throw away what an uncommitted job brought; repeating it does nothing."""
+
+    def restore_snapshot(self, source: CollectionRef, name: str, ref: CollectionRef) -> int:
+        """Request a collection `ref` made of this server's own snapshot of `source`, and return the job's id.
+
+        The request is not idempotent, and refused where a collection has the name.
+        """
+
+    def restore_elsewhere(self, location: str, ref: CollectionRef) -> int:
+        """The same of another cluster's snapshot, whose files this server can read where they are.
+
+        Raises:
+            MilvusUnimplemented: It cannot do that, and did nothing.
+        """
 
     def create_index(self, ref: CollectionRef, index: Index) -> None: ...
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from migrator.planning.plan import Action
 from migrator.steps.clean_staging import DELETED, CleanStaging
+from migrator.steps.restored import RESTORE_SNAPSHOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -119,8 +120,8 @@ def _collection(
         verdict = str(entry_of(verified.key)[2].get("detail", "")) if verified else "not verified (verify: none)"
     else:
         state, verdict = "unfinished", ""
-    _, _, data = entry_of(f"import_segments:{planned.built_as}")
-    rows = data.get("rows")
+    found = (entry_of(f"{kind}:{planned.built_as}")[2].get("rows") for kind in ("import_segments", RESTORE_SNAPSHOT))
+    rows = next(filter(None, found), None)
     return CollectionSummary(
         source=planned.source.short,
         target=None if planned.target is None else planned.target.short,

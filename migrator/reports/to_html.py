@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from migrator import __version__
-from migrator.planning.plan import Action
+from migrator.planning.plan import Action, has_dump
 from migrator.reports.beside import beside, heading, told_changes
 from migrator.reports.exceptions import Remark, told_once
 from migrator.reports.plain import clean, count, duration, size
@@ -76,6 +76,7 @@ def plan_html(plan: Plan, told: Beside | None = None) -> str:
     return _render(
         "plan.html.j2",
         plan=plan,
+        has_dump=has_dump(plan),
         heads=[line.text for line in head_lines(plan)],
         sums=figures(plan, told),
         changes=None if told.against is None else (heading(told.against), list(told_changes(told.against))),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migrator.planning.plan import Action
+from migrator.planning.plan import Action, has_dump
 from migrator.reports.beside import beside, heading, told_changes
 from migrator.reports.exceptions import REPLACED, to_know
 from migrator.reports.plain import clean, count, size
@@ -69,7 +69,8 @@ def _places(plan: Plan, told: Beside) -> Iterator[str]:
     yield f"| from | {_side(plan.source)} |"
     if plan.target is not None:
         yield f"| to | {_side(plan.target)} |"
-    yield f"| dump | {escaped(plan.dump)}/ |"
+    if has_dump(plan):
+        yield f"| dump | {escaped(plan.dump)}/ |"
     yield from (f"| {word} | {escaped(text)} |" for word, text in figures(plan, told))
     yield ""
 

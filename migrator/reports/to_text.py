@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from migrator.planning.drift import rows_of
-from migrator.planning.plan import Action
+from migrator.planning.plan import Action, has_dump
 from migrator.reports.beside import MOST_TOLD, beside, heading, range_text, time_text, told_changes
 from migrator.reports.exceptions import CHANGED, NOT_CARRIED, NOTE, REPLACED, to_know
 from migrator.reports.plain import clean, count, size
@@ -20,6 +20,7 @@ from migrator.steps.create_index import CreateIndex
 from migrator.steps.forward_segments import ForwardSegments
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
+from migrator.steps.restore_snapshot import RestoreSnapshot
 from migrator.steps.switch_alias import SwitchAlias
 from migrator.steps.verify_collection import VerifyCollection
 
@@ -84,7 +85,9 @@ def plan_lines(plan: Plan, told: Beside | None = None, *, verbose: bool = False)
     yield _side("from", plan.source)
     if plan.target is not None:
         yield _side("to", plan.target)
-    yield Line(f"  dump  {clean(plan.dump)}/{' (deleted once everything is verified)' if _is_cleaned(plan) else ''}")
+    if has_dump(plan):
+        deleted = " (deleted once everything is verified)" if _is_cleaned(plan) else ""
+        yield Line(f"  dump  {clean(plan.dump)}/{deleted}")
     yield Line()
     if told.against is not None:
         yield from _changes(told.against, verbose=verbose)
@@ -197,7 +200,10 @@ def _migrated(collection: PlannedCollection, steps: Sequence[Step], *, verbose: 
     else:
         yield Line(f"  ~ {_arrow(collection)}, in place of the one that is there", Style.CHANGED)
     listed = [text for text in collection.carried if not text.startswith(("index ", "alias ", "loaded"))]
+    restored = any(isinstance(step, RestoreSnapshot) for step in steps)
     for step in steps:
+        if restored and isinstance(step, CreateIndex):  # they come with it, and are only waited for
+            continue
         yield from (Line(f"      {clean(text)}") for text in _deeds(collection, step))
         if isinstance(step, CreateCollection):
             shown = listed if verbose else [text for text in listed if text.startswith("property ")]
@@ -217,6 +223,8 @@ def _deeds(collection: PlannedCollection, step: Step) -> Iterator[str]:
     """What a step does, under its sign; nothing of those that only look, or write for the run itself."""
     estimate = collection.estimate
     match step:
+        case RestoreSnapshot():
+            yield f"+ {step.describe()}: {count(rows_of(collection), 'row')}"
         case CreateCollection():
             yield f"+ {step.describe()}"
         case CopySegments():

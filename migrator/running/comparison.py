@@ -25,6 +25,7 @@ from migrator.steps.expectation import has_moved, open_dump, why_not_readable
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.milvus_rows import MilvusRows
 from migrator.steps.queryable import loaded_meanwhile
+from migrator.steps.restored import NO_DUMP as SNAPSHOT_ONLY
 from migrator.steps.routing import routing_check
 from migrator.steps.searching import Searcher
 from migrator.steps.switch_alias import SwitchAlias
@@ -82,7 +83,8 @@ class Past:
 
     ledger: LedgerReader
     dump: FrozenDump
-    dump_prefix: str
+    dump_prefix: str | None
+    """None where it came by a snapshot."""
     shape: Shape
     standing: Standing = field(default_factory=Standing)
 
@@ -92,7 +94,7 @@ def open_past(runs: StateDirectory, record: MigratedRecord) -> Iterator[Past]:
     """The journal of the run that made a record, open as long as the block lasts."""
     (run,) = [run for run in runs.find_runs(record.run_id) if run.run_id == record.run_id]
     steps = run.plan.steps
-    copy = next(step for step in steps if isinstance(step, CopySegments) and step.source == record.source)
+    copy = next((step for step in steps if isinstance(step, CopySegments) and step.source == record.source), None)
     pair = (record.source, record.target)
     built_as = next(each.built_as for each in run.plan.collections if (each.source, each.target) == pair)
     create = next(step for step in steps if isinstance(step, CreateCollection) and step.target == built_as)
@@ -103,7 +105,7 @@ def open_past(runs: StateDirectory, record: MigratedRecord) -> Iterator[Past]:
         yield Past(
             ledger=journal,
             dump=frozen_dump(journal, record.source),
-            dump_prefix=copy.dump_prefix,
+            dump_prefix=None if copy is None else copy.dump_prefix,
             shape=shape_asked(create, index.indexes if index else ()),
             standing=Standing(aliases=switch.aliases if switch and journal.is_finished(switch.key) else (), loads=load),
         )
@@ -283,6 +285,7 @@ class Comparer:
         assert shape is not None  # noqa: S101 - for the types: one of them is known
         source = self.source if ours else None
         why_not = why_not_readable(source, ours) if source and ours else both.why_no_source
+        why_no_dump = self._why_no_dump(past)
         return Verification(
             depth=self.depth,
             shape=shape,
@@ -291,8 +294,8 @@ class Comparer:
             why_no_target=_why_unread(both),
             live=MilvusRows(source, ours) if source and ours and not why_not else None,
             why_not_live=why_not,
-            open_dump=None if past is None or self.dump_reader.missing else partial(self._open_dump, past),
-            why_no_dump=self.dump_reader.missing if past else _NO_DUMP,
+            open_dump=None if past is None or why_no_dump else partial(self._open_dump, past, past.dump_prefix or ""),
+            why_no_dump=why_no_dump,
             has_moved=lambda: past is not None and (source is None or has_moved(source, past.dump, past.ledger)),
             expected_rows=both.record.rows if both.record and past else sum(both.at_target.values()),
             rows_are_told=both.record is None or both.record.rows_are_told,
@@ -309,12 +312,17 @@ class Comparer:
             put_down=lambda _: None,
         )
 
-    def _open_dump(self, past: Past, sample: Sample) -> AbstractContextManager[RowSource]:
+    def _why_no_dump(self, past: Past | None) -> str:
+        if past is None:
+            return _NO_DUMP
+        return SNAPSHOT_ONLY if past.dump_prefix is None else self.dump_reader.missing
+
+    def _open_dump(self, past: Past, dump_prefix: str, sample: Sample) -> AbstractContextManager[RowSource]:
         name = past.dump.collection.ref.short
         return open_dump(
             self.dump_reader,
             past.dump,
-            past.dump_prefix,
+            dump_prefix,
             sample,
             ledger=past.ledger,
             staging=self.staging,

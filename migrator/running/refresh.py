@@ -11,6 +11,7 @@ from migrator.errors import BackupUnreadable, Complaint, MilvusRefused, ObjectMi
 from migrator.model.collection import DEFAULT_RESOURCE_GROUP, CollectionRef
 from migrator.model.observed import Estimate, ObservedAccess, ObservedCollection, ObservedState, ObservedTarget
 from migrator.model.segment import STORAGE_V2, LogKind, SegmentState, parse_binlog
+from migrator.model.snapshot import ObservedSnapshots
 from migrator.model.way import Choice, Way
 from migrator.planning.partitions import with_chosen_partitions
 from migrator.planning.places import claims_folder, dump_place, is_apart, source_root
@@ -20,6 +21,7 @@ from migrator.running.canary_marker import SCRATCH
 from migrator.running.refresh_backup import doubts, left_behind, unrestorable, unrestorable_collection
 from migrator.running.roots import find_root_of
 from migrator.running.stray_files import StrayFiles
+from migrator.spec.places import is_same_store
 from migrator.steps.abreast import abreast
 from migrator.steps.backup_tree import backed_up_ts, find_files
 from migrator.steps.counting import WHOLE, count_named, count_partitions
@@ -93,6 +95,7 @@ class _Refresh:
         self._target_root = loaded.target.storage.root_path.strip("/") if loaded.target else ""
         self._dump_prefix = loaded.staging.prefix.lstrip("/")
         self._findings: list[Complaint] = []
+        self._need_snapshots: dict[CollectionRef, str] = {}
         self._sample: StoredObject | None = None
         """A file that would be copied."""
 
@@ -125,6 +128,7 @@ class _Refresh:
             migrated=self._migrated,
             findings=tuple(self._findings),
             notices=self._notices(),
+            need_snapshots=tuple(self._need_snapshots.items()),
             copies=copies,
             forwards=self._forwards(),
         )
@@ -137,6 +141,7 @@ class _Refresh:
         aliases = _target_aliases(target, wanted)
         return replace(
             observed,
+            snapshots=self._snapshots(observed, target),
             target_version=target.version(),
             target_databases=databases,
             target_names=_target_names(target, selection, taken),
@@ -221,13 +226,15 @@ class _Refresh:
         readable = {0, STORAGE_V2} if target is None else target.capabilities.storage_versions_readable
         found = sorted({segment.storage_version for segment in source.list_segments(item.source)} - readable)
         for version in found:
-            why = "which no import reads" if version > STORAGE_V2 else f"which {self._target_version} does not read"
+            if version > STORAGE_V2:
+                why = f"has segments of storage version {version}, which no import reads"
+                self._need_snapshots[item.source] = why
+                continue
             self._find(
                 f"{item.mapping.field}.source",
-                f"{item.source.short} has segments of storage version {version}, {why}",
-                "such collections need snapshots of Milvus 3.0; leave this one out with `exclude`"
-                if version > STORAGE_V2
-                else "choose a newer target, or leave it out with `exclude`",
+                f"{item.source.short} has segments of storage version {version}, which {self._target_version} does "
+                f"not read",
+                "choose a newer target, or leave it out with `exclude`",
             )
 
     # -- a source that is a backup ----------------------------------------------------------------------------------
@@ -340,7 +347,7 @@ class _Refresh:
         self, collection: Collection, flushed: Sequence[Segment], by_partition: dict[int, _Inventory]
     ) -> None:
         """Segments that the source reports have to lie below its root path; else look where they do lie."""
-        if not flushed or by_partition:
+        if not flushed or by_partition or collection.ref in self._need_snapshots:
             return
         folder = f"{LogKind.INSERT}/{collection.collection_id}"
         message = (
@@ -417,6 +424,29 @@ class _Refresh:
             return False
         shows = ((target, staging, self._target_root), (staging, target, self._dump_prefix))
         return not any(_is_shown(one, other, folder) for one, other, folder in shows)
+
+    def _snapshots(self, observed: ObservedState, target: MilvusReader) -> ObservedSnapshots | None:
+        """What both sides answer; only those whose versions may have snapshots are asked."""
+        source, chosen = self._readers.source, self._loaded.options.transfer.format
+        can = source.capabilities.snapshots and target.capabilities.snapshots and not self._is_backup
+        if chosen == "binlogs" or not can or not observed.source:
+            return None
+        return ObservedSnapshots(
+            at_source=source.takes_snapshots(observed.source[0].collection.ref),
+            at_target=target.restores_elsewhere(),
+            shares_store=self._shares_store(),
+        )
+
+    def _shares_store(self) -> bool:
+        """Whether the target's store shows a file of the source; without any, what the plan file says of both."""
+        store, sample, target = self._readers.target_store, self._sample, self._loaded.target
+        if store is None or target is None:
+            return False
+        if sample is None:
+            return is_same_store(self._loaded.source_storage, target.storage)
+        with suppress(StoreRefused):
+            return store.find_object(sample.key) == sample
+        return False
 
     # -- the target -------------------------------------------------------------------------------------------------
 

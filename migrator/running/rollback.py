@@ -12,7 +12,7 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, TypeVar
 
-from migrator.errors import ImportStalled, Interrupted, LockHeld, MigratorError, MilvusRefused, RunError
+from migrator.errors import ImportStalled, Interrupted, LockHeld, MigratorError, MilvusError, MilvusRefused, RunError
 from migrator.model.collection import CollectionRef, LoadState
 from migrator.model.import_job import ImportState
 from migrator.model.segment import SegmentState
@@ -23,9 +23,11 @@ from migrator.running.journal import StepEvent
 from migrator.running.predecessors import Predecessors
 from migrator.running.retry import Patience, RetryPolicy
 from migrator.running.rollback_access import AccessShare, RoleShare
+from migrator.running.snapshot_share import SnapshotShare
 from migrator.steps.create_collection import CreateCollection, noted_id
 from migrator.steps.create_database import CreateDatabase, is_own_database
 from migrator.steps.drop_forwarded import DropForwarded
+from migrator.steps.drop_snapshot import drop_and_look
 from migrator.steps.flush import flush_and_wait
 from migrator.steps.forward_segments import ForwardSegments
 from migrator.steps.import_segments import sent_requests
@@ -41,10 +43,11 @@ if TYPE_CHECKING:
     from migrator.model.segment import StoredObject
     from migrator.ports.clock import Clock
     from migrator.ports.lease import Lease
-    from migrator.ports.milvus import MilvusTarget
+    from migrator.ports.milvus import MilvusSource, MilvusTarget
     from migrator.ports.store import ObjectReader, ObjectStore
     from migrator.running.journal import Journal
     from migrator.running.runs import Run
+    from migrator.running.snapshot_share import TakenSnapshot
     from migrator.steps.retire_predecessor import RetirePredecessor
 
 T = TypeVar("T")
@@ -59,6 +62,11 @@ _UNDER_WAY = {ImportState.PENDING, ImportState.RUNNING}
 _NO_SEGMENT = {SegmentState.DROPPED, SegmentState.NOT_EXIST}
 
 
+def no_source() -> MilvusSource:
+    """Of a run that took no snapshots: there is nothing at the source."""
+    raise AssertionError("a source was asked for that nothing is left at")
+
+
 class Kind(StrEnum):
     """What a run leaves behind."""
 
@@ -70,6 +78,8 @@ class Kind(StrEnum):
     PREDECESSOR = "predecessor"
     """A collection that the run replaced: it is not removed, but gets its name back."""
     ROLE = "role"
+    SNAPSHOT = "snapshot"
+    """One at the source, which is changed in nothing else."""
     RIGHTS = "rights of role"
     """What a run added to a role that was there before."""
 
@@ -135,6 +145,7 @@ class Rollback:
     """The rollback of one run. The plan's local lock and the run's leases are held.
 
     `imports` is the store that the target imports from, None where that is staging; `tell` hears what is waited for.
+    `open_source` is only called where the run took snapshots there.
     """
 
     def __init__(
@@ -148,6 +159,7 @@ class Rollback:
         lease: Lease,
         clock: Clock,
         tell: Callable[[str], None],
+        open_source: Callable[[], MilvusSource] = no_source,
     ) -> None:
         self._run = run
         self._journal = journal
@@ -160,6 +172,8 @@ class Rollback:
         self._tell = tell
         self._predecessors = Predecessors(run, journal, target, lease=lease, clock=clock)
         self._access = AccessShare(run.plan.steps, journal)
+        self._snapshots = SnapshotShare(run.plan.steps, journal)
+        self._open_source = open_source
         self._creations = [step for step in run.plan.steps if isinstance(step, CreateCollection)]
 
     # -- looking ----------------------------------------------------------------------------------------------------
@@ -179,7 +193,8 @@ class Rollback:
         collections = [self._collection(step, there.get(step.target), faults) for step in asked]
         replaced = self._replaced(collections)
         roles = [self._role(share) for share in self._patiently(lambda: self._access.shares(self._target))]
-        return [*replaced, *roles, *collections, *self._databases(collections), *self._dump(), *self._files()]
+        kept = [*self._snapshots_left(), *self._dump(), *self._files()]
+        return [*replaced, *roles, *collections, *self._databases(collections), *kept]
 
     def _place(self, built_as: CollectionRef) -> CollectionRef:
         return self._patiently(lambda: self._predecessors.place(built_as))
@@ -273,7 +288,7 @@ class Rollback:
             return f"the target no longer remembers what was imported, so its {rows} may be of others"
         inserted = self._inserted(found.ref)
         counted = self._counted(found)
-        if counted is not None and counted < brought:
+        if counted is not None and counted < brought and not self._snapshots.is_restored(ref):
             return f"it holds {_counted(counted, 'row')}, and this run brought {brought:,}: somebody deleted some"
         more = max(inserted, counted or 0) - brought
         if more > 0:
@@ -298,8 +313,8 @@ class Rollback:
         return returns
 
     def _brought(self, ref: CollectionRef) -> int | None:
-        """The rows that the run's import jobs brought; None where the target has forgotten one."""
-        total = 0
+        """The rows that the run's import jobs or restore brought; None where the target has forgotten one."""
+        total = self._snapshots.brought(ref) if self._snapshots.is_restored(ref) else 0
         for request in sent_requests(self._journal, ref, self._run.run_id):
             if request.rows is not None and request.is_committed:
                 total += request.rows
@@ -324,7 +339,7 @@ class Rollback:
 
     def _inserted(self, ref: CollectionRef) -> int:
         segments = self._patiently(lambda: self._target.list_segments(ref))
-        return sum(segment.num_rows for segment in segments if segment.state not in _NO_SEGMENT)
+        return sum(each.num_rows for each in segments if each.state not in _NO_SEGMENT and not each.is_l0)
 
     def _counted(self, found: Collection) -> int | None:
         """`count(*)`, where every partition is loaded."""
@@ -395,6 +410,28 @@ class Rollback:
             reason = f"it holds {_listed(others)}" if others else "created by this run"
             yield Remnant(kind=Kind.DATABASE, name=name, verdict=verdict, reason=reason)
 
+    def _snapshots_left(self) -> Iterator[Remnant]:
+        """At the source, which is asked for nothing else."""
+        for taken in self._snapshots.taken():
+            verdict, reason = Verdict.REMOVE, "taken by this run; it keeps files from the source's garbage collection"
+            try:
+                if not self._is_snapshot_there(taken):
+                    verdict, reason = Verdict.GONE, "not there"
+            except MilvusError as error:
+                verdict, reason = Verdict.FORCE, f"it cannot be looked for, and by force it is left: {error.message}"
+            yield Remnant(kind=Kind.SNAPSHOT, name=taken.label, verdict=verdict, reason=reason)
+
+    def _is_snapshot_there(self, taken: TakenSnapshot) -> bool:
+        """One whose creation was under way when the run was killed is given the time to turn up."""
+        source, deadline = self._open_source(), self._clock.monotonic() + CREATION_SETTLES_S * taken.may_come
+        while self._patiently(partial(source.find_snapshot, taken.source, taken.name)) is None:
+            left_s = deadline - self._clock.monotonic()
+            if left_s <= 0:
+                return False
+            self._tell(f"waiting {left_s:.0f} s for a snapshot of {taken.source.short} that may be under way")
+            self._clock.sleep(min(left_s, 2.0))
+        return True
+
     def _dump(self) -> Iterator[Remnant]:
         share = self._patiently(lambda: DumpShare.find(self._staging, self._run))
         if share is None:
@@ -434,7 +471,8 @@ class Rollback:
     # -- waiting ----------------------------------------------------------------------------------------------------
 
     def _wait_for_requests(self) -> None:
-        """Until no import job of the run is under way, and none can turn up late."""
+        """Until no import job or restore of the run is under way, and none can turn up late."""
+        self._wait_for_restores()
         self._wait_for_creations()
         settled_at = self._clock.monotonic() + self._unsettled_s()
         looks: dict[int, tuple[ImportState, int]] = {}
@@ -457,6 +495,22 @@ class Rollback:
                 f"waiting for {_counted(len(jobs), 'import job')} of this run to end"
                 if jobs
                 else f"waiting {settled_at - now:.0f} s for an import request whose reply was lost"
+            )
+            self._clock.sleep(_POLL_S)
+
+    def _wait_for_restores(self) -> None:
+        """How long one may take, is the target's affair: it is waited for as long as somebody has the patience."""
+        left_s = self._patiently(lambda: self._snapshots.unsettled_s(self._target, self._clock))
+        settled_at = self._clock.monotonic() + left_s
+        while True:
+            jobs = self._patiently(lambda: self._snapshots.under_way(self._target))
+            left_s = settled_at - self._clock.monotonic()
+            if not jobs and left_s <= 0:
+                return
+            self._tell(
+                f"waiting for {_counted(len(jobs), 'restore')} of this run to end"
+                if jobs
+                else f"waiting {left_s:.0f} s for a restore whose reply was lost"
             )
             self._clock.sleep(_POLL_S)
 
@@ -581,10 +635,8 @@ class Rollback:
             if self._forwarded is not None:
                 self._forwarded.remove(self._imports)
             return
-        if remnant.kind is Kind.PREDECESSOR:
-            for step in self._predecessors.asked():
-                if step.temporary == remnant.ref:
-                    self._predecessors.restore(step)
+        if remnant.kind in {Kind.SNAPSHOT, Kind.PREDECESSOR}:
+            self._give_back(remnant)
             return
         if remnant.ref is not None:
             self._lease.require_held(remnant.ref)
@@ -613,6 +665,15 @@ class Rollback:
         found = self._target.find_collection(ref)
         if found is not None and found.collection_id != collection_id:
             raise RunError(f"{ref.short} became another collection meanwhile")
+
+    def _give_back(self, remnant: Remnant) -> None:
+        """Its files to the source, or its name to what was replaced."""
+        for taken in self._snapshots.taken() if remnant.kind is Kind.SNAPSHOT else ():
+            if taken.label == remnant.name and remnant.verdict is Verdict.REMOVE:
+                drop_and_look(self._open_source(), taken.source, taken.name, self._clock)
+        for step in self._predecessors.asked() if remnant.kind is Kind.PREDECESSOR else ():
+            if step.temporary == remnant.ref:
+                self._predecessors.restore(step)
 
     def _left_in(self, database: str) -> tuple[str, ...]:
         existing = self._patiently(self._target.list_databases)

@@ -29,6 +29,7 @@ from migrator.steps.create_collection import noted_id
 from migrator.steps.dump_meta import frozen_dump
 from migrator.steps.import_deletes import brings_deletes
 from migrator.steps.import_segments import imported_rows
+from migrator.steps.restored import is_restored
 from migrator.steps.verify_collection import VerifyCollection, found_no_rows
 
 if TYPE_CHECKING:
@@ -421,7 +422,7 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
             and not found_no_rows(journal.notes(key))
             for key in run.steps_of(planned)
         ),
-        dump="" if _deleted_its_dump(run, journal) else run.plan.dump,
+        dump="" if _has_no_dump(run, planned, journal) else run.plan.dump,
         rows=imported_rows(journal, planned.built_as) if planned.built_as is not None else 0,
         rows_are_told=not brings_deletes(journal, planned.source, dump.collection.collection_id),
         run_id=run.run_id,
@@ -429,7 +430,10 @@ def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedR
     )
 
 
-def _deleted_its_dump(run: Run, journal: Journal) -> bool:
+def _has_no_dump(run: Run, planned: PlannedCollection, journal: Journal) -> bool:
+    """Whether it was deleted, or none was made of this collection."""
+    if planned.built_as is not None and is_restored(journal, planned.built_as):
+        return True
     return any(
         isinstance(step, CleanStaging) and journal.is_finished(step.key) and not journal.notes(step.key).get(KEPT)
         for step in run.plan.steps

@@ -210,7 +210,7 @@ class Track:
             if step.kind in {"copy_segments", "forward_segments"}:
                 self._totals["objects"] += outcome.objects
                 self._totals["size_bytes"] += outcome.size_bytes
-            if step.kind == "import_segments":
+            if step.kind in {"import_segments", "restore_snapshot"}:
                 self._totals["rows"] += outcome.rows
 
     def _close(self, step: Step) -> None:

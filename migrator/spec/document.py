@@ -401,6 +401,11 @@ class Transfer(SpecModel):
         description="server_side: the store copies; stream: through this machine; auto: whichever works; "
         "in_place: not at all.",
     )
+    format: Literal["auto", "binlogs", "snapshots"] = Field(
+        "auto",
+        description="snapshots: of Milvus 3.0, restored by the target; binlogs: copied and imported; auto: snapshots "
+        "where both servers have them and the mapping changes nothing of the collection.",
+    )
     concurrency: int = Field(64, ge=1, le=4096, description="Objects under way at a time.")
     limit_bytes_per_s: Annotated[Size, Field(gt=0)] | None = Field(
         None, description="Of all workers together; null is unbounded."

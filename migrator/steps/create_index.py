@@ -11,6 +11,7 @@ from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.create_collection import require_own
 from migrator.steps.import_deletes import has_imported_deletes
 from migrator.steps.import_segments import imported_rows
+from migrator.steps.restored import is_restored
 from migrator.steps.waiting import Look, wait_until_over
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class CreateIndex(Step):
 
     def _expected(self, ledger: LedgerReader) -> int:
         """The rows that are in it at last; 0 where deletes by themselves took some, and nobody tells how many."""
-        if has_imported_deletes(ledger, self.target):
+        if has_imported_deletes(ledger, self.target) or is_restored(ledger, self.target):
             return 0
         return imported_rows(ledger, self.target)
 

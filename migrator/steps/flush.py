@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from migrator.ports.clock import Clock
     from migrator.ports.ledger import JsonValue
-    from migrator.ports.milvus import MilvusSource
+    from migrator.ports.milvus import MilvusReader, MilvusSource, MilvusTarget
     from migrator.steps.base import ReadContext, StepContext
 
 FLUSH_KEY = "flush"
@@ -32,7 +32,7 @@ _RATE_PATIENCE_S = 60.0
 _log = logging.getLogger(__name__)
 
 
-def pass_millisecond(source: MilvusSource, clock: Clock) -> None:
+def pass_millisecond(source: MilvusReader, clock: Clock) -> None:
     """Return once the server's clock shows a later millisecond than at the call.
 
     Bounds count in milliseconds on old servers: a cut taken after this one holds all that was written before.
@@ -43,7 +43,7 @@ def pass_millisecond(source: MilvusSource, clock: Clock) -> None:
 
 
 def flush_and_wait(
-    source: MilvusSource, refs: Sequence[CollectionRef], clock: Clock
+    source: MilvusSource | MilvusTarget, refs: Sequence[CollectionRef], clock: Clock
 ) -> Mapping[CollectionRef, FlushResult]:
     """Flush collections of one database, and return once all up to the cut, deletes too, is in object storage.
 
@@ -72,7 +72,7 @@ def _joined(first: FlushResult, second: FlushResult) -> FlushResult:
 
 
 def _flush_again(
-    source: MilvusSource, refs: Sequence[CollectionRef], clock: Clock
+    source: MilvusSource | MilvusTarget, refs: Sequence[CollectionRef], clock: Clock
 ) -> Mapping[CollectionRef, FlushResult]:
     """Flush, waiting for a rate limit that the flush before may have used up."""
     deadline = clock.monotonic() + _RATE_PATIENCE_S
@@ -85,7 +85,7 @@ def _flush_again(
             clock.sleep(1.0)
 
 
-def _wait_until_flushed(source: MilvusSource, results: Mapping[CollectionRef, FlushResult], clock: Clock) -> None:
+def _wait_until_flushed(source: MilvusReader, results: Mapping[CollectionRef, FlushResult], clock: Clock) -> None:
     deadline = clock.monotonic() + _FLUSH_PATIENCE_S
     for ref, result in results.items():
         while not source.is_flushed(ref, result):

@@ -17,6 +17,7 @@ from migrator.steps.base import GIVE_UP, Evidence, Outcome
 from migrator.steps.copy_segments import are_deletes_folded
 from migrator.steps.create_collection import require_own
 from migrator.steps.import_segments import DELETES, ImportSegments
+from migrator.steps.restored import SNAPSHOT_PLACE, snapshot_key
 from migrator.steps.waiting import Look, wait_until_over
 
 if TYPE_CHECKING:
@@ -108,7 +109,9 @@ def _l0_segments(ledger: LedgerReader, collection_id: int) -> Iterator[SegmentTo
 
 
 def brings_deletes(ledger: LedgerReader, source: CollectionRef, collection_id: int) -> bool:
-    """Whether L0 segments of `source` are imported: how many rows they take, no import job tells."""
+    """Whether L0 segments of `source` are imported, or came by a snapshot: how many rows they take, no job tells."""
+    if SNAPSHOT_PLACE in ledger.notes(snapshot_key(source)):
+        return True
     return not are_deletes_folded(ledger, source) and any(_l0_segments(ledger, collection_id))
 
 

@@ -44,6 +44,7 @@ from migrator.steps.dump_meta import dump_key, frozen_dump
 from migrator.steps.flush import FLUSH_KEY
 from migrator.steps.forward_segments import forwarded_prefix, require_forwarded_exactly
 from migrator.steps.import_progress import tell_imports
+from migrator.steps.restored import is_restored, restored_rows
 
 if TYPE_CHECKING:
     from migrator.errors import MilvusError
@@ -277,12 +278,14 @@ class ImportSegments(Step):
 
 
 def imported_rows(ledger: LedgerReader, target: CollectionRef) -> int:
-    """The rows all import jobs of this run brought into `target`, as the target reported them."""
+    """The rows all import jobs of this run, or its restore, brought into `target`, as the target reported them."""
+    if is_restored(ledger, target):
+        return restored_rows(ledger, target)
     return sum(imported_by_partition(ledger, target).values())
 
 
 def imported_by_partition(ledger: LedgerReader, target: CollectionRef) -> dict[str, int]:
-    """The same by the partition they were brought into."""
+    """The same by the partition they were imported into."""
     key = f"{ImportSegments.kind}:{target}"
     brought: dict[str, int] = defaultdict(int)
     batches = ledger.notes(key).get("batches")

@@ -10,7 +10,9 @@ from migrator.steps.copy_segments import CopySegments
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase
 from migrator.steps.create_index import CreateIndex
+from migrator.steps.create_snapshot import CreateSnapshot
 from migrator.steps.drop_forwarded import DropForwarded
+from migrator.steps.drop_snapshot import DropSnapshot
 from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import Flush
 from migrator.steps.forward_segments import ForwardSegments
@@ -18,6 +20,7 @@ from migrator.steps.import_deletes import ImportDeletes
 from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.restore_rbac import RestoreRbac
+from migrator.steps.restore_snapshot import RestoreSnapshot
 from migrator.steps.resume_functions import ResumeFunctions
 from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import SealDump
@@ -47,4 +50,7 @@ STEP_KINDS: dict[str, type[Step]] = {
     SwitchAlias.kind: SwitchAlias,
     CleanStaging.kind: CleanStaging,
     RestoreRbac.kind: RestoreRbac,
+    CreateSnapshot.kind: CreateSnapshot,
+    RestoreSnapshot.kind: RestoreSnapshot,
+    DropSnapshot.kind: DropSnapshot,
 }

@@ -30,6 +30,7 @@ from migrator.steps.import_deletes import brings_deletes
 from migrator.steps.import_segments import imported_rows
 from migrator.steps.milvus_rows import MilvusRows
 from migrator.steps.queryable import loaded_meanwhile
+from migrator.steps.restored import NO_DUMP, is_restored
 from migrator.steps.routing import routing_check
 from migrator.steps.searching import Searcher
 from migrator.steps.verification import Basis, Depth, Finding, Level, Verification
@@ -106,7 +107,8 @@ class VerifyCollection(Step):
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Compare, note what was compared, and raise on a difference."""
-        require_staged_exactly(ctx, self.source, self.dump_prefix, self.collection_id)
+        if not is_restored(ctx.ledger, self.target):
+            require_staged_exactly(ctx, self.source, self.dump_prefix, self.collection_id)
         found = require_own(ctx, self.target)
         with self._loaded_source(ctx) as loaded_by_us, self._queryable(ctx, found) as loaded:
             at_target = count_partitions(ctx.target, loaded) if loaded else {}
@@ -182,6 +184,7 @@ class VerifyCollection(Step):
         now = find_chosen(ctx.source, dump)
         why_not = "" if loaded_by_us else why_not_live(ctx.source, now, dump)
         noted = self.notes(ctx).get("compared")
+        why_no_dump = NO_DUMP if is_restored(ctx.ledger, self.target) else ctx.dump_reader.missing
         return Verification(
             depth=self.depth,
             shape=self.shape or Shape.of(dump.collection),
@@ -190,8 +193,8 @@ class VerifyCollection(Step):
             why_no_target="",  # what is said of the counts tells it
             live=MilvusRows(ctx.source, now) if now and not why_not else None,
             why_not_live=why_not,
-            open_dump=None if ctx.dump_reader.missing else self._open_dump(ctx, dump),
-            why_no_dump=ctx.dump_reader.missing,
+            open_dump=None if why_no_dump else self._open_dump(ctx, dump),
+            why_no_dump=why_no_dump,
             has_moved=lambda: has_moved(ctx.source, dump, ctx.ledger),
             expected_rows=imported_rows(ctx.ledger, self.target),
             rows_are_told=not brings_deletes(ctx.ledger, self.source, self.collection_id),

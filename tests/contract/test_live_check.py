@@ -22,6 +22,30 @@ if TYPE_CHECKING:
 __all__ = ["bed", "double_of"]
 
 
+def test_it_sees_what_a_server_does_with_snapshots(
+    bed: Bed, double_of: Callable[[str], Double], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.live.check_server import main  # noqa: PLC0415 - it is a program
+
+    target, out = double_of("3.0.x"), tmp_path / "seen.json"
+    plan = a_plan(Shell(tmp_path, {}), bed, target, target, "nothing")
+    for name, value in (("KEY", "key"), ("SECRET", "secret")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["check_server", plan, "--out", str(out)])
+    main()
+    seen = json.loads(out.read_text())
+    assert seen["snapshot"]["is_whole"]
+    assert seen["restore"]["is_younger"]
+    assert seen["restore"]["same_schema"]
+    assert "already exists" in seen["restore into a name that is taken"]["refused"]
+    assert seen["files of the restored"] > 0
+    assert seen["restores snapshots of other clusters"] is True
+    with target.client() as client:
+        assert client.list_collections() == []
+    assert target.uri not in out.read_text()
+    assert bed.bucket not in out.read_text()
+
+
 def test_what_it_sees_is_what_the_facts_say(
     bed: Bed, double_of: Callable[[str], Double], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -192,6 +192,12 @@ class Snapshots(Service):
         self.cluster.require_database(database)
         if kind == "restore" and self.cluster.find_collection(database, collection_name) is not None:
             raise _invalid(f"collection {collection_name} already exists")  # G.3
+        if kind == "restore" and any(
+            each.kind == kind and (each.database, each.collection_name) == (database, collection_name)
+            for each in self.cluster.snapshot_jobs.values()
+            if each.state not in {_COMPLETED, _FAILED}
+        ):
+            self.cluster.sins.append(f"a second restore into {collection_name}, while one was under way")
         job = SnapshotJob(self.cluster.clock.next(), kind, snapshot_name, database, collection_name, time.time())
         self.cluster.snapshot_jobs[job.id] = job
         return job
@@ -230,6 +236,9 @@ class Snapshots(Service):
             made = self._read(job.uri) if job.made is None else copy.deepcopy(job.made)
         except (ClientError, pickle.UnpicklingError) as error:
             job.state, job.reason = _FAILED, f"failed to read snapshot: {error}"
+            return
+        if self.cluster.find_collection(job.database, job.collection_name) is not None:
+            job.state, job.reason = _FAILED, f"collection {job.collection_name} already exists"  # G.3
             return
         self._put(job, made)
         job.made, job.state = None, _COMPLETED

@@ -3,6 +3,8 @@
 `python -m tests.live.check_server PLAN` takes the target of a plan file. It makes a scratch collection there and a
 folder `migrator_live` in its bucket, imports one row several times, removes both, and writes what it saw as JSON.
 Neither addresses nor logins are in it.
+
+Where the server has snapshots, it takes one of the scratch collection, restores it beside it, and removes both.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from migrator.connections import connect
 from migrator.errors import MigratorError
 from migrator.model.collection import DEFAULT_DATABASE, CollectionRef, CollectionSchema, ConsistencyLevel, DataType
 from migrator.model.segment import Segment
+from migrator.model.snapshot import is_whole_uri
 from migrator.model.timestamps import physical_ms
 from migrator.running import canary
 from migrator.spec.load import load_plan
@@ -45,6 +48,7 @@ class Check:
         self._store = store
         name = f"migrator_live_{secrets.token_hex(4)}"
         self._ref = CollectionRef(DEFAULT_DATABASE, name)
+        self._restored = CollectionRef(DEFAULT_DATABASE, f"{name}_restored")
         self._folder = "/".join(part for part in (folder, name) if part)
         self._patience_s = patience_s
         self.seen: dict[str, Any] = {"version": milvus.version()}
@@ -57,6 +61,8 @@ class Check:
                 self.seen[name] = self._seen(look)
         finally:
             self._milvus.drop_collection(self._ref)
+            if self._milvus.capabilities.snapshots:
+                self._milvus.drop_collection(self._restored)
             self._store.delete([found.key for found in self._store.list_objects(self._folder)])
 
     def _make(self) -> None:
@@ -71,6 +77,61 @@ class Check:
         self._store.write(f"{self._folder}/delta_log/1/2/9/5", log)
 
     def _looks(self) -> dict[str, Callable[[], object]]:
+        return {**self._looks_at_imports(), **self._looks_at_snapshots()}
+
+    def _looks_at_snapshots(self) -> dict[str, Callable[[], object]]:
+        """In their order: each needs what the one before it left."""
+        milvus, ref = self._milvus, self._ref
+        if not milvus.capabilities.snapshots:
+            return {}
+        return {
+            "restores snapshots of other clusters": milvus.restores_elsewhere,
+            "snapshot taken": lambda: milvus.create_snapshot(ref, ref.name),
+            "snapshot taken again": lambda: milvus.create_snapshot(ref, ref.name),
+            "snapshot": self._snapshot,
+            "restore": self._restore,
+            "restore into a name that is taken": lambda: milvus.restore_snapshot(ref, ref.name, self._restored),
+            "restores as listed": lambda: list(map(str, milvus.list_restores(self._restored))),
+            "a restore that nobody asked for": lambda: str(milvus.find_restore(1)),
+            "files of the restored": self._files_of_restored,
+            "snapshot dropped": lambda: milvus.drop_snapshot(ref, ref.name),
+        }
+
+    def _snapshot(self) -> object:
+        """How its place is told, without the place."""
+        found = self._milvus.find_snapshot(self._ref, self._ref.name)
+        if found is None:
+            return None
+        scheme, _, rest = found.location.rpartition("://")
+        tail = "/".join(rest.split("/")[-4:])
+        return {"scheme": scheme, "tail": tail, "is_whole": is_whole_uri(found.location)}
+
+    def _restore(self) -> object:
+        """Until it is over; and how young the collection is that came of it."""
+        began_ts, began, told = self._milvus.allocate_timestamp(), time.monotonic(), list[str]()
+        job_id = self._milvus.restore_snapshot(self._ref, self._ref.name, self._restored)
+        while time.monotonic() - began < self._patience_s:
+            job = self._milvus.find_restore(job_id)
+            if job is None or str(job) not in told:
+                told.append(str(job))
+            if job is None or job.state.is_over:
+                break
+            time.sleep(0.2)
+        made, own = self._milvus.find_collection(self._restored), self._milvus.find_collection(self._ref)
+        return {
+            "told": told,
+            "is_younger": made is not None and made.created_ts > began_ts,
+            "same_schema": made is not None and own is not None and made.schema == own.schema,
+        }
+
+    def _files_of_restored(self) -> object:
+        """How many there are under its own id, below any root path of the bucket."""
+        made = self._milvus.find_collection(self._restored)
+        if made is None:
+            return None
+        return sum(f"/insert_log/{made.collection_id}/" in f"/{each.key}" for each in self._store.list_objects(""))
+
+    def _looks_at_imports(self) -> dict[str, Callable[[], object]]:
         segment = self._store.server_path(f"{self._folder}/insert_log/1/2/3")
         deletes = self._store.server_path(f"{self._folder}/delta_log/1/2/9/")
         return {
