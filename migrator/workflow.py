@@ -52,6 +52,7 @@ from migrator.running.comparison import Comparer, Comparison, open_past
 from migrator.running.events import StepState
 from migrator.running.executor import Executor, RunResult
 from migrator.running.garbage_pause import GarbagePause
+from migrator.running.growing import growing
 from migrator.running.journal import StepEvent
 from migrator.running.leasing import PlanLeases, PlanStores, place_of
 from migrator.running.lock import identity_of
@@ -121,7 +122,8 @@ def plan(loaded: LoadedPlan, state: StateDirectory, *, only: str | None = None) 
         records = known.migrated(loaded.name)
     with connect(loaded, patience_s=_PLANNING_PATIENCE_S) as clients:
         observed = refresh(loaded, clients.readers(), records)
-    return make_plan(loaded, replace(observed, reads_dumps=not dump_reader().missing), only=only)
+    with growing():
+        return make_plan(loaded, replace(observed, reads_dumps=not dump_reader().missing), only=only)
 
 
 def pace_of(made: Plan, loaded: LoadedPlan, state: StateDirectory) -> Pace:

@@ -119,6 +119,7 @@ def main() -> NoReturn:
     """Run the command line and exit with the code that the README documents."""
     logging.getLogger("migrator").addHandler(logging.NullHandler())  # warnings go to the log, or nowhere
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines on stderr repeat our errors, less clearly
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some reads about every package here
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     if sys.argv[1:2] in (["--install-completion"], ["--show-completion"]) and sys.argv[2:]:

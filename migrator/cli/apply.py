@@ -225,14 +225,14 @@ def _planned(
 
 def _show(made: "Plan", loaded: "LoadedPlan", state: "StateDirectory", output: Format, *, in_full: bool) -> None:
 
-    from migrator.planning.plan import plan_to_plain  # noqa: PLC0415 - as above
+    from migrator.planning.plan import plan_parts  # noqa: PLC0415 - as above
     from migrator.reports.beside import beside_to_plain  # noqa: PLC0415 - as above
     from migrator.reports.to_text import plan_lines  # noqa: PLC0415 - as above
 
     if output is Format.TEXT:
         print_lines(plan_lines(made, told_beside(made, loaded, state)))
     elif in_full:
-        print_json(plan_to_plain(made) | beside_to_plain(told_beside(made, loaded, state)))
+        print_json(plan_parts(made) | beside_to_plain(told_beside(made, loaded, state)))
     elif not made.has_changes:
         from migrator.cli.watching import JsonWatcher  # noqa: PLC0415 - as above
 

@@ -3,6 +3,7 @@
 import sys
 import traceback
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, TextIO
 
 import typer
@@ -11,6 +12,9 @@ from migrator.errors import MigratorError, PlanError, SpecError
 
 if TYPE_CHECKING:
     from migrator.reports.to_text import Line
+
+_PIECES = 1000
+"""Of a long text, so many are written at a time."""
 
 
 def print_lines(lines: "Iterable[Line]", file: TextIO | None = None) -> None:
@@ -40,10 +44,13 @@ def say(text: str, *, err: bool = False) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print it indented."""
-    from migrator.reports.plain import to_json  # noqa: PLC0415 - as above
+    """Print it indented; a long list may be an iterator, which is never held as a whole."""
+    from migrator.reports.plain import json_pieces  # noqa: PLC0415 - as above
 
-    typer.echo(to_json(value, indent=2))
+    pieces = json_pieces(value, indent=2)
+    while gathered := "".join(islice(pieces, _PIECES)):
+        typer.echo(gathered, nl=False)
+    typer.echo()
 
 
 def print_bug(error: BaseException) -> None:

@@ -76,7 +76,7 @@ def _save(saved: "SavedPlan", out: Path) -> None:
     from migrator.running.files import write_whole  # noqa: PLC0415 - keeps --help fast
 
     try:
-        write_whole(out, saved.to_text())
+        write_whole(out, saved.pieces())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not the name of a file"
         raise typer.BadParameter(f"{out} cannot be written: {reason}", param_hint="--out") from None
@@ -84,7 +84,7 @@ def _save(saved: "SavedPlan", out: Path) -> None:
 
 
 def _print(made: "Plan", told: "Beside", output: PlanFormat, *, verbose: bool) -> None:
-    from migrator.planning.plan import plan_to_plain  # noqa: PLC0415 - keeps --help fast
+    from migrator.planning.plan import plan_parts  # noqa: PLC0415 - keeps --help fast
     from migrator.reports.beside import beside_to_plain  # noqa: PLC0415 - as above
     from migrator.reports.to_html import plan_html  # noqa: PLC0415 - as above
     from migrator.reports.to_markdown import plan_markdown  # noqa: PLC0415 - as above
@@ -95,7 +95,7 @@ def _print(made: "Plan", told: "Beside", output: PlanFormat, *, verbose: bool) -
         case PlanFormat.TEXT:
             print_lines(plan_lines(made, told, verbose=verbose))
         case PlanFormat.JSON:
-            print_json(plan_to_plain(made) | beside_to_plain(told))
+            print_json(plan_parts(made) | beside_to_plain(told))
         case PlanFormat.MARKDOWN:
             typer.echo(plan_markdown(made, told), nl=False)
         case PlanFormat.MERMAID:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from migrator.model.collection import DataType
@@ -481,8 +482,9 @@ def since_patch(name: str, has: Callable[[Any], bool] = bool) -> str:
     return ".".join(map(str, next(step.since for step in row.steps if has(step.value))))
 
 
+@lru_cache(maxsize=64)
 def capabilities(version: str) -> Capabilities:
-    """What a Milvus of that version can do.
+    """What a Milvus of that version can do; worked out once, for plans ask it of every collection.
 
     One that cannot be read as a version is taken for the newest, as milvus-backup does; plans refuse it.
     """

@@ -84,6 +84,9 @@ class LogKind(StrEnum):
     DELTA = "delta_log"
 
 
+_KINDS = {str(kind): kind for kind in LogKind}
+
+
 @dataclass(frozen=True, slots=True)
 class StoredObject:
     """An object as a listing or a head tells it; `etag` is None where the store has none."""
@@ -124,10 +127,8 @@ def parse_binlog(found: StoredObject, root: str) -> Binlog | None:
     partition of delta logs may be -1.
     """
     parts = found.key.removeprefix(f"{root}/" if root else "").split("/")
-    if parts[0] not in set(LogKind) or (ids := parse_ids(parts)) is None:
-        return None
-    kind = LogKind(parts[0])
-    if len(ids) != (5 if kind is LogKind.INSERT else 4):
+    kind = _KINDS.get(parts[0])
+    if kind is None or len(parts) != (6 if kind is LogKind.INSERT else 5) or (ids := parse_ids(parts)) is None:
         return None
     return Binlog(
         kind=kind,

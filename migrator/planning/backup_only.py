@@ -8,19 +8,18 @@ from migrator.model.collection import DEFAULT_RESOURCE_GROUP
 from migrator.planning.plan import Action, PlannedCollection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from migrator.model.collection import Collection
-    from migrator.model.observed import MigratedRecord, ObservedState
+    from migrator.model.observed import MigratedRecord
     from migrator.planning.item import PlannedItem
     from migrator.spec.loaded import LoadedPlan
 
 
 def backup_action(
-    collection: Collection, record: MigratedRecord | None, observed: ObservedState, dump: str
+    collection: Collection, record: MigratedRecord | None, listed: Container[int], dump: str
 ) -> tuple[Action, str]:
-    """What to do, and why it cannot be done: one backup holds one state of a collection."""
-    listed = {collection_id for collection_id, _ in observed.dump_collections}
+    """What to do, and why it cannot be done: one backup holds one state of a collection; `listed` are those it has."""
     is_known = record is not None and record.dump == dump and record.source_collection_id in listed
     if is_known and record is not None and record.source_collection_id == collection.collection_id:
         return Action.DONE, ""

@@ -269,6 +269,10 @@ class Pace:
             runs=self.runs,
         )
 
+    def alone(self, work: Work) -> tuple[float, float]:
+        """How long a step takes by itself, fast and slow."""
+        return self._span(work, 1.0, _middle(work))
+
     def middles(self, works: Mapping[str, Work]) -> dict[str, float]:
         """Seconds that each step takes by itself, between fast and slow."""
         spans = self._spans([(work, 1.0) for work in works.values()])

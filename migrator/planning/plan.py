@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+import re
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import RunError
-from migrator.model.codec import from_plain, to_plain
+from migrator.model.codec import from_json, from_plain, to_plain
 from migrator.model.collection import CollectionRef
 from migrator.model.observed import Estimate
+from migrator.planning.json_pieces import canonical
 from migrator.planning.replacing import Predecessor
 from migrator.steps.base import Step
 from migrator.steps.registry import STEP_KINDS
@@ -19,9 +21,10 @@ from migrator.steps.restore_snapshot import RestoreSnapshot
 from migrator.steps.seal_dump import SealDump
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 FORMAT_VERSION = 1
+_KIND = re.compile(r'\{"kind": "(\w+)"')
 
 
 class Action(StrEnum):
@@ -116,9 +119,11 @@ def has_dump(plan: Plan) -> bool:
 
 
 def digest_of(parts: Mapping[str, object]) -> str:
-    """The SHA-256 of the parts' canonical JSON."""
-    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    """The SHA-256 of the parts' canonical JSON; an iterator counts as a list, and is never held as one."""
+    found = hashlib.sha256()
+    for text in canonical(parts):
+        found.update(text.encode())
+    return found.hexdigest()
 
 
 def step_to_plain(step: Step) -> dict[str, Any]:
@@ -128,18 +133,33 @@ def step_to_plain(step: Step) -> dict[str, Any]:
 
 def step_from_plain(plain: Mapping[str, Any]) -> Step:
     """The step that `step_to_plain` wrote."""
-    kind = STEP_KINDS.get(plain["kind"])
+    return from_plain(_kind(plain["kind"]), plain)
+
+
+def step_from_json(text: str) -> Step:
+    """The same of its JSON, which begins with its kind."""
+    found = _KIND.match(text)
+    return step_from_plain(json.loads(text)) if found is None else from_json(_kind(found[1]), text)
+
+
+def _kind(name: str) -> type[Step]:
+    kind = STEP_KINDS.get(name)
     if kind is None:
         raise RunError(
-            f"the run has a step of kind {plain['kind']!r}, which this version of migrator does not know",
+            f"the run has a step of kind {name!r}, which this version of migrator does not know",
             hint="use the version of migrator that began the run, or a newer one",
         )
-    names = {field.name for field in fields(kind)}
-    return from_plain(kind, {name: value for name, value in plain.items() if name in names})
+    return kind
 
 
 def plan_to_plain(plan: Plan) -> dict[str, Any]:
     """The plan as JSON data, without secrets: none ever enters one."""
+    parts = plan_parts(plan)
+    return parts | {name: list(parts[name]) for name in ("collections", "steps")}
+
+
+def plan_parts(plan: Plan) -> dict[str, Any]:
+    """The same with iterators for its collections and steps, which are made while they are written."""
     return {
         "format_version": FORMAT_VERSION,
         "name": plan.name,
@@ -150,14 +170,20 @@ def plan_to_plain(plan: Plan) -> dict[str, Any]:
         "dump": plan.dump,
         "has_changes": plan.has_changes,
         "notices": list(plan.notices),
-        "collections": [to_plain(collection) for collection in plan.collections],
+        "collections": map(to_plain, plan.collections),
         "access": None if plan.access is None else to_plain(plan.access),
-        "steps": [step_to_plain(step) for step in plan.steps],
+        "steps": map(step_to_plain, plan.steps),
     }
 
 
 def plan_from_plain(plain: Mapping[str, Any]) -> Plan:
     """The plan that `plan_to_plain` wrote."""
+    collections = from_plain(tuple[PlannedCollection, ...], plain["collections"])
+    return plan_of(plain, collections=collections, steps=map(step_from_plain, plain["steps"]))
+
+
+def plan_of(plain: Mapping[str, Any], *, collections: Iterable[PlannedCollection], steps: Iterable[Step]) -> Plan:
+    """The same of values that were read already."""
     if plain["format_version"] > FORMAT_VERSION:
         raise RunError(
             f"the plan has format {plain['format_version']}, and this version of migrator reads up to {FORMAT_VERSION}",
@@ -171,7 +197,7 @@ def plan_from_plain(plain: Mapping[str, Any]) -> Plan:
         target=None if plain["target"] is None else from_plain(Side, plain["target"]),
         dump=plain["dump"],
         notices=tuple(plain["notices"]),
-        collections=from_plain(tuple[PlannedCollection, ...], plain["collections"]),
-        steps=tuple(step_from_plain(step) for step in plain["steps"]),
+        collections=tuple(collections),
+        steps=tuple(steps),
         access=from_plain(Access, plain["access"]) if plain.get("access") else None,
     )

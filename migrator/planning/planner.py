@@ -91,6 +91,9 @@ class _Planner:
         self._only = only
         self._complaints: list[Complaint] = list(observed.findings)
         self._taken = {target.ref: target for target in observed.target_names}
+        self._target_aliases = frozenset(observed.target_aliases)
+        """Milvus keeps them and collections in one name space."""
+        self._dumped = frozenset(collection_id for collection_id, _ in observed.dump_collections)
         self._sources: set[CollectionRef] = set()
         self._aliases = AliasClaims(observed, ())
         self._records = {(record.source, record.target): record for record in observed.migrated}
@@ -191,11 +194,11 @@ class _Planner:
             {
                 "document": document,
                 "versions": [plan.source.version, plan.target.version if plan.target is not None else ""],
-                "collections": [[str(c.source), str(c.target), c.action, list(c.changed)] for c in plan.collections],
+                "collections": ([str(c.source), str(c.target), c.action, list(c.changed)] for c in plan.collections),
                 "target_names": [
                     [str(each.ref), each.collection_id, each.created_ts] for each in self._observed.target_names
                 ],
-                "steps": [step_to_plain(step) for step in plan.steps],
+                "steps": map(step_to_plain, plan.steps),
             }
         )
 
@@ -303,7 +306,7 @@ class _Planner:
         if self._observed.same_milvus and selected.target == selected.source:
             message = f"{selected.source.short} would be mapped onto itself: both sides are one Milvus"
             self._complaints.append(self._complaint(field, message, "give the mapping another target"))
-        elif taken is None and _is_alias(self._observed, selected.target):
+        elif taken is None and selected.target in self._target_aliases:
             message = f"{selected.target.short} is an alias at the target"
             self._complaints.append(self._complaint(field, message, "give the mapping another target"))
         elif taken is not None:
@@ -337,7 +340,7 @@ class _Planner:
         return Action.MIGRATE
 
     def _check_dump(self, selected: Selected, collection: Collection) -> None:
-        if any(dumped == collection.collection_id for dumped, _ in self._observed.dump_collections):
+        if collection.collection_id in self._dumped:
             self._complaints.append(
                 self._complaint(
                     "staging.backup_name",
@@ -350,7 +353,7 @@ class _Planner:
         self, selected: Selected, observed: ObservedCollection, record: MigratedRecord | None
     ) -> PlannedItem:
         """A collection that is backed up and nothing else."""
-        action, fault = backup_action(observed.collection, record, self._observed, dump_place(self._loaded))
+        action, fault = backup_action(observed.collection, record, self._dumped, dump_place(self._loaded))
         if fault:
             self._complaints.append(self._complaint("staging.backup_name", fault, "choose another staging.backup_name"))
         return PlannedItem(selected=selected, observed=observed, action=action)
@@ -400,8 +403,3 @@ class _Planner:
 def _matches(pattern: str, ref: CollectionRef) -> bool:
     """Whether the pattern fits `database.collection`, or the collection's name alone in the default database."""
     return fnmatchcase(str(ref), pattern) or fnmatchcase(ref.short, pattern)
-
-
-def _is_alias(observed: ObservedState, ref: CollectionRef) -> bool:
-    """Whether the name is an alias at the target: Milvus keeps both in one name space."""
-    return ref in observed.target_aliases

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from migrator.errors import RunError, StalePlan
-from migrator.planning.plan import Access, PlannedCollection, Side, digest_of, plan_from_plain, plan_to_plain
+from migrator.planning.json_pieces import indented
+from migrator.planning.plan import Access, PlannedCollection, Side, digest_of, plan_from_plain, plan_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from migrator.planning.plan import Plan
 
 MARK = "migrator saved plan"
@@ -85,7 +88,12 @@ class SavedPlan:
 
     def to_text(self) -> str:
         """The file's content: equal for equal plans, byte for byte."""
-        return json.dumps(self._plain() | {"digest": self.digest}, indent=2, ensure_ascii=False) + "\n"
+        return "".join(self.pieces())
+
+    def pieces(self) -> Iterator[str]:
+        """The same, a little at a time."""
+        yield from indented(self._plain() | {"digest": self.digest}, 2)
+        yield "\n"
 
     @property
     def digest(self) -> str:
@@ -100,7 +108,7 @@ class SavedPlan:
             "clusters_file": None if self.clusters_file is None else _file(self.clusters_file),
             "variables": dict(sorted(self.variables.items())),
             "only": self.only,
-            "plan": plan_to_plain(self.plan),
+            "plan": plan_parts(self.plan),
         }
 
 

@@ -39,8 +39,11 @@ def select(loaded: LoadedPlan, names: Sequence[CollectionRef]) -> Selection:
     """Expand the mappings over the source's collections `names`."""
     complaints: list[Complaint] = []
     chosen: dict[CollectionRef, ResolvedMapping] = {}
+    ordered, known = sorted(names), frozenset(names)
     for mapping in sorted(loaded.mappings, key=lambda m: (m.source.is_glob, m.index)):
-        found = [ref for ref in sorted(names) if mapping.wants(ref)]
+        exact = mapping.source.exact
+        candidates = ordered if exact is None else known & {exact}
+        found = [ref for ref in candidates if mapping.wants(ref)]
         if not found:
             complaints.append(_nothing_matches(loaded, mapping, names))
         for ref in found:

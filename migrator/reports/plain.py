@@ -5,6 +5,12 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from typing import TYPE_CHECKING
+
+from migrator.planning.json_pieces import indented
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -36,7 +42,7 @@ def duration(seconds: float) -> str:
 
 def clean(text: str) -> str:
     """Foreign text without what could move a terminal's cursor, colour it, turn its direction, or begin a line."""
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 def wrapped(text: str, width: int, *, hang: int | None = None) -> list[str]:
@@ -62,8 +68,19 @@ def _cells(text: str) -> int:
 
 def to_json(value: object, *, indent: int | None = None) -> str:
     """JSON that reads as it is written, foreign text in it as harmless as by `clean`."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)  # only JSON's own breaks
+    return _harmless(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def json_pieces(value: object, *, indent: int) -> Iterator[str]:
+    """The same piece by piece, where iterators stand for lists."""
+    return map(_harmless, indented(value, indent))
+
+
+def _harmless(text: str) -> str:
+    """JSON whose only line breaks are its own."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def _escaped(character: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,10 @@ Entry = tuple[str, str, "Mapping[str, Any]"]
 def summarize(plan: Plan, *, run_id: str, created_at: str, entry_of: Callable[[str], Entry]) -> RunSummary:
     """Plan and journal to a summary; `entry_of` gives a step's last entry by its key."""
     steps = tuple(_step(step.key, step.describe(), step.collection, entry_of(step.key)) for step in plan.steps)
-    collections = tuple(_collection(planned, steps, entry_of) for planned in plan.collections)
+    own: dict[str, list[StepSummary]] = defaultdict(list)
+    for step in steps:
+        own[step.collection].append(step)
+    collections = tuple(_collection(planned, own[planned.label], entry_of) for planned in plan.collections)
     states = {step.state for step in steps}
     state = "finished" if states <= {"finished"} else "failed" if "failed" in states else "unfinished"
     is_deleted = any(
@@ -104,9 +108,8 @@ def _detail(data: Mapping[str, Any]) -> str:
 
 
 def _collection(
-    planned: PlannedCollection, steps: tuple[StepSummary, ...], entry_of: Callable[[str], Entry]
+    planned: PlannedCollection, own: list[StepSummary], entry_of: Callable[[str], Entry]
 ) -> CollectionSummary:
-    own = [step for step in steps if step.collection == planned.label]
     failed = next((step for step in own if step.state == "failed"), None)
     verified = next((step for step in own if step.key.startswith("verify_collection:")), None)
     if planned.action is not Action.MIGRATE:

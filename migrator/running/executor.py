@@ -93,9 +93,10 @@ class Executor:
         Raises:
             RunError: The journal cannot be written: nothing may go on without it.
         """
+        finished = self._journal.finished()
         for key in self._steps:
             self._result.states[key] = StepState.WAITING
-            if self._journal.is_finished(key):
+            if key in finished:
                 self._settle(key, StepState.FINISHED)
         with ThreadPoolExecutor(self._schedule.most, thread_name_prefix="step") as pool:
             flying: dict[Future[None], Step] = {}

@@ -192,20 +192,16 @@ class Journal:
         where = "event != 'noted'" + ("" if step_key is None else " AND step_key = ?")
         values = () if step_key is None else (step_key,)
         query = f"SELECT number, at, step_key, event, data FROM entries WHERE {where} ORDER BY number"
-        for number, at, key, event, data in self._rows(query, values):
-            yield JournalEntry(number=number, at=at, step_key=key, event=StepEvent(event), data=json.loads(data))
+        yield from map(_entry, self._rows(query, values))
 
     def last_event(self, step_key: str) -> JournalEntry | None:
         """The latest thing that happened to a step, notes apart."""
         found = self._rows(
-            "SELECT number, at, event, data FROM entries WHERE step_key = ? AND event != 'noted' "
+            "SELECT number, at, step_key, event, data FROM entries WHERE step_key = ? AND event != 'noted' "
             "ORDER BY number DESC LIMIT 1",
             (step_key,),
         )
-        if not found:
-            return None
-        number, at, event, data = found[0]
-        return JournalEntry(number=number, at=at, step_key=step_key, event=StepEvent(event), data=json.loads(data))
+        return _entry(found[0]) if found else None
 
     def is_finished(self, step_key: str) -> bool:
         """Whether the step came to its end, and was not begun anew since."""
@@ -218,6 +214,33 @@ class Journal:
     def _has(self, step_key: str, event: StepEvent) -> bool:
         query = f"SELECT 1 FROM entries WHERE step_key = ? AND event = ? AND {_SINCE_RENEWED} LIMIT 1"
         return bool(self._rows(query, (step_key, event, step_key)))
+
+    def finished(self) -> frozenset[str]:
+        """The keys of all steps for which `is_finished` says yes, by one look at the index."""
+        query = (
+            "SELECT step_key FROM entries WHERE event IN ('finished', 'renewed') GROUP BY step_key "
+            "HAVING MAX(number * (event = 'finished')) > MAX(number * (event = 'renewed'))"
+        )
+        return frozenset(key for (key,) in self._rows(query))
+
+    def begun(self) -> frozenset[str]:
+        """The keys of all steps that were ever started, or begun anew."""
+        query = "SELECT DISTINCT step_key FROM entries WHERE event IN ('started', 'renewed')"
+        return frozenset(key for (key,) in self._rows(query))
+
+    def last_events(self) -> dict[str, JournalEntry]:
+        """The latest thing that happened to each step, notes apart."""
+        query = (
+            "SELECT number, at, step_key, event, data FROM entries WHERE number IN "
+            "(SELECT MAX(number) FROM entries WHERE event != 'noted' GROUP BY step_key)"
+        )
+        return {entry.step_key: entry for entry in map(_entry, self._rows(query))}
+
+    def moments(self) -> Iterator[tuple[str, StepEvent, str]]:
+        """Key, event and time of every start and end, in their order."""
+        query = "SELECT step_key, event, at FROM entries WHERE event IN ('started', 'finished') ORDER BY number"
+        for key, event, at in self._rows(query):
+            yield key, StepEvent(event), at
 
     def times_renewed(self, step_key: str) -> int:
         """How often the step was begun anew."""
@@ -558,6 +581,11 @@ class Journal:
             key,
         )
         return tuple(StagedDifference(*row) for row in (*wrong, *strange))
+
+
+def _entry(row: tuple[int, str, str, str, str]) -> JournalEntry:
+    number, at, key, event, data = row
+    return JournalEntry(number=number, at=at, step_key=key, event=StepEvent(event), data=json.loads(data))
 
 
 def _address(path: Path, *, read_only: bool) -> str:

@@ -13,15 +13,14 @@ if TYPE_CHECKING:
 
     from migrator.planning.pace import Measured
     from migrator.planning.plan import Plan
-    from migrator.running.journal import JournalEntry
     from migrator.running.runs import Run, StateDirectory
 
 
 def past_pace(state: StateDirectory, plan: Plan) -> Pace:
     """The pace of the latest runs between the same two servers, of whatever plan; a guess where there was none."""
     measured: list[dict[str, Measured]] = []
-    for run in reversed([run for run in state.runs() if _is_like(run.plan, plan)]):
-        if found := _measured(state, run):
+    for run in state.latest_runs():
+        if _is_like(run.plan, plan) and (found := _measured(state, run)):
             measured.append(found)
         if len(measured) == MOST_RUNS:
             break
@@ -36,17 +35,17 @@ def _is_like(past: Plan, plan: Plan) -> bool:
 
 def _measured(state: StateDirectory, run: Run) -> dict[str, Measured]:
     with state.journal(run) as journal:
-        return measure(works_of(run.plan), stretches_of(journal.entries()))
+        return measure(works_of(run.plan), stretches_of(journal.moments()))
 
 
-def stretches_of(entries: Iterable[JournalEntry]) -> dict[str, Stretch]:
+def stretches_of(moments: Iterable[tuple[str, StepEvent, str]]) -> dict[str, Stretch]:
     """When each finished step was worked at, by its key: its last attempt, from its start to its end."""
     began: dict[str, float] = {}
     found: dict[str, Stretch] = {}
-    for entry in entries:
-        at = datetime.fromisoformat(entry.at).timestamp()
-        if entry.event is StepEvent.STARTED:
-            began[entry.step_key] = at
-        elif entry.event is StepEvent.FINISHED and entry.step_key in began:
-            found[entry.step_key] = Stretch(began_s=began[entry.step_key], ended_s=max(at, began[entry.step_key]))
+    for key, event, at in moments:
+        at_s = datetime.fromisoformat(at).timestamp()
+        if event is StepEvent.STARTED:
+            began[key] = at_s
+        elif key in began:
+            found[key] = Stretch(began_s=began[key], ended_s=max(at_s, began[key]))
     return found

@@ -208,9 +208,10 @@ class _Refresh:
             if (backup := as_backup(source)) is not None:
                 return self._backed_up(item, collection, backup)
             chosen = with_chosen_partitions(item.mapping.partitions, collection)
-            self._check_storage_versions(item)
+            listed = source.list_segments(item.source)
+            self._check_storage_versions(item, listed)
             strays = StrayFiles(source, chosen)
-            estimate = self._estimate(chosen, strays)
+            estimate = self._estimate(chosen, listed, strays)
             return ObservedCollection(collection=collection, estimate=estimate, notices=tuple(strays.notices()))
         except MilvusRefused as error:
             self._find("source", error.message, error.hint)
@@ -218,13 +219,13 @@ class _Refresh:
             self._find(f"{item.mapping.field}.source", error.message, error.hint)
         return None
 
-    def _check_storage_versions(self, item: Selected) -> None:
+    def _check_storage_versions(self, item: Selected, listed: Iterable[Segment]) -> None:
         """Segments may be of several, and each has to be one that the target reads, or that can be copied at all."""
         source, target = self._readers.source, self._readers.target
         if not source.capabilities.reports_storage_version:
             return
         readable = {0, STORAGE_V2} if target is None else target.capabilities.storage_versions_readable
-        found = sorted({segment.storage_version for segment in source.list_segments(item.source)} - readable)
+        found = sorted({segment.storage_version for segment in listed} - readable)
         for version in found:
             if version > STORAGE_V2:
                 why = f"has segments of storage version {version}, which no import reads"
@@ -279,10 +280,9 @@ class _Refresh:
 
     # -- estimates --------------------------------------------------------------------------------------------------
 
-    def _estimate(self, collection: Collection, strays: StrayFiles) -> Estimate:
+    def _estimate(self, collection: Collection, listed: Iterable[Segment], strays: StrayFiles) -> Estimate:
         """Of the partitions that the collection is told to have."""
         here = {partition.partition_id for partition in collection.partitions}
-        listed = self._readers.source.list_segments(collection.ref)
         segments = [s for s in listed if s.num_rows > 0 and s.partition_id in here]
         strays.begin(segments)
         by_partition = self._inventory(collection, segments, strays)
@@ -515,8 +515,8 @@ def _target_names(
     """Of the names some mapping aims at, those that are taken."""
     found = []
     replaced = {item.target for item in selection.items if item.mapping.if_exists == "replace"}
-    for ref in sorted({item.target for item in selection.items} & set(taken)):
-        collection = target.find_collection(ref)
+    refs = sorted({item.target for item in selection.items} & set(taken))
+    for ref, collection in zip(refs, abreast(target.find_collection, refs), strict=True):
         if collection is not None:
             counts = count_named(target, ref) if ref in replaced else {}
             found.append(

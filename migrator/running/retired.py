@@ -68,7 +68,7 @@ class Retired:
         if journal.rollback() is not None:
             return f"which is not rolled back yet: migrator rollback {run.run_id}"
         (planned,) = [each for each in run.plan.collections if each.target == step.target]
-        if not all(map(journal.is_finished, run.steps_of(planned))):
+        if not all(map(journal.is_finished, run.keys_by_collection()[planned.label])):
             return f"which is unfinished: migrator apply --resume, or migrator rollback {run.run_id}"
         if not any(isinstance(each, VerifyCollection) and each.target == step.temporary for each in run.plan.steps):
             return "which verified nothing (verify: none); drop it by hand"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -13,16 +12,19 @@ import socket
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from migrator.errors import JournalUnusable, LockHeld, RunError
 from migrator.model.observed import MigratedRecord
-from migrator.planning.plan import Action, Plan, plan_from_plain, plan_to_plain
+from migrator.planning.plan import Action, Plan
 from migrator.running.events import StepState
 from migrator.running.files import write_whole
 from migrator.running.journal import Journal, JournalEntry, StepEvent
+from migrator.running.run_file import began_at, digest_of_file, digest_of_lines, read_run_file, run_lines
 from migrator.spec.loaded import LoadedPlan
 from migrator.steps.clean_staging import KEPT, CleanStaging
 from migrator.steps.create_collection import noted_id
@@ -33,20 +35,19 @@ from migrator.steps.restored import is_restored
 from migrator.steps.verify_collection import VerifyCollection, found_no_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from migrator.model.collection import CollectionRef
     from migrator.planning.plan import PlannedCollection
     from migrator.ports.clock import Clock
 
-FORMAT_VERSION = 1
 _RUN_FILE = "run.json"
 _JOURNAL_FILE = "journal.db"
 _LOCK_LOOK_S = 0.5
 _RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}-\d{8}T\d{6}Z-[0-9a-f]{4}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Run:
     """One run as it was frozen at its start; `created_at` is UTC in ISO format."""
 
@@ -75,11 +76,18 @@ class Run:
 
     def states(self, journal: Journal) -> dict[str, StepState]:
         """Every step's state as the journal tells it."""
-        return {step.key: _state(journal, step.key) for step in self.plan.steps}
+        return {key: state for key, (state, _) in self.last_entries(journal).items()}
+
+    def last_entries(self, journal: Journal) -> dict[str, tuple[StepState, JournalEntry | None]]:
+        """The same, with the last entry of each."""
+        finished, last = journal.finished(), journal.last_events()
+        found = [(step.key, last.get(step.key)) for step in self.plan.steps]
+        return {key: (_state(entry, is_finished=key in finished), entry) for key, entry in found}
 
     def is_complete(self, journal: Journal) -> bool:
         """Whether every step is finished."""
-        return all(journal.is_finished(step.key) for step in self.plan.steps)
+        finished = journal.finished()
+        return all(step.key in finished for step in self.plan.steps)
 
     def is_unfinished(self, journal: Journal) -> bool:
         """Whether something of it is left to do: steps, or the end of its rollback."""
@@ -88,21 +96,24 @@ class Run:
 
     def was_started(self, journal: Journal) -> bool:
         """Whether any step was ever begun."""
-        return any(journal.was_started(step.key) or journal.times_renewed(step.key) for step in self.plan.steps)
+        begun = journal.begun()
+        return any(step.key in begun for step in self.plan.steps)
 
     def lease_targets(self) -> list[CollectionRef]:
         """The collections at the target that it needs for itself, by every name they have meanwhile."""
         todo = [each for each in self.plan.collections if each.action is Action.MIGRATE]
         return sorted({ref for each in todo for ref in (each.target, each.built_as) if ref is not None})
 
-    def steps_of(self, planned: PlannedCollection) -> list[str]:
-        """The keys of the steps that belong to one mapped collection."""
-        return [step.key for step in self.plan.steps if step.collection == planned.label]
+    def keys_by_collection(self) -> Mapping[str, Sequence[str]]:
+        """The keys of the steps that belong to each mapped collection, by its label."""
+        found: dict[str, list[str]] = {planned.label: [] for planned in self.plan.collections}
+        for step in self.plan.steps:
+            found.setdefault(step.collection, []).append(step.key)
+        return found
 
 
-def _state(journal: Journal, key: str) -> StepState:
-    last = journal.last_event(key)
-    if journal.is_finished(key):
+def _state(last: JournalEntry | None, *, is_finished: bool) -> StepState:
+    if is_finished:
         return StepState.FINISHED
     if last is None:
         return StepState.WAITING
@@ -121,6 +132,7 @@ class StateDirectory:
         self._folder = folder
         self._clock = clock
         self._before = before
+        self._known: WeakValueDictionary[tuple[Path, int, int, int], Run] = WeakValueDictionary()
 
     @property
     def folder(self) -> Path:
@@ -129,36 +141,29 @@ class StateDirectory:
 
     def begin(self, loaded: LoadedPlan, plan: Plan, *, saved_plan: str = "") -> Run:
         """Freeze a new run: plan file, clusters and plan, with secrets as references only."""
-        latest = max((run.created_at for run in self.runs()), default="")
+        latest = max(map(began_at, self._run_files()), default="")
         now = self._clock.now()
         # The order of runs holds if the clock is set back.
         created_at = max(now.isoformat(), _just_after(latest) if latest else "")
         run_id = f"{loaded.name}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         folder = self._folder / "runs" / run_id
-        content = {
-            "format_version": FORMAT_VERSION,
-            "run_id": run_id,
-            "created_at": created_at,
-            "saved_plan": saved_plan,
-            "document": loaded.frozen(),
-            "plan": plan_to_plain(plan),
-        }
+        lines = partial(run_lines, run_id, created_at, loaded=loaded, plan=plan, saved_plan=saved_plan)
         with self._writing():
             _make_private(folder.parent)
             folder.mkdir(mode=0o700)
             try:
-                self._freeze(folder, json.dumps(content, indent=1))
+                self._freeze(folder, lines)
             except (OSError, JournalUnusable):
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
         return Run(run_id=run_id, created_at=created_at, loaded=loaded, plan=plan, folder=folder, saved_plan=saved_plan)
 
-    def _freeze(self, folder: Path, text: str) -> None:
+    def _freeze(self, folder: Path, lines: Callable[[], Iterable[str]]) -> None:
         """An empty journal, and then the run file, which makes it a run."""
         journal = Journal(folder / _JOURNAL_FILE, self._clock)
-        journal.bind(_digest(text.encode()))
+        journal.bind(digest_of_lines(lines()))
         journal.close()
-        write_whole(folder / _RUN_FILE, text)
+        write_whole(folder / _RUN_FILE, lines())
 
     def adopt(self, run_id: str, content: bytes) -> Run:
         """Take in a run that another machine began, by the bytes of its run file; its journal is empty at first."""
@@ -167,7 +172,7 @@ class StateDirectory:
         with self._writing():
             _make_private(folder)
             if not (folder / _RUN_FILE).exists():
-                self._freeze(folder, content.decode())
+                self._freeze(folder, lambda: [content.decode()])
         return self._read(folder / _RUN_FILE)
 
     def last_numbers(self) -> dict[str, int]:
@@ -193,24 +198,35 @@ class StateDirectory:
                 hint="make room, or name another one with --state-dir or MIGRATOR_STATE_DIR",
             ) from error
 
-    def runs(self) -> Iterator[Run]:
-        """All runs, the oldest first; a folder without its run file belongs to a run that never began."""
-        folders = [self._folder, *([self._before] if self._before else [])]
-        paths = {path.parent.name: path for folder in folders for path in (folder / "runs").glob(f"*/{_RUN_FILE}")}
-        yield from sorted(map(self._read, paths.values()), key=lambda run: (run.created_at, run.run_id))
+    def runs(self, plan_name: str | None = None) -> Iterator[Run]:
+        """All runs, or those of one plan, the oldest first; a folder without its run file is of one that never began.
+
+        Each is read when it is asked for.
+        """
+        yield from map(self._read, self._run_files(lambda run_id: plan_name in {None, run_id.rsplit("-", 2)[0]}))
+
+    def latest_runs(self) -> Iterator[Run]:
+        """All runs, the latest first."""
+        yield from map(self._read, reversed(self._run_files()))
 
     def find_runs(self, beginning: str) -> list[Run]:
         """The runs whose id begins so, the oldest first."""
-        return [run for run in self.runs() if run.run_id.startswith(beginning)]
+        return list(map(self._read, self._run_files(lambda run_id: run_id.startswith(beginning))))
+
+    def _run_files(self, wants: Callable[[str], bool] = bool) -> list[Path]:
+        """Of all runs whose id is wanted, the oldest first; only when they began is read of them."""
+        folders = [self._folder, *([self._before] if self._before else [])]
+        paths = {path.parent.name: path for folder in folders for path in (folder / "runs").glob(f"*/{_RUN_FILE}")}
+        own = [path for run_id, path in paths.items() if wants(run_id)]
+        return sorted(own, key=lambda path: (began_at(path), path.parent.name))
 
     def unfinished(self, plan_name: str | None = None) -> list[Run]:
         """Runs with steps left to do, or a rollback, of one plan or of all."""
         found = []
-        for run in self.runs():
-            if plan_name in (None, run.plan.name):
-                with self.journal(run) as journal:
-                    if run.is_unfinished(journal):
-                        found.append(run)
+        for run in self.runs(plan_name):
+            with self.journal(run) as journal:
+                if run.is_unfinished(journal):
+                    found.append(run)
         return found
 
     @contextmanager
@@ -218,7 +234,7 @@ class StateDirectory:
         """The journal of a run, open for as long as the block lasts."""
         journal = Journal(run.folder / _JOURNAL_FILE, self._clock, read_only=read_only)
         try:
-            journal.require_bound_to(_digest(run.file.read_bytes()))
+            journal.require_bound_to(digest_of_file(run.file))
             yield journal
         finally:
             journal.close()
@@ -232,16 +248,13 @@ class StateDirectory:
         return self._records(plan_name, _is_brought)
 
     def _records(
-        self, plan_name: str, is_done: Callable[[Run, PlannedCollection, Journal], bool]
+        self, plan_name: str, is_done: Callable[[PlannedCollection, Sequence[str], Collection[str]], bool]
     ) -> tuple[MigratedRecord, ...]:
         records: dict[tuple[str, str], MigratedRecord] = {}
-        for run in self.runs():
-            if run.plan.name == plan_name:
-                with self.journal(run) as journal:
-                    for planned in run.plan.collections:
-                        record = _record(run, planned, journal) if is_done(run, planned, journal) else None
-                        if record is not None:
-                            records[(str(planned.source), str(planned.target))] = record
+        for run in self.runs(plan_name):
+            with self.journal(run) as journal:
+                for record in _records(run, journal, is_done):
+                    records[(str(record.source), str(record.target))] = record
         return tuple(records.values())
 
     def rollback_of(self, run: Run) -> StepEvent | None:
@@ -252,7 +265,7 @@ class StateDirectory:
     def last_entries(self, run: Run) -> dict[str, tuple[StepState, JournalEntry | None]]:
         """Every step's state and the last entry of it."""
         with self.journal(run) as journal:
-            return {key: (state, journal.last_event(key)) for key, state in run.states(journal).items()}
+            return run.last_entries(journal)
 
     def is_held(self, plan_name: str) -> bool:
         """Whether a process on this machine applies the plan right now."""
@@ -327,37 +340,37 @@ class StateDirectory:
                 return
 
     def _read(self, path: Path) -> Run:
+        """The run of a run file; the same as long as somebody holds it, for the file is never written again."""
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found = path.stat()
+            identity = (path, found.st_ino, found.st_mtime_ns, found.st_size)
+            run = self._known.get(identity)
+            if run is None:
+                run = self._known[identity] = _run_of(path)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not whole"
             raise RunError(f"{path} cannot be read: {reason}", hint="restore it, or remove the run's folder") from None
-        if content["format_version"] > FORMAT_VERSION:
-            raise RunError(
-                f"{path} has format {content['format_version']}, and this version of migrator reads up to "
-                f"{FORMAT_VERSION}",
-                hint="use the version of migrator that began the run, or a newer one",
-            )
-        return Run(
-            run_id=content["run_id"],
-            created_at=content["created_at"],
-            loaded=LoadedPlan.from_frozen(content["document"]),
-            plan=plan_from_plain(content["plan"]),
-            folder=path.parent,
-            saved_plan=content.get("saved_plan", ""),
-        )
+        return run
+
+
+def _run_of(path: Path) -> Run:
+    content, plan = read_run_file(path)
+    return Run(
+        run_id=content["run_id"],
+        created_at=content["created_at"],
+        loaded=LoadedPlan.from_frozen(content["document"]),
+        plan=plan,
+        folder=path.parent,
+        saved_plan=content.get("saved_plan", ""),
+    )
 
 
 def file_digest(path: str) -> str | None:
     """The SHA-256 of a file's bytes, None where it cannot be read."""
     try:
-        return _digest(Path(path).read_bytes())
+        return digest_of_file(Path(path))
     except OSError:
         return None
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _just_after(iso: str) -> str:
@@ -388,53 +401,67 @@ def _make_private(folder: Path) -> None:
         each.mkdir(mode=0o700, exist_ok=True)
 
 
-def _is_finished(run: Run, planned: PlannedCollection, journal: Journal) -> bool:
+def _is_finished(planned: PlannedCollection, keys: Sequence[str], finished: Collection[str]) -> bool:
     """Whether every step of a mapping is."""
-    return planned.action is Action.MIGRATE and all(map(journal.is_finished, run.steps_of(planned)))
+    return planned.action is Action.MIGRATE and all(key in finished for key in keys)
 
 
-def _is_brought(run: Run, planned: PlannedCollection, journal: Journal) -> bool:
+def _is_brought(planned: PlannedCollection, keys: Sequence[str], finished: Collection[str]) -> bool:
     """Whether every step up to its verification is, and the target has its name already."""
-    steps = takewhile(lambda key: not key.startswith(f"{VerifyCollection.kind}:"), run.steps_of(planned))
-    is_named = planned.action is Action.MIGRATE and planned.built_as == planned.target
-    return _is_finished(run, planned, journal) or (is_named and all(map(journal.is_finished, steps)))
+    before = list(takewhile(lambda key: not _verifies(key), keys))
+    is_named = planned.built_as == planned.target
+    return _is_finished(planned, keys, finished) or (is_named and _is_finished(planned, before, finished))
 
 
-def _record(run: Run, planned: PlannedCollection, journal: Journal) -> MigratedRecord | None:
-    """What is known of a mapping that this run migrated."""
+def _verifies(key: str) -> bool:
+    return key.startswith(f"{VerifyCollection.kind}:")
+
+
+def _records(
+    run: Run, journal: Journal, is_done: Callable[[PlannedCollection, Sequence[str], Collection[str]], bool]
+) -> Iterator[MigratedRecord]:
+    """What is known of the mappings that this run migrated."""
     if journal.rollback() is not None:
-        return None
+        return
+    finished, keys, dump = journal.finished(), run.keys_by_collection(), _dump_left(run, journal)
+    for planned in run.plan.collections:
+        own = keys[planned.label]
+        if is_done(planned, own, finished):
+            is_verified = any(
+                _verifies(key) and key in finished and not found_no_rows(journal.notes(key)) for key in own
+            )
+            yield from _record(run, planned, journal, verified=is_verified, dump=dump)
+
+
+def _record(
+    run: Run, planned: PlannedCollection, journal: Journal, *, verified: bool, dump: str
+) -> Iterator[MigratedRecord]:
+    """None where the run created nothing."""
     created = noted_id(journal, planned.built_as) if planned.built_as is not None else 0
-    dump = frozen_dump(journal, planned.source)
+    frozen = frozen_dump(journal, planned.source)
     if created is None:
-        return None
-    return MigratedRecord(
+        return
+    yield MigratedRecord(
         source=planned.source,
         target=planned.target,
-        source_collection_id=dump.collection.collection_id,
+        source_collection_id=frozen.collection.collection_id,
         target_collection_id=created,
-        raw_rows=dump.raw_rows,
-        rows_at_cut=tuple(sorted(dump.rows_at_cut.items())),
-        held_still=dump.held_still,
-        verified=any(
-            key.startswith(f"{VerifyCollection.kind}:")
-            and journal.is_finished(key)
-            and not found_no_rows(journal.notes(key))
-            for key in run.steps_of(planned)
-        ),
-        dump="" if _has_no_dump(run, planned, journal) else run.plan.dump,
+        raw_rows=frozen.raw_rows,
+        rows_at_cut=tuple(sorted(frozen.rows_at_cut.items())),
+        held_still=frozen.held_still,
+        verified=verified,
+        dump="" if planned.built_as is not None and is_restored(journal, planned.built_as) else dump,
         rows=imported_rows(journal, planned.built_as) if planned.built_as is not None else 0,
-        rows_are_told=not brings_deletes(journal, planned.source, dump.collection.collection_id),
+        rows_are_told=not brings_deletes(journal, planned.source, frozen.collection.collection_id),
         run_id=run.run_id,
-        partitions=tuple(partition.name for partition in dump.collection.partitions),
+        partitions=tuple(partition.name for partition in frozen.collection.partitions),
     )
 
 
-def _has_no_dump(run: Run, planned: PlannedCollection, journal: Journal) -> bool:
-    """Whether it was deleted, or none was made of this collection."""
-    if planned.built_as is not None and is_restored(journal, planned.built_as):
-        return True
-    return any(
+def _dump_left(run: Run, journal: Journal) -> str:
+    """Where its dump is; empty where it deleted that."""
+    is_deleted = any(
         isinstance(step, CleanStaging) and journal.is_finished(step.key) and not journal.notes(step.key).get(KEPT)
         for step in run.plan.steps
     )
+    return "" if is_deleted else run.plan.dump

@@ -154,8 +154,7 @@ class Track:
 
     def _weight(self, key: str) -> float:
         """Seconds that a step is expected to take: what its share of a bar is."""
-        expected = self._pace.left({key: self._works[key]}, {key: 0.0})
-        return max(0.1, (expected.fast_s + expected.slow_s) / 2)
+        return max(0.1, sum(self._pace.alone(self._works[key])) / 2)
 
     # -- what is told -----------------------------------------------------------------------------------------------
 

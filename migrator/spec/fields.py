@@ -46,6 +46,7 @@ class SpecModel(BaseModel):
         allow_inf_nan=False,
         hide_input_in_errors=True,  # the input may be a secret that stands where none should
         serialize_by_alias=True,
+        defer_build=True,  # a command needs a part of them: each is built when it is first used
     )
 
 
