@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -69,8 +69,9 @@ class DaskTransport:
         return answered
 
     def close(self) -> None:
-        """Let go; what is under way is forgotten."""
-        self._client.close(timeout=_CONNECT_S)
+        """Let go; what is under way is forgotten, and whoever does not answer any more too."""
+        with suppress(OSError, TimeoutError):
+            self._client.close(timeout=_CONNECT_S)
 
     def _receive(self, done: Any, answered: Future[str]) -> None:  # noqa: ANN401 - Dask's future
         if not answered.set_running_or_notify_cancel():

@@ -31,6 +31,8 @@ _MOST_BYTES = 128 * 1024**2
 _ROUNDS_AHEAD = 2
 """Shards that are sent for each that can be done at a time: no worker waits for the next one."""
 _SHARD_CONCURRENCY = 16
+_LAST_SHARDS_S = 60.0
+"""As long as workers have to end what they are at when a run is stopped."""
 _LOOK_S = 0.5
 _SLICE_S = 0.5
 
@@ -120,7 +122,15 @@ class _Carrying:
         self.transfer.ctx.clock.sleep(seconds)
 
     def _give_up(self) -> None:
-        """Nobody waits for what is under way any more; what has arrived of it meanwhile is noted."""
+        """Take back what no worker is at, and wait a while for the rest: what it still writes should not come later.
+
+        What has arrived by then is noted.
+        """
+        under_way = list(self.flying)[: self.engine.width]  # in the order in which they were sent
+        for future in self.flying:
+            if future not in under_way:
+                future.cancel()
+        wait(under_way, timeout=_LAST_SHARDS_S)
         for future, part in self.flying.items():
             if not future.cancel():
                 with suppress(MigratorError, CancelledError):

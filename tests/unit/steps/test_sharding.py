@@ -159,6 +159,22 @@ def test_a_stop_is_heard_while_workers_work(stage: Stage, tmp_path: Path) -> Non
         copy(stage, replace(shared(stage, tmp_path, workers(stage, staging), staging), clock=SystemClock(stop)))
 
 
+def test_what_workers_end_after_a_stop_is_noted(stage: Stage, tmp_path: Path) -> None:
+    """A run that is stopped waits for shards that are under way: nothing of them is written later."""
+    staging, stop = MemoryStore("bucket_B"), StopSignal()
+    transport = workers(stage, staging)
+    whole = transport.work
+
+    def late(text: str) -> str:
+        stop.ask()
+        return whole(text)
+
+    transport.work, transport.width = late, SIZE
+    with pytest.raises(Interrupted):
+        copy(stage, replace(shared(stage, tmp_path, transport, staging), clock=SystemClock(stop)))
+    assert len(list(staging.list_objects("backup"))) == SIZE - uncopied(stage) > 0
+
+
 def test_who_forgets_a_shard_is_unavailable_and_the_step_tried_again(stage: Stage, tmp_path: Path) -> None:
     class Forgetful(ThreadTransport):
         def send(self, _: str) -> Future[str]:
