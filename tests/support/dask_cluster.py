@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.support.cli import REPOSITORY
 from tests.support.services.depot import HOST
 
@@ -65,6 +67,12 @@ class DaskCluster:
             assert time.monotonic() < ends_at, self.log("worker")
             time.sleep(0.1)
 
+    def stop_scheduler(self) -> None:
+        """As if its machine were lost."""
+        assert self._scheduler is not None
+        self._scheduler.kill()
+        self._scheduler.wait()
+
     def stop(self) -> None:
         """End what is still there."""
         for process in (*self.workers, self._scheduler):
@@ -92,6 +100,7 @@ class DaskCluster:
 @contextmanager
 def dask_cluster(folder: Path, *environments: Mapping[str, str]) -> Iterator[DaskCluster]:
     """A scheduler, and a worker for each of `environments`."""
+    pytest.importorskip("distributed", reason="the extra dask is not installed")
     folder.mkdir(parents=True, exist_ok=True)
     cluster = DaskCluster(folder)
     try:
