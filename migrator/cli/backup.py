@@ -154,6 +154,7 @@ def _columns(each: "ShelvedBackup") -> list[str]:
         size(each.size_bytes) if each.size_bytes or each.rows == 0 else "unknown size",
         each.format,
         each.whose,
+        *(["not all of it: some collections were read in place, and cannot be restored"] if each.read_in_place else []),
     ]
 
 

@@ -25,6 +25,9 @@ class Estimate:
     largest_partition_bytes: int
     import_requests: int
     counted_rows: int | None
+    in_place_objects: int = 0
+    """Those of `objects` that the target would read where they lie, and so the next; nothing of them is copied."""
+    in_place_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,14 @@ class MigratedRecord:
     """Whether those are all it has: how many deletes of L0 segments took afterwards, nobody tells."""
     partitions: tuple[str, ...] = ()
     """The source's partitions that came along."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedInPlace:
+    """What can be read where it lies: nothing with `why_not`, else all but the `copied`, by collection and reason."""
+
+    why_not: str = ""
+    copied: tuple[tuple[CollectionRef, str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,3 +137,5 @@ class ObservedState:
     """How files would come into the dump; None where there is no file to tell it by."""
     forwards: bool = False
     """Whether they have to be brought on to the target's store, which does not show what is in staging."""
+    in_place: ObservedInPlace | None = None
+    """None unless the plan asks for it (`transfer.mode: in_place`)."""

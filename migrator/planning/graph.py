@@ -99,9 +99,16 @@ class _Graph:
         refs = tuple(sorted(item.source for item in todo))
         return [Flush(collections=refs, enabled=self._loaded.options.flush == "auto")]
 
+    @property
+    def _is_in_place(self) -> bool:
+        """Whether segments are read where they lie: then an import may show that they have to be listed again."""
+        found = self._observed.in_place
+        return found is not None and not found.why_not
+
     def _seal(self, todo: list[PlannedItem], copies: list[CopySegments]) -> SealDump:
+        imports = [f"{ImportSegments.kind}:{item.built_as}" for item in todo] if self._is_in_place else []
         return SealDump(
-            follows=tuple(copy.key for copy in copies),
+            follows=(*(copy.key for copy in copies), *imports),
             dump_prefix=self._dump_prefix,
             name=self._loaded.staging.backup_name,
             source_version=self._observed.source_version,
@@ -167,11 +174,16 @@ class _Graph:
             earlier_runs=self._earlier_runs,
             deletes=self._deletes_way(),
             source_bucket=self._loaded.source_storage.bucket,
-            mode=TransferMode(transfer.mode),
+            mode=self._mode(),
             concurrency=transfer.concurrency,
             part_size=transfer.part_size,
             multipart_threshold=transfer.multipart_threshold,
         )
+
+    def _mode(self) -> TransferMode:
+        """As the plan says, and `auto` where nothing can be read in place."""
+        mode = TransferMode(self._loaded.options.transfer.mode)
+        return TransferMode.AUTO if mode is TransferMode.IN_PLACE and not self._is_in_place else mode
 
     def _deletes_way(self) -> DeletesWay:
         """How deletes of L0 segments come to the target: as they are where it imports such segments rightly."""
@@ -193,7 +205,7 @@ class _Graph:
             imports_folder=imports_folder(self._loaded),
             staging_bucket=self._loaded.staging.storage.bucket,
             target_bucket=None if target is None else target.storage.bucket,
-            mode=TransferMode(transfer.mode),
+            mode=self._mode(),
             concurrency=transfer.concurrency,
             part_size=transfer.part_size,
             multipart_threshold=transfer.multipart_threshold,

@@ -149,6 +149,8 @@ def _sum(estimates: Iterable[Estimate]) -> Estimate:
         largest_partition_bytes=max((each.largest_partition_bytes for each in found), default=0),
         import_requests=sum(each.import_requests for each in found),
         counted_rows=None,
+        in_place_objects=sum(each.in_place_objects for each in found),
+        in_place_bytes=sum(each.in_place_bytes for each in found),
     )
 
 
@@ -159,12 +161,13 @@ def _work(step: Step, estimate: Estimate) -> Work:
         requests = len(step.collections)
     if isinstance(step, VerifyCollection) and not step.depth.level.looks_at_rows:
         rows = 0
+    is_copy = isinstance(step, CopySegments)
     return Work(
         kind=step.kind,
         collection=step.collection,
         rows=rows,
-        objects=estimate.objects,
-        size_bytes=estimate.size_bytes,
+        objects=estimate.objects - (estimate.in_place_objects if is_copy else 0),
+        size_bytes=estimate.size_bytes - (estimate.in_place_bytes if is_copy else 0),
         requests=requests,
     )
 

@@ -18,6 +18,7 @@ from migrator.planning.carriage import carriage_notices
 from migrator.planning.committing import TOGETHER
 from migrator.planning.compatibility import unsupported_pair, unsupported_source, unsupported_target
 from migrator.planning.graph import build_steps
+from migrator.planning.in_place import in_place_notices
 from migrator.planning.indexes import plan_indexes, unindexed_vectors
 from migrator.planning.item import PlannedItem
 from migrator.planning.loading import plan_loading
@@ -139,7 +140,8 @@ class _Planner:
 
     def _notices(self, todo: list[PlannedItem]) -> tuple[str, ...]:
         together = (TOGETHER,) if len(todo) > 1 and self._commits else ()
-        return (*self._usual_notices(todo), *carriage_notices(self._loaded, self._observed), *together)
+        told = in_place_notices(self._observed, todo)
+        return (*self._usual_notices(todo), *carriage_notices(self._loaded, self._observed), *together, *told)
 
     @property
     def _commits(self) -> bool:

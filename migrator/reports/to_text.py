@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from migrator.errors import Complaint, MigratorError
+    from migrator.model.observed import Estimate
     from migrator.planning.plan import Access, Plan, PlannedCollection, Side
     from migrator.reports.beside import Against, Beside
     from migrator.steps.base import Step
@@ -228,7 +229,7 @@ def _deeds(collection: PlannedCollection, step: Step) -> Iterator[str]:
         case CreateCollection():
             yield f"+ {step.describe()}"
         case CopySegments():
-            yield f"→ copy {count(estimate.objects, 'object')}, {size(estimate.size_bytes)}"
+            yield from _ways(estimate)
         case ForwardSegments():
             yield f"→ bring them on to the target's storage, {size(estimate.size_bytes)}, until they are imported"
         case ImportSegments():
@@ -247,6 +248,21 @@ def _deeds(collection: PlannedCollection, step: Step) -> Iterator[str]:
             )
         case _:
             pass
+
+
+def _ways(estimate: Estimate) -> Iterator[str]:
+    """What is copied, and what is read where it lies."""
+    objects, size_bytes = copied(estimate)
+    if objects or not estimate.in_place_objects:
+        yield f"→ copy {count(objects, 'object')}, {size(size_bytes)}"
+    if estimate.in_place_objects:
+        told = f"{count(estimate.in_place_objects, 'object')}, {size(estimate.in_place_bytes)}"
+        yield f"= read in place, not copied: {told}"
+
+
+def copied(estimate: Estimate) -> tuple[int, int]:
+    """How many objects and bytes go into the dump."""
+    return estimate.objects - estimate.in_place_objects, estimate.size_bytes - estimate.in_place_bytes
 
 
 def _load_text(step: LoadCollection) -> str:
@@ -300,10 +316,20 @@ def figures(plan: Plan, told: Beside) -> list[tuple[str, str]]:
     data = f"{rows} in {count(objects, 'object')}, {size(size_bytes)}"
     return [
         ("data", f"{data}; {count(requests, 'import request')}" if plan.target is not None else data),
-        ("space", _space(plan, size_bytes)),
+        ("space", _space(plan, sum(copied(each.estimate)[1] for each in todo))),
+        *_saved(todo),
         ("time", time_text(told.expected)),
         ("compared", f"{verified.depth} of each collection" if verified else "nothing"),
     ]
+
+
+def _saved(todo: Sequence[PlannedCollection]) -> Iterator[tuple[str, str]]:
+    """What reading in place saves."""
+    objects = sum(each.estimate.in_place_objects for each in todo)
+    size_bytes = sum(each.estimate.in_place_bytes for each in todo)
+    if objects:
+        told = f"{count(objects, 'object')}, {size(size_bytes)}"
+        yield "saved", f"{told} are read in place: neither copied nor kept twice"
 
 
 def _space(plan: Plan, size_bytes: int) -> str:

@@ -19,6 +19,7 @@ from migrator.running.cleaning import plan_of
 from migrator.running.lock import LeasePlaces, Leases
 from migrator.steps.backup_tree import backed_up_ts, has_meta, meta_key, read_backup
 from migrator.steps.dump_claim import drop_claim, read_claims
+from migrator.steps.seal_dump import DESCRIPTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from migrator.ports.store import ObjectStore
     from migrator.steps.dump_claim import DumpClaim
 
+_NOT_RESTORABLE = "no backup: its collections were read in place and are described here, nothing can be restored"
 _FOLDERS = {"meta", "binlogs", "bundle"}
 _PAGE = 1000
 _DELETERS = 16
@@ -50,6 +52,8 @@ class ShelvedBackup:
     format: str = ""
     whose: str = ""
     problem: str = ""
+    read_in_place: tuple[str, ...] = ()
+    """The runs that read collections in place: of those it holds a description, and nothing to restore."""
     users: int = 0
     roles: int = 0
     grants: int = 0
@@ -106,6 +110,9 @@ class BackupShelf:
             if claims and self._store.find_object(meta_key(self.prefix(name), FULL_META)) is None:
                 return ShelvedBackup(name=name, whose=_whose(claims), problem="unfinished")
             return ShelvedBackup(name=name, whose=_whose(claims), problem=self._problem(name, error.message))
+        described = self._described(name)
+        if described and not info.collection_backups:
+            return ShelvedBackup(name=name, whose=_whose(claims), problem=_NOT_RESTORABLE, read_in_place=described)
         moments = [moment for each in info.collection_backups if (moment := backed_up_ts(each))]
         is_cut = claims and self._store.find_object(meta_key(self.prefix(name), FULL_META)) is None
         return ShelvedBackup(
@@ -118,9 +125,18 @@ class BackupShelf:
             format=info.format or "binlogs",
             whose=_whose(claims) or (f"run {info.id}" if plan_of(info.id) else "milvus-backup"),
             problem="unfinished" if is_cut else "",
+            read_in_place=described,
             users=len(info.rbac_meta.users),
             roles=len(info.rbac_meta.roles),
             grants=len(info.rbac_meta.grants),
+        )
+
+    def _described(self, name: str) -> tuple[str, ...]:
+        """The runs whose collections it describes, and does not hold."""
+        meta = f"{self.prefix(name)}/meta"
+        names = (found.key.rpartition("/")[2] for found in self._store.list_objects(meta))
+        return tuple(
+            each.removeprefix(DESCRIPTION).removesuffix(".json") for each in names if each.startswith(DESCRIPTION)
         )
 
     def _problem(self, name: str, message: str) -> str:

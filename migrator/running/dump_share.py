@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from migrator.model.segment import LogKind
 from migrator.steps.copy_segments import CopySegments
 from migrator.steps.dump_claim import drop_claim, read_claims
-from migrator.steps.seal_dump import find_listed, level_keys, rewrite_level_files
+from migrator.steps.seal_dump import (
+    description_key,
+    find_listed,
+    full_meta_key,
+    level_keys,
+    rewrite_level_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +43,7 @@ class DumpShare:
     unlisted: tuple[int, ...]
     listed: tuple[str, ...]
     is_listing: bool
-    """Whether there is a `full_meta.json` at all."""
+    """Whether there is a `full_meta.json` that lists a collection; one of a run that read all in place lists none."""
     is_alone: bool
     """Whether no other run has a claim on the dump."""
 
@@ -58,7 +64,7 @@ class DumpShare:
             claims_folder=copies[0].claims_folder,
             unlisted=tuple(step.collection_id for step in copies if step.collection_id not in listed),
             listed=tuple(step.source.short for step in copies if step.collection_id in listed),
-            is_listing=listing is not None,
+            is_listing=bool(listing),
             is_alone=claims == {run.run_id},
         )
 
@@ -66,8 +72,10 @@ class DumpShare:
         """All that lies there of its unlisted collections, and the meta files of a seal that was stopped."""
         for folder in self._folders():
             yield from store.list_objects(folder)
+        keys = [description_key(self.dump_prefix, self.run_id)]
         if not self.is_listing and self.is_alone:
-            yield from filter(None, map(store.find_object, level_keys(self.dump_prefix)))
+            keys += [full_meta_key(self.dump_prefix), *level_keys(self.dump_prefix)]
+        yield from filter(None, map(store.find_object, keys))
 
     def remove(self, store: ObjectStore) -> None:
         """Delete them and, last, the claim; what a finished dump lists stays, and is no run's any more."""

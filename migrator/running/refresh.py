@@ -18,6 +18,7 @@ from migrator.planning.places import claims_folder, dump_place, is_apart, source
 from migrator.planning.selection import Selected, Selection, select
 from migrator.ports.backup import as_backup
 from migrator.running.canary_marker import SCRATCH
+from migrator.running.in_place_survey import with_in_place
 from migrator.running.refresh_backup import doubts, left_behind, unrestorable, unrestorable_collection
 from migrator.running.roots import find_root_of
 from migrator.running.stray_files import StrayFiles
@@ -73,7 +74,7 @@ def refresh(loaded: LoadedPlan, readers: Readers, migrated: Sequence[MigratedRec
     Raises:
         MilvusError, StoreError: A side cannot be reached, or refuses to be read.
     """
-    return _Refresh(loaded, readers, migrated).observe()
+    return with_in_place(loaded, readers, _Refresh(loaded, readers, migrated).observe())
 
 
 def source_names(source: MilvusReader) -> tuple[CollectionRef, ...]:

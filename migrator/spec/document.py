@@ -399,7 +399,7 @@ class Transfer(SpecModel):
     mode: TransferMode = Field(
         "auto",
         description="server_side: the store copies; stream: through this machine; auto: whichever works; "
-        "in_place: not at all.",
+        "in_place: not at all, the target reads the source's own files.",
     )
     format: Literal["auto", "binlogs", "snapshots"] = Field(
         "auto",

@@ -27,7 +27,6 @@ from migrator.spec.rules_clusters import check_clusters
 from migrator.spec.rules_mappings import resolve_mappings
 from migrator.spec.rules_staging import resolve_staging
 from migrator.spec.source_map import dotted
-from migrator.spec.unsupported import check_supported
 from migrator.spec.yaml_file import YamlFile, read_yaml
 
 if TYPE_CHECKING:
@@ -58,7 +57,6 @@ def load_plan(path: Path, *, variables: Mapping[str, str] | None = None, cluster
     check_clusters(parts, report)
     staging = resolve_staging(parts, report)
     mappings = resolve_mappings(parts, report)
-    check_supported(parts, report)
     report.raise_if_any()
     if parts.source is None or staging is None:
         raise AssertionError("a plan without source or staging was not complained about")

@@ -54,6 +54,9 @@ def resolve_staging(parts: Parts, report: Report) -> ResolvedStaging | None:
     if not staging.keep and parts.target is None and report.is_intact(("target",)):
         message = "keep: false without a target: nothing would be left"
         report.add(("staging", "keep"), message, "remove keep, or name a target")
+    if parts.options.transfer.mode == "in_place" and parts.target is None and report.is_intact(("target",)):
+        message = "mode: in_place without a target: nobody would read the source's files, and no backup be made"
+        report.add(("options", "transfer", "mode"), message, "remove mode, or name a target")
     if not staging.keep and parts.options.verify.level == "none":
         message = "keep: false with verify: none: the dump is deleted after a verified run only"
         needs: list[Path] = [("options", "verify")]

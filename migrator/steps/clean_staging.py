@@ -11,7 +11,7 @@ from migrator.model.import_job import ImportState
 from migrator.model.segment import LogKind
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.dump_claim import drop_claim, read_claims
-from migrator.steps.seal_dump import delist
+from migrator.steps.seal_dump import delist, description_key
 from migrator.steps.sent_jobs import own_jobs
 from migrator.steps.verify_collection import VerifyCollection, found_no_rows
 from migrator.steps.waiting import Look, wait_until_over
@@ -75,6 +75,7 @@ class CleanStaging(Step):
                 objects, size_bytes = objects + len(page), size_bytes + sum(each.size_bytes for each in page)
                 ctx.progress("deleting the dump", done=objects, unit="objects")
             ctx.staging.sweep(folder)
+        ctx.staging.delete([description_key(self.dump_prefix, ctx.run_id)])
         ctx.staging.sweep(f"{self.dump_prefix}/meta")
         drop_claim(ctx.staging, self.claims_folder, ctx.run_id)
         return Outcome(objects=objects, size_bytes=size_bytes, detail=DELETED)

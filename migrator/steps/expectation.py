@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.model.segment import ALL_PARTITIONS, STORAGE_V2
@@ -9,6 +10,7 @@ from migrator.ports.backup import as_backup
 from migrator.ports.rows import Dump
 from migrator.steps.copy_segments import staged_key
 from migrator.steps.counting import count_partitions
+from migrator.steps.in_place import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -110,12 +112,13 @@ def open_dump(
         progress("reading the dump", done=done, total=total, unit="objects")
         clock.sleep(0)  # where a person's wish to stop is heard
 
+    key_of = place_of(ledger, dump.collection.ref, partial(staged_key, dump_prefix))
     frozen = Dump(
         collection=dump.collection,
         place=f"the dump {dump_prefix}" if source_store is None else "the backup",
         store=source_store or staging,
         binlogs=ledger.binlogs(dump.collection.collection_id),
-        key_of=lambda binlog: staged_key(dump_prefix, binlog) if source_store is None else binlog.source.key,
+        key_of=key_of if source_store is None else lambda binlog: binlog.source.key,
         end_ts=dump.cut_ts,
         grouped_segments=frozenset(
             each.segment.segment_id

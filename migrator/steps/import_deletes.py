@@ -17,6 +17,7 @@ from migrator.steps.base import GIVE_UP, Evidence, Outcome
 from migrator.steps.copy_segments import are_deletes_folded
 from migrator.steps.create_collection import require_own
 from migrator.steps.import_segments import DELETES, ImportSegments
+from migrator.steps.in_place import entry_in_place, find_routes
 from migrator.steps.restored import SNAPSHOT_PLACE, snapshot_key
 from migrator.steps.waiting import Look, wait_until_over
 
@@ -98,6 +99,10 @@ class ImportDeletes(ImportSegments):
 
     def _folder(self, ctx: StepContext, segment: Segment) -> str:
         """The folder that holds just the delta logs of a segment, as the target's server sees it."""
+        routes = find_routes(ctx.ledger, self.source)
+        if routes is not None and routes.holds(segment.segment_id):
+            place = entry_in_place(ctx, routes, self.collection_id, segment, is_whole=False, kinds=[LogKind.DELTA])
+            return place[0]
         store = ctx.target_store if self.imports_folder else ctx.staging
         group = "" if segment.partition_id == ALL_PARTITIONS else f"{segment.segment_id}/"
         below = f"{self.collection_id}/{segment.partition_id}/{group}{segment.segment_id}/"

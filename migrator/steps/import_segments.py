@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count, groupby
 from typing import TYPE_CHECKING, ClassVar
 
@@ -37,24 +37,26 @@ from migrator.model.timestamps import physical_ms
 from migrator.ports.milvus import FlushResult
 from migrator.steps import sent_jobs
 from migrator.steps.base import GIVE_UP, Evidence, Outcome, Step
-from migrator.steps.copy_segments import require_staged_exactly, staged_key
+from migrator.steps.copy_segments import copy_key, require_staged_exactly, staged_key
 from migrator.steps.counting import WHOLE, count_named
 from migrator.steps.create_collection import require_own
 from migrator.steps.dump_meta import dump_key, frozen_dump
 from migrator.steps.flush import FLUSH_KEY
 from migrator.steps.forward_segments import forwarded_prefix, require_forwarded_exactly
 from migrator.steps.import_progress import tell_imports
+from migrator.steps.in_place import CHECKED, FilesMoved, entry_in_place, find_routes, place_of, require_unmoved
+from migrator.steps.in_place_routes import REQUEST_BYTES
+from migrator.steps.start_over import StartOver
 from migrator.steps.restored import is_restored, restored_rows
 
 if TYPE_CHECKING:
-    from migrator.errors import MilvusError
+    from migrator.errors import MigratorError, MilvusError
     from migrator.model.collection import Collection
     from migrator.model.segment import Segment
     from migrator.ports.ledger import JsonValue, LedgerReader, SegmentTotals
     from migrator.steps.base import ReadContext, StepContext
 
-PARTITION_REQUEST_BYTES = 1024**3
-"""Largest partition brought by one request: a 2.3 task expires 900 s after its start, and slow stores do 10 MB/s."""
+PARTITION_REQUEST_BYTES = REQUEST_BYTES
 JOB_SEGMENTS = 256
 """Most segments in one job unless the plan says otherwise, as milvus-backup has it (Milvus 2.4 and later)."""
 JOB_BYTES = 16 * 1024**3
@@ -137,17 +139,59 @@ class ImportSegments(Step):
             return Evidence.ABSENT
         notes = [self.batch_notes(ctx, batch) for batch in batches]
         if all(note.rows is not None for note in notes):
-            return Evidence.DONE
+            return Evidence.DONE if self._is_checked(ctx) else Evidence.ABSENT
         return Evidence.RUNNING if any(note.job_id is not None for note in notes) else Evidence.ABSENT
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Send, wait for and check every batch, at most `max_jobs` at a time."""
+        self._start_over(ctx).carry_on(ctx)
         require_own(ctx, self.target)
         batches = self._batches(ctx)
         waiting = [batch for batch in batches if self.batch_notes(ctx, batch).rows is None]
-        _Imports(self, ctx, waiting, batches).run()
+        try:
+            _Imports(self, ctx, waiting, batches).run()
+            self._require_unmoved(ctx)
+        except FilesMoved as moved:
+            self._start_over(ctx).begin(ctx, str(moved))
+        except (ImportJobFailed, ImportIncomplete, StepInDoubt) as error:
+            self._start_over_if_moved(ctx, error)
+            raise
+        self._note_checked(ctx)
         rows, batches = imported_rows(ctx.ledger, self.target), self._batches(ctx)
         return Outcome(rows=rows, size_bytes=sum(batch.size_bytes for batch in batches), detail=_requests(len(batches)))
+
+    # -- files that are read in place -------------------------------------------------------------------------------
+
+    def _is_checked(self, ctx: ReadContext | StepContext) -> bool:
+        return find_routes(ctx.ledger, self.source) is None or bool(self.notes(ctx).get(CHECKED))
+
+    def _require_unmoved(self, ctx: StepContext) -> None:
+        """See that what the target read where it lies was the frozen set to the end."""
+        if not self._is_checked(ctx):
+            segments = [segment_id for batch in self._batches(ctx) for segment_id in batch.segment_ids]
+            require_unmoved(ctx, self.source, self.collection_id, of=segments)
+
+    def _note_checked(self, ctx: StepContext) -> None:
+        if not self._is_checked(ctx):
+            self.note(ctx, **{CHECKED: True})
+
+    def _start_over_if_moved(self, ctx: StepContext, error: MigratorError) -> None:
+        """Have the collection done anew, where an import failed because files moved."""
+        try:
+            self._require_unmoved(ctx)
+        except FilesMoved as moved:
+            _log.warning("%s: %s", self.key, error.message)
+            self._start_over(ctx).begin(ctx, str(moved))
+
+    def _start_over(self, ctx: StepContext) -> StartOver:
+        keys = (f"{ImportSegments.kind}:{self.target}", self.key)
+        return StartOver(
+            source=self.source,
+            target=self.target,
+            copy_key=copy_key(self.source),
+            import_keys=keys[1:] if keys[0] == keys[1] else keys,
+            settle=lambda: _Imports(self, ctx, [], self._noted_batches(ctx) or ()).settle(),
+        )
 
     # -- batches ----------------------------------------------------------------------------------------------------
 
@@ -185,6 +229,14 @@ class ImportSegments(Step):
         if most > 1:
             yield from self._jobs_of_many(totals, most)
             return
+        routes = find_routes(ctx.ledger, self.source)
+        if routes is not None and totals[0].segment.partition_id not in routes.whole:
+            yield from ([each] for each in totals if routes.holds(each.segment.segment_id))
+            totals = [each for each in totals if not routes.holds(each.segment.segment_id)]
+        if totals:
+            yield from self._requests_of_folder(totals)
+
+    def _requests_of_folder(self, totals: list[SegmentTotals]) -> Iterator[list[SegmentTotals]]:
         size_bytes = sum(each.size_bytes for each in totals)
         fits = self.segments_per_job is None or len(totals) <= self.segments_per_job
         if fits and size_bytes <= PARTITION_REQUEST_BYTES:
@@ -232,6 +284,9 @@ class ImportSegments(Step):
         """The prefixes of a segment's folder, or of its partition's, as the target's server sees them."""
         store = ctx.target_store if self.imports_folder else ctx.staging
         kinds = (LogKind.INSERT, LogKind.DELTA) if has_deltas else (LogKind.INSERT,)
+        routes = find_routes(ctx.ledger, self.source)
+        if routes is not None and routes.holds(segment.segment_id):
+            return entry_in_place(ctx, routes, self.collection_id, segment, is_whole=not folder, kinds=kinds)
         below = f"{self.collection_id}/{segment.partition_id}/{folder}"
         return tuple(store.server_path(f"{self._prefix(ctx)}/binlogs/{kind}/{below}") for kind in kinds)
 
@@ -257,8 +312,14 @@ class ImportSegments(Step):
         """What the target reads lies below this."""
         return forwarded_prefix(self.imports_folder, ctx.run_id) if self.imports_folder else self.dump_prefix
 
-    def require_exactly(self, ctx: StepContext, partition_id: int) -> None:
-        """See that there is just the frozen set of a partition where the target reads it."""
+    def require_exactly(self, ctx: StepContext, batch: SegmentBatch) -> None:
+        """See that there is just the frozen set of a batch's partition where the target reads it.
+
+        Raises:
+            FilesMoved: Of what it reads where the source keeps it, that is not so.
+        """
+        partition_id = batch.partition_id
+        require_unmoved(ctx, self.source, self.collection_id, partition_id=partition_id, of=batch.segment_ids)
         if self.imports_folder:
             require_forwarded_exactly(ctx, self.source, self.imports_folder, self.collection_id, partition_id)
         else:
@@ -366,6 +427,14 @@ class _Imports:
             elif self._waiting:
                 self._wait_for_room()
 
+    def settle(self) -> None:
+        """Until none of them is under way any more; of one that nobody remembers, nothing is left to wait for."""
+        for batch in self._batches:
+            with suppress(StepInDoubt):
+                while (found := self._fate(batch))[0] is _Fate.UNDER_WAY:
+                    self._require_motion({job.job_id: (job.state, job.progress_percent) for job in found[1:] if job})
+                    self._ctx.clock.sleep(POLL_S)
+
     # -- one batch --------------------------------------------------------------------------------------------------
 
     def _begin(self, batch: SegmentBatch) -> None:
@@ -460,7 +529,7 @@ class _Imports:
     def _send(self, batch: SegmentBatch) -> None:
         """Check what lies there, note the intention, and only then let the request leave."""
         step, ctx = self._step, self._ctx
-        step.require_exactly(ctx, batch.partition_id)
+        step.require_exactly(ctx, batch)
         ctx.lease.require_held(step.target)
         noted = self._notes(batch)
         attempt = noted.attempt + 1
@@ -581,12 +650,13 @@ class _Imports:
 
     def _deletes(self, batch: SegmentBatch) -> int:
         """How many deletes the dump holds for a batch: with fewer than rows, some row has to be left."""
-        total = 0
+        step, total = self._step, 0
+        key_of = place_of(self._ctx.ledger, step.source, partial(staged_key, step.dump_prefix))
         for segment_id in batch.segment_ids:
             for binlog in self._ctx.ledger.binlogs(self._step.collection_id, segment_id=segment_id):
                 if binlog.kind is LogKind.DELTA:
                     with suppress(NoBinlog):
-                        total += count_rows(self._ctx.staging.read(staged_key(self._step.dump_prefix, binlog)))
+                        total += count_rows(self._ctx.staging.read(key_of(binlog)))
         return total
 
     def _require_motion(self, looks: Mapping[int, tuple[ImportState, int]]) -> None:

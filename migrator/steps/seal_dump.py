@@ -16,6 +16,7 @@ from migrator.model.segment import ALL_PARTITIONS
 from migrator.steps.base import Evidence, Outcome, Step
 from migrator.steps.copy_segments import copy_key, require_staged_exactly
 from migrator.steps.dump_meta import FrozenDump, frozen_dump
+from migrator.steps.in_place import is_read_in_place
 
 if TYPE_CHECKING:
     from migrator.ports.ledger import SegmentTotals
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from migrator.steps.base import ReadContext, StepContext
 
 _PART_BYTES = 8 * 1024**2
+DESCRIPTION = "in_place-"
+"""What the names of files begin with that describe what is not in the dump."""
 _Item = str | Iterator[str]
 """JSON of one member of a list: a text, or the pieces of a large one."""
 
@@ -35,6 +38,11 @@ def full_meta_key(dump_prefix: str) -> str:
 def level_keys(dump_prefix: str) -> tuple[str, ...]:
     """The four files that are written before it."""
     return tuple(f"{dump_prefix}/meta/{name}" for name in LEVEL_FILES)
+
+
+def description_key(dump_prefix: str, run_id: str) -> str:
+    """The file that describes what a run read in place: nothing can be restored from it."""
+    return f"{dump_prefix}/meta/{DESCRIPTION}{run_id}.json"
 
 
 def find_listed(store: ObjectReader, dump_prefix: str) -> frozenset[int] | None:
@@ -149,16 +157,21 @@ class SealDump(Step):
         copied = [c for c in self.collections if ctx.ledger.is_finished(c.copy_key)]
         for collection in copied:
             require_staged_exactly(ctx, collection.source, self.dump_prefix, collection.collection_id)
+        elsewhere = [c for c in copied if is_read_in_place(ctx.ledger, c.source)]
+        listed = [c for c in copied if c not in elsewhere]
         if copied:
             ctx.lease.require_dump_held()
-            self._write(ctx, copied)
+            self._describe(ctx, elsewhere)
+            self._write(ctx, listed)
         if missing := [c.source.short for c in self.collections if c not in copied]:
             raise RunError(
                 f"the dump {self.dump_prefix} lists {len(copied)} of {len(self.collections)} collections; "
                 f"not copied: {', '.join(missing[:5])}"
             )
-        size_bytes = sum(ctx.ledger.totals(c.collection_id).size_bytes for c in copied)
-        return Outcome(size_bytes=size_bytes, detail=f"{self.dump_prefix}/meta/{FULL_META}")
+        size_bytes = sum(ctx.ledger.totals(c.collection_id).size_bytes for c in listed)
+        said = [f"{self.dump_prefix}/meta/{FULL_META}"]
+        said += [f"{len(elsewhere)} read in place are described, and cannot be restored"] if elsewhere else []
+        return Outcome(size_bytes=size_bytes, detail="; ".join(said))
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -167,6 +180,13 @@ class SealDump(Step):
         writer = _MetaWriter(self, ctx, copied, earlier)
         for name, parts in writer.files():
             key = f"{self.dump_prefix}/meta/{name}"
+            ctx.staging.write_stream(key, _in_parts(parts), multipart=True, part_size=_PART_BYTES)
+
+    def _describe(self, ctx: StepContext, elsewhere: list[DumpedCollection]) -> None:
+        """What was read in place, in a file of its own that no restore looks at."""
+        if elsewhere:
+            key = description_key(self.dump_prefix, ctx.run_id)
+            parts = _MetaWriter(self, ctx, elsewhere, []).full()
             ctx.staging.write_stream(key, _in_parts(parts), multipart=True, part_size=_PART_BYTES)
 
     def _earlier(self, ctx: StepContext, now: set[int]) -> list[dict[str, Any]]:
@@ -226,7 +246,7 @@ class _MetaWriter:
         yield "collection_meta.json", _infos(self._collection_infos())
         yield "partition_meta.json", _infos(self._partition_infos())
         yield "segment_meta.json", _infos(self._segment_infos())
-        yield FULL_META, self._full()
+        yield FULL_META, self.full()
 
     # -- entries ----------------------------------------------------------------------------------------------------
 
@@ -297,7 +317,8 @@ class _MetaWriter:
 
     # -- the whole tree ---------------------------------------------------------------------------------------------
 
-    def _full(self) -> Iterator[str]:
+    def full(self) -> Iterator[str]:
+        """All that is known, in one file."""
         databases = {entry.get("db_name", "default") for entry in self._earlier}
         databases |= {dump.collection.ref.database for _, dump in self._dumps}
         head = {

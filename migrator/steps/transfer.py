@@ -44,6 +44,8 @@ class TransferMode(StrEnum):
     AUTO = "auto"
     SERVER_SIDE = "server_side"
     STREAM = "stream"
+    IN_PLACE = "in_place"
+    """Not at all, where they can be read in place; else as by `auto`."""
 
 
 def choose_way(destination: ObjectReader, bucket: str | None, sample: StoredObject) -> Choice:

@@ -1,9 +1,9 @@
 """The command line, with a source that is compacted at one moment of the run: `python -m tests.support.compacting`.
 
-`COMPACT_BEFORE` names the moment: `list_segments` or `copy_inside`, each before its first call; `COMPACT_WHAT` the
-collections, `COMPACT_AT` the server. What came of it is added to the file `COMPACT_LOG`. With `COMPACT_AND_COLLECT`
-set to the source's folder in the store, the files of the segments that are gone are removed too, as its garbage
-collection does hours later.
+`COMPACT_BEFORE` names the moment: `list_segments`, `copy_inside` or `start_import`, before its first call;
+`COMPACT_WHAT` the collections, `COMPACT_AT` the server. What came of it is added to the file `COMPACT_LOG`. With
+`COMPACT_AND_COLLECT` set to the source's folder in the store, the files of the segments that are gone are removed
+too, as its garbage collection does hours later.
 """
 
 from __future__ import annotations
@@ -104,5 +104,5 @@ class _Once:
 
 if __name__ == "__main__":
     moment = os.environ["COMPACT_BEFORE"]
-    _Once().wrap(GrpcMilvus if moment == "list_segments" else ObstoreStore, moment)
+    _Once().wrap(GrpcMilvus if hasattr(GrpcMilvus, moment) else ObstoreStore, moment)
     main()

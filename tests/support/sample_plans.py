@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from migrator.model.collection import CollectionRef, LoadState, Partition
-from migrator.model.observed import ObservedAccess, ObservedTarget
+from migrator.model.observed import ObservedAccess, ObservedInPlace, ObservedTarget
 from migrator.model.rbac import Binding, Rbac
 from migrator.planning.planner import make_plan
+from migrator.steps.in_place_routes import STRANGE_FILES
 from tests.support.builders import (
     KEYS,
     a_collection,
@@ -116,6 +117,16 @@ def backup(folder: Path) -> Plan:
     return make_plan(a_loaded_plan(folder, text=text), replace(found, target_version="", target_databases=()))
 
 
+def in_place(folder: Path) -> Plan:
+    """The target reads the source's own files; what cannot be read so is copied."""
+    loaded = a_loaded_plan(folder, more="options: {transfer: {mode: in_place}}\n")
+    state = an_observed_state(a_collection(), rows=59_381)
+    (found,) = state.source
+    estimate = replace(found.estimate, segments=4, objects=60, in_place_objects=45, in_place_bytes=5_000_000)
+    seen = ObservedInPlace(copied=((found.collection.ref, STRANGE_FILES, 1),))
+    return make_plan(loaded, replace(state, source=(replace(found, estimate=estimate),), in_place=seen))
+
+
 def hostile(folder: Path) -> Plan:
     """Words of strangers that would like to be more than words."""
     fields = (*a_schema().fields[:2], replace(a_schema().fields[2], description=HOSTILE))
@@ -133,5 +144,5 @@ def nothing(folder: Path) -> Plan:
 
 
 SAMPLES: Mapping[str, Callable[[Path], Plan]] = {
-    each.__name__: each for each in (simple, risky, many, replacing, backup, hostile, nothing)
+    each.__name__: each for each in (simple, risky, many, replacing, backup, in_place, hostile, nothing)
 }

@@ -1,4 +1,4 @@
-"""What this version cannot do yet is said, and not ignored."""
+"""Sources, targets, staging and ways of copying that a plan file may ask for, and in which combinations."""
 
 from __future__ import annotations
 
@@ -13,22 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DUMP = f"{{backup: {{storage: {storage('backup')}, name: my_backup}}}}"
-OPTIONS = [
-    ("transfer: {mode: in_place}", "transfer.mode"),
-]
-
-
-def refused(folder: Path, text: str, field: str) -> None:
-    found = complaints_of(folder, text)
-    assert found.keys() == {field}
-    assert "not supported yet" in found[field].message
-    assert found[field].hint
-    assert found[field].position is not None
-
-
-@pytest.mark.parametrize(("option", "field"), OPTIONS)
-def test_options_to_come(tmp_path: Path, option: str, field: str) -> None:
-    refused(tmp_path, plan_text(more=f"options: {{{option}}}\n"), f"options.{field}")
 
 
 def test_a_backup_as_source_is_there(tmp_path: Path) -> None:
@@ -79,6 +63,14 @@ def test_another_bucket_for_the_dump_is_there(tmp_path: Path) -> None:
     assert load_text(tmp_path, plan_text(more=elsewhere)).staging.storage.endpoint == "http://o:1"
 
 
-@pytest.mark.parametrize("mode", ["auto", "server_side", "stream"])
+@pytest.mark.parametrize("mode", ["auto", "server_side", "stream", "in_place"])
 def test_these_ways_of_copying_are_there(tmp_path: Path, mode: str) -> None:
     load_text(tmp_path, plan_text(more=f"options: {{transfer: {{mode: {mode}}}}}\n"))
+
+
+def test_nothing_is_read_in_place_without_a_target(tmp_path: Path) -> None:
+    staging = f"staging: {{storage: {storage('x').replace('root_path: x, ', '')}}}\n"
+    more = f"{staging}options: {{transfer: {{mode: in_place}}}}\n"
+    found = complaints_of(tmp_path, plan_text(more=more).replace(f"target: {TARGET}\n", ""))
+    assert found.keys() == {"options.transfer.mode"}
+    assert "without a target" in found["options.transfer.mode"].message
