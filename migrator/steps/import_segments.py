@@ -46,8 +46,8 @@ from migrator.steps.forward_segments import forwarded_prefix, require_forwarded_
 from migrator.steps.import_progress import tell_imports
 from migrator.steps.in_place import CHECKED, FilesMoved, entry_in_place, find_routes, place_of, require_unmoved
 from migrator.steps.in_place_routes import REQUEST_BYTES
-from migrator.steps.start_over import StartOver
 from migrator.steps.restored import is_restored, restored_rows
+from migrator.steps.start_over import StartOver
 
 if TYPE_CHECKING:
     from migrator.errors import MigratorError, MilvusError
