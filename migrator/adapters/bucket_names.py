@@ -6,7 +6,6 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import httpx
 import obstore
 from obstore.exceptions import BaseError
 
@@ -25,6 +24,8 @@ def find_bucket_names(endpoint: StoreEndpoint) -> tuple[str, ...] | None:
     """The names of the buckets, sorted; None where the service does not tell it, or not to these credentials."""
     if endpoint.bucket is None or not endpoint.speaks_s3 or endpoint.credentials == "none":
         return None
+    import httpx  # noqa: PLC0415 - slow to import, and seldom used
+
     try:
         url, headers = _request(endpoint)
         answer = httpx.get(url, headers=headers, timeout=10, verify=trusted_authorities(endpoint))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import httpx
 from obstore.exceptions import GenericError
 
 from migrator.adapters.signing import AMAZON, GOOGLE, signed, trusted_authorities
@@ -43,6 +42,8 @@ class Creator:
         Raises:
             GenericError: As obstore's own requests do, the status and the service's code in its text.
         """
+        import httpx  # noqa: PLC0415 - slow to import, and seldom used
+
         path = quote(key if self._endpoint.has_bucket_in_address else f"{self._endpoint.bucket}/{key}", safe="/-._~")
         url = f"{self._endpoint.bucket_url}/{path}"
         headers = self._signed(url, {self._header: self._value}, data)

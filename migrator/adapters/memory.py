@@ -53,6 +53,7 @@ from migrator.model.segment import (
 )
 from migrator.model.timestamps import at_millisecond, physical_ms
 from migrator.ports.milvus import FlushResult, Hit
+from migrator.ports.store import Fetched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -142,6 +143,11 @@ class MemoryStore:
         data = self.read(key)
         return (data[start : start + part_size] for start in range(0, len(data), part_size))
 
+    def fetch(self, key: str, *, part_size: int) -> Fetched:
+        """The same, and what the object is."""
+        parts = self.stream(key, part_size=part_size)
+        return Fetched(self._head(key), parts)
+
     def write(self, key: str, data: bytes, *, create_only: bool = False) -> bool:
         """Put an object; with `create_only` False comes back where the key is taken already."""
         with self._lock:
@@ -157,9 +163,10 @@ class MemoryStore:
         *,
         multipart: bool,  # noqa: ARG002 - of the port; all is one to memory
         part_size: int,  # noqa: ARG002 - see above
-    ) -> None:
+    ) -> str | None:
         """Put an object; it is there as a whole, or not."""
         self._objects[key] = b"".join(parts)
+        return self._head(key).etag
 
     def copy_inside(self, source_key: str, key: str) -> None:
         """Copy an object."""

@@ -21,6 +21,7 @@ from obstore import exceptions as foreign
 
 from migrator.adapters.bucket_names import find_bucket_names
 from migrator.adapters.creating import find_creator
+from migrator.adapters.large_blocks import give_large_blocks_back
 from migrator.adapters.neighbours import copier_of, has_neighbours
 from migrator.adapters.s3_service import find_service
 from migrator.adapters.store_endpoint import StoreEndpoint
@@ -28,12 +29,13 @@ from migrator.adapters.store_errors import cannot_be_opened, translated
 from migrator.adapters.store_opening import open_store, settled
 from migrator.errors import ObjectMissing, StoreError, StoreRefused
 from migrator.model.segment import StoredObject
+from migrator.ports.store import Fetched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
-    from obstore import ObjectMeta
+    from obstore import GetResult, ObjectMeta
 
     from migrator.adapters.store_opening import ForeignStore
 
@@ -58,14 +60,23 @@ def _link(source: Path, target: Path) -> None:
             target.hardlink_to(source)
 
 
-def _first_part(parts: Iterator[bytes], part_size: int) -> tuple[deque[bytes], bool]:
-    """What comes until a part is full, and whether that is all."""
+def _parts(answer: GetResult, part_size: int) -> Iterator[bytes]:
+    """The bytes of an answer; a small one's at once."""
+    if answer.meta["size"] <= part_size:
+        yield bytes(answer.bytes())
+        return
+    for part in answer.stream(min_chunk_size=part_size):
+        yield bytes(part)
+
+
+def _first_part(parts: Iterator[bytes], part_size: int | None) -> tuple[deque[bytes], bool]:
+    """What comes until a part is full, and whether that is all; None is a part of any size."""
     taken: deque[bytes] = deque()
     size_bytes = 0
     for part in parts:
         taken.append(part)
         size_bytes += len(part)
-        if size_bytes >= part_size:
+        if part_size is not None and size_bytes >= part_size:
             return taken, False
     return taken, True
 
@@ -80,6 +91,7 @@ class ObstoreStore:
     """One bucket, or the local file system: reader and writer in one."""
 
     def __init__(self, endpoint: StoreEndpoint) -> None:
+        give_large_blocks_back()
         self._endpoint = endpoint = settled(endpoint)
         self._guard = threading.Lock()
         self._neighbours: dict[str, ObstoreStore] = {}
@@ -165,8 +177,17 @@ class ObstoreStore:
     def stream(self, key: str, *, part_size: int) -> Iterator[bytes]:
         """The object's bytes in parts."""
         with self._translated(f"reading {key}"):
-            for part in obstore.get(self._bodies, key).stream(min_chunk_size=part_size):
-                yield bytes(part)
+            yield from _parts(obstore.get(self._bodies, key), part_size)
+
+    def fetch(self, key: str, *, part_size: int) -> Fetched:
+        """The same, with what the object is."""
+        with self._translated(f"reading {key}"):
+            answer = obstore.get(self._bodies, key)
+        return Fetched(self._stored(answer.meta), self._fetched(key, answer, part_size))
+
+    def _fetched(self, key: str, answer: GetResult, part_size: int) -> Iterator[bytes]:
+        with self._translated(f"reading {key}"):
+            yield from _parts(answer, part_size)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -181,23 +202,22 @@ class ObstoreStore:
                 return False
         return True
 
-    def write_stream(self, key: str, parts: Iterable[bytes], *, multipart: bool, part_size: int) -> None:
+    def write_stream(self, key: str, parts: Iterable[bytes], *, multipart: bool, part_size: int) -> str | None:
         """Put an object of any size, part by part; one that ends within the first part is put as a whole.
 
         obstore asks for the parts from inside its event loop, where a call of obstore panics; and parts that come from
         another store are such calls. So a thread of their own fetches them.
         """
         source = iter(parts)
-        if multipart:
-            first, is_whole = _first_part(source, part_size)
-            if is_whole:  # an upload that is never begun leaves no pieces
-                with self._translated(f"writing {key}"):
-                    obstore.put(self._bodies, key, b"".join(first))
-                return
-            source = chain(_let_go(first), source)
+        first, is_whole = _first_part(source, part_size if multipart else None)
+        if is_whole:  # an upload that is never begun leaves no pieces
+            with self._translated(f"writing {key}"):
+                return obstore.put(self._bodies, key, _let_go(first), use_multipart=False)["e_tag"]
+        source = chain(_let_go(first), source)
         with self._translated(f"writing {key}"), ThreadPoolExecutor(1) as reader:
             fetched = iter(lambda: reader.submit(next, source, None).result(), None)
-            obstore.put(self._bodies, key, fetched, use_multipart=multipart, chunk_size=part_size, max_concurrency=1)
+            made = obstore.put(self._bodies, key, fetched, use_multipart=True, chunk_size=part_size, max_concurrency=1)
+        return made["e_tag"]
 
     def copy_inside(self, source_key: str, key: str) -> None:
         """Let the service copy the object; on the local file system that is a hard link.

@@ -9,8 +9,6 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from migrator.errors import StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -71,6 +69,8 @@ def google_provider(endpoint: StoreEndpoint) -> Callable[[], GCSCredential] | No
 
 def _google_role(endpoint: StoreEndpoint) -> Callable[[], GCSCredential]:
     """The token of the machine's role: obstore would prefer a person's login that lies in the home directory."""
+    import httpx  # noqa: PLC0415 - slow to import, and seldom used
+
     host = os.environ.get("GCE_METADATA_HOST")
     base = endpoint.iam_endpoint or (f"http://{host}" if host else _GOOGLE_METADATA)
 

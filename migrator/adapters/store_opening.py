@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import httpx
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 
 from migrator.adapters.ambient import visible_environment
@@ -156,6 +155,8 @@ def _google_settings(endpoint: StoreEndpoint) -> dict[str, Any]:
 
 def _aws_region(endpoint: StoreEndpoint) -> str | None:
     """Where AWS says the bucket is, which it tells anybody who asks; None where it tells nothing."""
+    import httpx  # noqa: PLC0415 - slow to import, and seldom used
+
     try:
         answer = httpx.head(f"{_AWS}/{endpoint.bucket}", timeout=5, follow_redirects=False)
     except httpx.HTTPError:

@@ -5,12 +5,21 @@ Every method may raise `StoreUnavailable` (worth another try), `StoreRefused`, o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from migrator.model.segment import StoredObject
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An object as the answer told it that its bytes come with; `parts` are read once."""
+
+    found: StoredObject
+    parts: Iterator[bytes]
 
 
 class ObjectReader(Protocol):
@@ -43,6 +52,9 @@ class ObjectReader(Protocol):
     def stream(self, key: str, *, part_size: int) -> Iterator[bytes]:
         """The object's bytes in parts of about `part_size`, never held in memory as a whole."""
 
+    def fetch(self, key: str, *, part_size: int) -> Fetched:
+        """The same, with what the object is at that moment: one request tells both."""
+
     def server_path(self, key: str) -> str:
         """How a Milvus that uses this store names the key: the key itself, or the absolute path of a local one."""
 
@@ -53,7 +65,8 @@ class ObjectStore(ObjectReader, Protocol):
     def write(self, key: str, data: bytes, *, create_only: bool = False) -> bool:
         """Put the object; with `create_only` False comes back where the key is taken already."""
 
-    def write_stream(self, key: str, parts: Iterable[bytes], *, multipart: bool, part_size: int) -> None: ...
+    def write_stream(self, key: str, parts: Iterable[bytes], *, multipart: bool, part_size: int) -> str | None:
+        """Put an object of any size; the ETag that the store gave it, where it tells."""
 
     def copy_inside(self, source_key: str, key: str) -> None:
         """Let the service copy the object; nothing passes through here."""

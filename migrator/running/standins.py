@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from migrator.model.collection import Collection, CollectionRef, ResourceGroup
     from migrator.model.segment import StoredObject
+    from migrator.ports.store import Fetched
 
 
 class EmptyStore:
@@ -42,6 +43,10 @@ class EmptyStore:
         raise ObjectMissing(f"{key} is not in {self.place}")
 
     def stream(self, key: str, *, part_size: int) -> Iterator[bytes]:  # noqa: ARG002 - of the protocol
+        """Refused."""
+        raise ObjectMissing(f"{key} is not in {self.place}")
+
+    def fetch(self, key: str, *, part_size: int) -> Fetched:  # noqa: ARG002 - of the protocol
         """Refused."""
         raise ObjectMissing(f"{key} is not in {self.place}")
 

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
     from migrator.model.segment import StoredObject
     from migrator.ports.clock import Clock
-    from migrator.ports.store import ObjectReader, ObjectStore
+    from migrator.ports.store import Fetched, ObjectReader, ObjectStore
     from migrator.steps.throttle import Throttle
 
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 """An ETag of this form is the content's MD5 at most stores; at some, or encrypted, it is not."""
 _PARTS_HELD = 2
 """Of a stream in parts, in memory at a time: one that is sent, one that is filled."""
+_SMALLEST_PART_BYTES = 8 * 1024**2
+_MOST_PARTS = 9_000
+"""S3 takes 10,000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,35 +42,45 @@ class Streamer:
     clock: Clock
     pause: Callable[[float], None]
 
-    def send(self, found: StoredObject, key: str) -> None:
-        """Bring the object `found` to `key`.
+    def send(self, listed: StoredObject, key: str, *, require: Callable[[StoredObject], None]) -> None:
+        """Bring the object `listed` to `key`, if it is what `require` lets pass, which is told what is read.
 
         Raises:
             StoreUnavailable: Bytes were lost or bent on the way: it is worth another try.
             ObjectMissing: It is not there to be read.
         """
-        in_parts = found.size_bytes >= min(self.multipart_threshold, self.part_size)
-        held_bytes = min(found.size_bytes, _PARTS_HELD * self.part_size) if in_parts else found.size_bytes
+        in_parts = listed.size_bytes >= min(self.multipart_threshold, self.part_size)
+        part_size = _fitting(listed.size_bytes, self.part_size)
+        held_bytes = min(listed.size_bytes, _PARTS_HELD * part_size) if in_parts else listed.size_bytes
         with self.throttle.stream(held_bytes, pause=self.pause):
+            fetched = self.origin.fetch(listed.key, part_size=self.throttle.piece_bytes)
+            require(fetched.found)
             try:
-                self._require_arrived(key, self._send(found, key, in_parts=in_parts))
+                self._send(fetched, key, part_size if in_parts else None)
             except StoreUnavailable:
                 self.destination.delete([key])  # by its size alone nobody would take it for a wrong one
                 raise
 
-    def _send(self, found: StoredObject, key: str, *, in_parts: bool) -> _Hashed:
-        read = _Hashed(self._read(self.origin, found.key))
-        self.destination.write_stream(key, read, multipart=in_parts, part_size=self.part_size)
+    def _send(self, fetched: Fetched, key: str, part_size: int | None) -> None:
+        """In parts of that size, or as a whole."""
+        found, read = fetched.found, _Hashed(self._paced(fetched.parts))
+        etag = self.destination.write_stream(
+            key, read, multipart=part_size is not None, part_size=part_size or self.part_size
+        )
         if read.size_bytes != found.size_bytes:
             raise StoreUnavailable(
                 f"{self.origin.place} sent {read.size_bytes:,} of {found.size_bytes:,} bytes of {found.key}"
             )
         if _may_differ(found.etag, read) and read.md5 != _md5_of(self._read(self.origin, found.key)):
             raise StoreUnavailable(f"{self.origin.place} sent other bytes of {found.key} when asked again")
-        return read
+        if not _is_md5(etag, read):  # whoever answers with the content's MD5 holds just that
+            self._require_arrived(key, read)
 
     def _read(self, store: ObjectReader, key: str) -> Iterator[bytes]:
-        for piece in store.stream(key, part_size=self.throttle.piece_bytes):
+        return self._paced(store.stream(key, part_size=self.throttle.piece_bytes))
+
+    def _paced(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
             self.pause(0)
             self.throttle.take(len(piece), now=self.clock.monotonic(), pause=self.pause)
             yield piece
@@ -109,5 +122,14 @@ def _md5_of(parts: Iterable[bytes]) -> str:
 
 def _may_differ(etag: str | None, content: _Hashed) -> bool:
     """Whether the ETag looks like an MD5 and is not the content's: bent bytes, or a store with ETags of its own."""
+    return _MD5.fullmatch(etag or "") is not None and not _is_md5(etag, content)
+
+
+def _is_md5(etag: str | None, content: _Hashed) -> bool:
     found = _MD5.fullmatch(etag or "")
-    return found is not None and found[1] != content.md5
+    return found is not None and found[1] == content.md5
+
+
+def _fitting(size_bytes: int, part_size: int) -> int:
+    """Parts no larger than `part_size`, and no larger than they have to be: what is held in memory is theirs."""
+    return min(part_size, max(_SMALLEST_PART_BYTES, -(-size_bytes // _MOST_PARTS)))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _PIECE_BYTES = 1024**2
 _SMALLEST_PIECE_BYTES = 16 * 1024
-_BUFFERED_BYTES = 512 * 1024**2
+_BUFFERED_BYTES = 64 * 1024**2
 _LONGEST_SILENCE_S = 5.0
 """A stream that waits for its turn any longer might be given up by the server that sends it."""
 _LOOK_S = 0.1

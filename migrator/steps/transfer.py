@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -203,10 +204,9 @@ class Transfer:
         self._stream(cargo, error.message)
 
     def _stream(self, cargo: Cargo, reason: str = "") -> None:
-        found = self._require_still(cargo)
         self.announce()
         try:
-            self._streamer().send(found, cargo.key)
+            self._streamer().send(cargo.origin, cargo.key, require=partial(self._require_same, cargo))
         except ObjectMissing:
             raise self.outdated(cargo.origin.key, "vanished") from None
         with self._guard:
@@ -244,9 +244,14 @@ class Transfer:
     def _require_still(self, cargo: Cargo) -> StoredObject:
         """The origin's object as it is now, if it is the one that was listed."""
         found = self.origin.find_object(cargo.origin.key)
-        if found is None or not cargo.is_still(found):
-            raise self.outdated(cargo.origin.key, "vanished" if found is None else "changed")
+        if found is None:
+            raise self.outdated(cargo.origin.key, "vanished")
+        self._require_same(cargo, found)
         return found
+
+    def _require_same(self, cargo: Cargo, found: StoredObject) -> None:
+        if not cargo.is_still(found):
+            raise self.outdated(cargo.origin.key, "changed")
 
     def _pause(self, seconds: float) -> None:
         """Wait, unless the run is stopped or the step has failed meanwhile; of 0 seconds only that is looked at."""

@@ -27,6 +27,7 @@ from migrator.errors import (
 )
 from migrator.model.collection import CollectionRef, Partition
 from migrator.model.segment import LogKind, SegmentState, StoredObject
+from migrator.ports.store import Fetched
 from migrator.steps.base import Evidence
 from migrator.steps.copy_segments import CopySegments
 from migrator.steps.dump_claim import DumpClaim, drop_claim, read_claims
@@ -519,6 +520,12 @@ class UnreliableStore:
         """Read."""
         return read_again(self._carry("read", key, self.store.read(key)))
 
+    def fetch(self, key: str, *, part_size: int) -> Fetched:
+        """Read, and head."""
+        parts, found = self.stream(key, part_size=part_size), self.find_object(key)
+        assert found is not None
+        return Fetched(found, parts)
+
     def write_stream(self, key: str, parts: Iterable[bytes], **_: object) -> None:
         """Write."""
         self.store.write(key, self._carry("write", key, b"".join(parts)))
@@ -607,7 +614,10 @@ def test_an_object_that_vanishes_while_it_is_read_makes_the_listing_outdated(dum
         yield from [dumped.pair.store.read(key)[:part_size][:1]]
         raise ObjectMissing(f"reading {key} failed: there is no such object")
 
-    source = cast("ObjectStore", Altered(dumped.pair.store, {"stream": vanish}))
+    def fetch(key: str, *, part_size: int) -> Fetched:
+        return replace(dumped.pair.store.fetch(key, part_size=part_size), parts=vanish(key, part_size=part_size))
+
+    source = cast("ObjectStore", Altered(dumped.pair.store, {"fetch": fetch}))
     with pytest.raises(ListingOutdated, match="has vanished since it was listed"):
         copy(replace(dumped.ctx, source_store=source), dumped.step(CopySegments, mode=TransferMode.STREAM))
 

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 class Bending(MemoryStore):
     """A store to which other bytes come than were sent, as many of them."""
 
-    def write_stream(self, key: str, parts: Iterable[bytes], *, multipart: bool, part_size: int) -> None:
+    def write_stream(self, key: str, parts: Iterable[bytes], *, multipart: bool, part_size: int) -> str | None:
         """Turn the first byte over."""
         content = b"".join(parts)
-        super().write_stream(key, [bytes([content[0] ^ 1]), content[1:]], multipart=multipart, part_size=part_size)
+        return super().write_stream(
+            key, [bytes([content[0] ^ 1]), content[1:]], multipart=multipart, part_size=part_size
+        )
 
 
 def test_bent_bytes_are_deleted_again() -> None:
@@ -43,5 +45,5 @@ def test_bent_bytes_are_deleted_again() -> None:
         pause=clock.sleep,
     )
     with pytest.raises(StoreUnavailable, match="holds other bytes of b/1"):
-        streamer.send(found, "b/1")
+        streamer.send(found, "b/1", require=lambda _: None)
     assert destination.find_object("b/1") is None

@@ -62,11 +62,11 @@ class Bucket(MemoryStore):
         if self.makes_empty_copies:
             self.write(key, b"")
 
-    def write_stream(self, key: str, parts: object, *, multipart: bool, part_size: int) -> None:
+    def write_stream(self, key: str, parts: object, *, multipart: bool, part_size: int) -> str | None:
         """By whoever runs."""
         self.calls.append("stream")
         self._require_whole()
-        super().write_stream(key, cast("list[bytes]", parts), multipart=multipart, part_size=part_size)
+        return super().write_stream(key, cast("list[bytes]", parts), multipart=multipart, part_size=part_size)
 
 
 @pytest.fixture
