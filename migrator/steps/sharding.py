@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from migrator.model.segment import Binlog
+    from migrator.model.segment import Binlog, StoredObject
     from migrator.model.shard import Cargo
     from migrator.ports.clock import Clock
     from migrator.ports.engine import Engine
@@ -223,15 +223,16 @@ class _Copying:
         return failure is None
 
     def _stream(self, cargo: Cargo) -> ShardFailure | None:
-        found = self.origin.find_object(cargo.origin.key)
-        if found is None:
-            return _lost(cargo, "vanished")
-        if not cargo.is_still(found):
-            return _lost(cargo, "changed")
+        def require(found: StoredObject) -> None:
+            if not cargo.is_still(found):
+                raise _Changed
+
         try:
-            self._streamer().send(found, cargo.key)
+            self._streamer().send(cargo.origin, cargo.key, require=require)
         except ObjectMissing:
             return _lost(cargo, "vanished")
+        except _Changed:
+            return _lost(cargo, "changed")
         return None
 
     def _streamer(self) -> Streamer:
@@ -254,6 +255,10 @@ class _Copying:
             left_s -= _SLICE_S
             if left_s <= 0:
                 return
+
+
+class _Changed(Exception):
+    """What is read is not what was listed."""
 
 
 def _lost(cargo: Cargo, fate: str) -> ShardFailure:
