@@ -11,6 +11,7 @@ from migrator.errors import RunError
 from migrator.model.collection import CollectionRef, ConsistencyLevel, DataType, FieldSchema
 from migrator.model.rbac import Binding
 from migrator.model.shape import Shape
+from migrator.model.snapshot import SnapshotWay
 from migrator.planning.plan import digest_of, plan_from_plain, plan_to_plain, step_from_plain, step_to_plain
 from migrator.planning.planner import make_plan
 from migrator.steps.clean_staging import CleanStaging
@@ -19,7 +20,9 @@ from migrator.steps.copy_segments import CopySegments
 from migrator.steps.create_collection import CreateCollection
 from migrator.steps.create_database import CreateDatabase
 from migrator.steps.create_index import CreateIndex
+from migrator.steps.create_snapshot import CreateSnapshot
 from migrator.steps.drop_forwarded import DropForwarded
+from migrator.steps.drop_snapshot import DropSnapshot
 from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.flush import Flush
 from migrator.steps.forward_segments import ForwardSegments
@@ -28,6 +31,7 @@ from migrator.steps.import_segments import ImportSegments
 from migrator.steps.load_collection import LoadCollection
 from migrator.steps.registry import STEP_KINDS
 from migrator.steps.restore_rbac import RestoreRbac
+from migrator.steps.restore_snapshot import RestoreSnapshot
 from migrator.steps.resume_functions import ResumeFunctions
 from migrator.steps.retire_predecessor import RetirePredecessor
 from migrator.steps.seal_dump import DumpedCollection, SealDump
@@ -100,6 +104,17 @@ STEPS: list[Step] = [
     CommitImports(collections=(ImportedCollection(source=BOOKS, target=BAK),), compares_counts=False),
     ImportDeletes(source=BOOKS, target=BAK, collection_id=1, dump_prefix="backup/x", max_jobs=1),
     ResumeFunctions(target=BAK),
+    CreateSnapshot(planned=a_collection(indexes=(an_index(),)), may_flush=False),
+    RestoreSnapshot(
+        target=BAK,
+        schema=a_schema(),
+        shards_num=2,
+        consistency_level=ConsistencyLevel.STRONG,
+        partitions=("_default", "old"),
+        source=BOOKS,
+        way=SnapshotWay.REFERENCE,
+    ),
+    DropSnapshot(source=BOOKS, target=BAK, target_root="files_B"),
     CreateIndex(target=BAK, indexes=(an_index(), an_index("title", params=()))),
     LoadCollection(target=BAK, partitions=("old",), replica_number=2, resource_groups=("rg1", "rg2")),
     VerifyCollection(
