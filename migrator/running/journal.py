@@ -89,6 +89,15 @@ class JournalEntry:
     data: Mapping[str, Any]
 
 
+@dataclass(slots=True)
+class _Added:
+    """An entry on its way into the database, by `_write_added` of whichever thread."""
+
+    values: tuple[str, str, str, str]
+    is_over: bool = False
+    error: BaseException | None = None
+
+
 class Journal:
     """A run's memory; every method may be called from any thread.
 
@@ -100,6 +109,9 @@ class Journal:
         self._clock = clock
         self._lock = threading.RLock()
         self._order = threading.Lock()
+        self._adding = threading.Lock()
+        self._added: list[_Added] = []
+        """Entries that wait for the next transaction."""
         self._mirror: JournalMirror | None = None
         self._numbers = itertools.count(1)
         with self._translated():
@@ -180,12 +192,33 @@ class Journal:
 
     def add(self, step_key: str, event: StepEvent, data: Mapping[str, JsonValue] | None = None) -> None:
         """Add an entry; it is durable when this returns, in the bucket too where the run is mirrored."""
-        values = (self._clock.now().isoformat(), step_key, event, json.dumps(data or {}))
-        with self._order:
+        added = _Added((self._clock.now().isoformat(), step_key, event, json.dumps(data or {})))
+        with self._adding:
+            self._added.append(added)
+        with self._order:  # whoever comes first writes for all that wait: one fsync, and one object of the mirror
+            if not added.is_over:
+                self._write_added()
+        if added.error is not None:
+            raise added.error
+
+    def _write_added(self) -> None:
+        with self._adding:
+            group, self._added = self._added, []
+        try:
             with self._transaction() as db:
-                db.execute("INSERT INTO entries (at, step_key, event, data) VALUES (?, ?, ?, ?)", values)
+                db.executemany(
+                    "INSERT INTO entries (at, step_key, event, data) VALUES (?, ?, ?, ?)",
+                    [added.values for added in group],
+                )
             if self._mirror is not None:
                 self._mirror.push(self.records(after=self._mirror.sent))
+        except BaseException as error:
+            for added in group:
+                added.error = error
+            raise
+        finally:
+            for added in group:
+                added.is_over = True
 
     def entries(self, step_key: str | None = None) -> Iterator[JournalEntry]:
         """All entries in order, or those of one step; notes are left out, they are for `notes`."""

@@ -1,10 +1,10 @@
 """A run's journal in the staging bucket (`state: staging`), so that another machine can go on with it.
 
-Under `<folder>/<run>/`: `run.json` as the run's start froze it; `entries/<number>`, one object per journal entry,
-created and never overwritten; `listings/<collection>`, the frozen listing, written before the entry that says it is
+Under `<folder>/<run>/`: `run.json` as the run's start froze it; `entries/<number>`, journal entries from that number on,
+one or those that were noted together, created and never overwritten; `listings/<collection>`, the frozen listing, written before the entry that says it is
 frozen; and `copied/<collection>/…`, what was copied, noted now and then. An entry is in the bucket before the call that
-noted it returns: so an intention is durable there before its request leaves. Where another process wrote an entry of
-the same number, the run went on elsewhere, and this one stops.
+noted it returns: so an intention is durable there before its request leaves. Where another process wrote an object of
+the same number, the run went on elsewhere, and this one stops: each begins where the one before it ends.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import LockHeld, ObjectMissing, RunError, StoreError
@@ -21,7 +22,7 @@ from migrator.running.retry import Patience
 from migrator.running.runs import is_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import TypeVar
 
     from migrator.errors import MigratorError
@@ -37,6 +38,8 @@ RUN_FILE = "run.json"
 _PART_BYTES = 8 * 1024**2
 _COPIED_EVERY_S = 2.0
 _READERS = 16
+_TOGETHER = 500
+"""Entries in one object at most."""
 
 
 class JournalMirror:
@@ -75,20 +78,24 @@ class JournalMirror:
         mirrored = self._patiently(lambda: last_number(self._store, self._folder))
         own = journal.last_number()
         common = min(mirrored, own)
-        is_same_history = not common or journal.record(common) == self._patiently(lambda: self._read_entry(common))
+        is_same_history = not common or journal.record(common) == self._patiently(
+            lambda: _read_entry(self._store, self._folder, common)
+        )
         if mirrored > own or not is_same_history:
             self._patiently(lambda: restore(self._store, self._folder, journal))
             own = mirrored
         self.sent = min(mirrored, own)
         journal.attach(self)
 
-    def push(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Write entries, in their order; they are durable in the bucket when this returns."""
-        for record in records:
-            if record["event"] == "finished" or self._clock.monotonic() - self._copied_at >= _COPIED_EVERY_S:
+    def push(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Write entries, in their order, those that come together as one object; durable when this returns."""
+        for start in range(0, len(records), _TOGETHER):
+            group = records[start : start + _TOGETHER]
+            is_late = self._clock.monotonic() - self._copied_at >= _COPIED_EVERY_S
+            if is_late or any(record["event"] == "finished" for record in group):
                 self._push_copied()
-            self._patiently(partial(self._push_entry, record))
-            self.sent = record["number"]
+            self._patiently(partial(self._push_entries, group))
+            self.sent = group[-1]["number"]
 
     def put_listing(self, collection_id: int, lines: Callable[[], Iterable[str]]) -> None:
         """Write a frozen listing, from its first line again after an outage; what was copied before counts no more."""
@@ -112,8 +119,9 @@ class JournalMirror:
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
-    def _push_entry(self, record: Mapping[str, Any]) -> None:
-        key, content = _entry_key(self._folder, record["number"]), json.dumps(record).encode()
+    def _push_entries(self, group: Sequence[Mapping[str, Any]]) -> None:
+        key = _entry_key(self._folder, group[0]["number"])
+        content = "\n".join(map(json.dumps, group)).encode()
         if not self._store.write(key, content, create_only=True) and self._store.read(key) != content:
             raise LockHeld(
                 "the run went on elsewhere: its journal in the staging bucket is ahead of this one",
@@ -129,10 +137,6 @@ class JournalMirror:
         for collection_id, suffixes in taken.items():
             key = f"{self._folder}/copied/{collection_id}/{chunk}"
             self._patiently(partial(self._store.write, key, "\n".join(suffixes).encode()))
-
-    def _read_entry(self, number: int) -> dict[str, Any]:
-        entry: dict[str, Any] = json.loads(self._store.read(_entry_key(self._folder, number)))
-        return entry
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """An outage of the store is waited out here: whoever notes something cannot go on without it."""
@@ -172,15 +176,31 @@ def adopt(store: ObjectReader, folder: str, state: StateDirectory, known: StateD
 
 def last_number(store: ObjectReader, folder: str) -> int:
     """The number of the last entry that a run has in the bucket, 0 where it has none."""
-    keys = (entry.key for entry in store.list_objects(f"{folder}/entries"))
-    return max((int(key.rpartition("/")[2]) for key in keys), default=0)
+    last = max(_entry_keys(store, folder), default=None)
+    return 0 if last is None else _first_number(last) + len(store.read(last).splitlines()) - 1
+
+
+def _entry_keys(store: ObjectReader, folder: str) -> list[str]:
+    return sorted(entry.key for entry in store.list_objects(f"{folder}/entries"))
+
+
+def _first_number(key: str) -> int:
+    return int(key.rpartition("/")[2])
+
+
+def _read_entry(store: ObjectReader, folder: str, number: int) -> dict[str, Any]:
+    """One that is there, out of the object that holds it."""
+    key = max(key for key in _entry_keys(store, folder) if _first_number(key) <= number)
+    entry: dict[str, Any] = json.loads(store.read(key).splitlines()[number - _first_number(key)])
+    return entry
 
 
 def restore(store: ObjectReader, folder: str, journal: Journal) -> None:
     """Make the journal what the bucket says it is."""
-    keys = sorted(entry.key for entry in store.list_objects(f"{folder}/entries"))
+    keys = _entry_keys(store, folder)
     with ThreadPoolExecutor(_READERS) as pool:
-        records = pool.map(json.loads, pool.map(store.read, keys))
+        lines = chain.from_iterable(content.splitlines() for content in pool.map(store.read, keys))
+        records = map(json.loads, lines)
         listings = [entry.key for entry in store.list_objects(f"{folder}/listings")]
         copied = [entry.key for entry in store.list_objects(f"{folder}/copied")]
         journal.replace(

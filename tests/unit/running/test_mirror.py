@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -221,3 +222,61 @@ def test_only_a_run_with_a_step_begun_is_taken_over(tmp_path: Path, *, has_begun
         assert {path: path.stat().st_mtime_ns for path in two.folder.rglob("*") if path.name == "journal.db"} == {
             path: at for path, at in before.items() if path.name == "journal.db"
         }
+
+
+class SlowStore(MemoryStore):
+    """A bucket that answers only once it is let to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def write(self, key: str, data: bytes, *, create_only: bool = False) -> bool:
+        """Wait for the gate."""
+        assert self.gate.wait(30)
+        return super().write(key, data, create_only=create_only)
+
+
+def test_what_is_noted_while_the_bucket_answers_goes_together(tmp_path: Path, clock: FakeClock) -> None:
+    store = SlowStore()
+    here = Machine(tmp_path / "here", store, clock).begin()
+    store.gate.clear()
+    with ThreadPoolExecutor(9) as pool:
+        notes = [pool.submit(here.journal.note, KEY, {f"of {number}": number}) for number in range(9)]
+        while len(here.journal._added) < 8:  # one is under way, the others wait for it
+            pass
+        assert not any(note.done() for note in notes)
+        store.gate.set()
+    assert [key.rpartition("/")[2] for key in sorted(store._objects) if "/entries/" in key] == ["0000000001", "0000000002"]
+    assert last_number(store, FOLDER) == 9
+    there = Machine(tmp_path / "there", store, clock).begin()
+    assert told(there.journal) == told(here.journal)
+    here.journal.note(KEY, {"more": 1})
+    with pytest.raises(LockHeld, match="went on elsewhere"):
+        there.journal.note(KEY, {"more": 2})
+
+
+def test_a_group_that_cannot_be_noted_fails_all_that_wait_for_it(tmp_path: Path, clock: FakeClock) -> None:
+    store = SlowStore()
+    here = Machine(tmp_path / "here", store, clock).begin()
+    there = Machine(tmp_path / "there", store, clock).begin()
+    there.journal.note(KEY, {"attempt": 1})
+    store.gate.clear()
+    with ThreadPoolExecutor(4) as pool:
+        notes = [pool.submit(here.journal.note, KEY, {"attempt": 2}) for _ in range(4)]
+        while len(here.journal._added) < 3:
+            pass
+        store.gate.set()
+    assert [type(note.exception()) for note in notes] == [LockHeld] * 4
+
+
+def test_a_disk_that_knows_half_a_group_learns_the_rest(tmp_path: Path, store: MemoryStore, clock: FakeClock) -> None:
+    here = Machine(tmp_path / "here", store, clock)
+    for number in range(5):
+        here.journal.note(KEY, {"attempt": number})
+    here.begin()
+    there = Machine(tmp_path / "there", store, clock)
+    there.journal.replace(here.journal.records(after=0, most=3), (), ())
+    there.begin()
+    assert told(there.journal) == told(here.journal)
