@@ -69,6 +69,7 @@ from migrator.running.runs import Run, StateDirectory, file_digest
 from migrator.running.situation import Situation, situation_of
 from migrator.running.unlocking import break_held, find_held
 from migrator.spec.load import LoadedPlan, load_plan
+from migrator.steps.allowance import Allowance
 from migrator.steps.base import ReadContext, StepContext
 from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.throttle import Throttle
@@ -726,7 +727,9 @@ def _context_maker(
     leases: PlanLeases,
     shared_with: Transport | None,
 ) -> Callable[[ProgressReport], StepContext]:
-    throttle = Throttle(run.loaded.options.transfer.limit_bytes_per_s)
+    options = run.loaded.options
+    throttle = Throttle(options.transfer.limit_bytes_per_s)
+    copies, jobs = Allowance(options.transfer.concurrency), Allowance(options.import_.max_jobs)
     sender = _sender(shared_with, run.loaded)
 
     def make(progress: ProgressReport) -> StepContext:
@@ -745,6 +748,8 @@ def _context_maker(
             progress=progress,
             throttle=throttle,
             engine=sender,
+            copies=copies,
+            jobs=jobs,
         )
 
     return make

@@ -1,10 +1,11 @@
 """A run's journal in the staging bucket (`state: staging`), so that another machine can go on with it.
 
-Under `<folder>/<run>/`: `run.json` as the run's start froze it; `entries/<number>`, journal entries from that number on,
-one or those that were noted together, created and never overwritten; `listings/<collection>`, the frozen listing, written before the entry that says it is
-frozen; and `copied/<collection>/…`, what was copied, noted now and then. An entry is in the bucket before the call that
-noted it returns: so an intention is durable there before its request leaves. Where another process wrote an object of
-the same number, the run went on elsewhere, and this one stops: each begins where the one before it ends.
+Under `<folder>/<run>/`: `run.json` as the run's start froze it; `entries/<number>`, the journal entries from there on
+that were noted together, created and never overwritten; `listings/<collection>`, the frozen listing, written before the
+entry that says it is frozen; and `copied/<collection>/…`, what was copied, noted now and then. An entry is in the
+bucket before the call that noted it returns: so an intention is durable there before its request leaves. Where another
+process wrote an object of the same number, the run went on elsewhere, and this one stops: each begins where the one
+before it ends.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from migrator.steps.allowance import Allowance
 from migrator.steps.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -104,6 +105,10 @@ class StepContext:
     """Shared by all steps, as the workers are."""
     engine: Engine | None = None
     """Where shards of steps go; None where all is done by this process."""
+    copies: Allowance = field(default_factory=lambda: Allowance(64))
+    """Of objects in flight; shared too."""
+    jobs: Allowance = field(default_factory=lambda: Allowance(8))
+    """Of import jobs at the target; shared too."""
 
     def reading(self) -> ReadContext:
         """The same, for what only looks."""

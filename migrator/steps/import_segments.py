@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from migrator.model.collection import Collection
     from migrator.model.segment import Segment
     from migrator.ports.ledger import JsonValue, LedgerReader, SegmentTotals
+    from migrator.steps.allowance import Share
     from migrator.steps.base import ReadContext, StepContext
 
 PARTITION_REQUEST_BYTES = REQUEST_BYTES
@@ -412,20 +413,41 @@ class _Imports:
         self._under_way: dict[int, SegmentBatch] = {}
         self._most = step.max_jobs
         """At a time: fewer after the target had no room, one more with each that is over."""
+        self._was_full = False
+        """Whether the last request found no room."""
         self._transient_failures = 0
         self._moved_at = ctx.clock.monotonic()
         self._last_look: Mapping[int, tuple[ImportState, int]] = {}
 
     def run(self) -> None:
         """Until every batch is brought, or one cannot be."""
-        while self._waiting or self._under_way:
-            while self._waiting and len(self._under_way) < self._most:
-                self._begin(self._waiting.pop(0))
-            if self._under_way:
-                self._look()
-                self._ctx.clock.sleep(POLL_S)
-            elif self._waiting:
-                self._wait_for_room()
+        with self._ctx.jobs.join() as share:
+            places: list[int] = []
+            while self._waiting or self._under_way:
+                self._begin_some(share, places)
+                if self._under_way:
+                    self._look()
+                    self._give_back(share, places)
+                    self._ctx.clock.sleep(POLL_S)
+                elif self._waiting and self._most == 0:
+                    self._wait_for_room()
+                elif self._waiting:
+                    share.wait(POLL_S)  # for jobs of other collections of this run
+                    self._ctx.clock.sleep(0)
+
+    def _begin_some(self, share: Share, places: list[int]) -> None:
+        """As many as the target may have jobs of this run, and of this collection."""
+        while self._waiting and len(self._under_way) < self._most and (place := share.find_place()) is not None:
+            places.append(place)
+            self._begin(self._waiting.pop(0))
+            if self._was_full:
+                share.refused(places.pop())
+                self._was_full = False
+            self._give_back(share, places)
+
+    def _give_back(self, share: Share, places: list[int]) -> None:
+        while len(places) > len(self._under_way):
+            share.passed(places.pop(0))
 
     def settle(self) -> None:
         """Until none of them is under way any more; of one that nobody remembers, nothing is left to wait for."""
@@ -561,7 +583,7 @@ class _Imports:
         """Ask for less, where the target says that it was too much."""
         if isinstance(error, ImportsFull):
             self._waiting.insert(0, batch)
-            self._most = len(self._under_way)
+            self._most, self._was_full = len(self._under_way), True
         elif isinstance(error, TooManyFiles) and len(batch.segment_ids) > 1:
             halves = self._step.split(self._ctx, batch)
             self._waiting[:0] = halves

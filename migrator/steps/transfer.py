@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from migrator.errors import Interrupted, ObjectMissing, StoreRefused
 from migrator.model.way import Choice, Way
+from migrator.steps.flight import Flight
 from migrator.steps.sharding import carry_sharded
 from migrator.steps.streaming import Streamer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterator
 
     from migrator.errors import MigratorError
     from migrator.model.segment import Binlog, StoredObject
@@ -282,35 +280,24 @@ class Transfer:
         if self.ctx.engine is not None and self.way is Way.STREAM:
             carry_sharded(self, self.ctx.engine, todo, cargo_of=cargo_of, concurrency=concurrency, note=note, told=told)
             return
-        flying: dict[Future[None], Binlog] = {}
         landed: list[Binlog] = []
         done = size_bytes = 0
         noted_at = self.ctx.clock.monotonic()
         self._is_given_up = False
-        try:
-            while True:
-                for binlog in islice(todo, concurrency - len(flying)):
-                    flying[self.ctx.workers.submit(self.carry, cargo_of(binlog))] = binlog
-                if not flying:
-                    break
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                    binlog = flying.pop(future)
-                    future.result()
-                    landed.append(binlog)
-                    done, size_bytes = done + 1, size_bytes + binlog.source.size_bytes
-                if len(landed) >= concurrency or self.ctx.clock.monotonic() - noted_at >= _NOTE_EVERY_S:
-                    note(landed)
-                    landed, noted_at = [], self.ctx.clock.monotonic()
-                told(done, size_bytes)
-                self.ctx.clock.sleep(0)  # where a person's wish to stop is heard
-        finally:
-            self._is_given_up = True
-            landed.extend(_land(flying))
-            note(landed)
-
-
-def _land(flying: Mapping[Future[None], Binlog]) -> Iterator[Binlog]:
-    """Wait for what is in flight; the copies that succeed, for the others are made again next time."""
-    for future, binlog in flying.items():
-        if not future.cancel() and future.exception() is None:
-            yield binlog
+        with self.ctx.copies.join() as share:
+            flight: Flight[Binlog] = Flight(
+                ctx=self.ctx, share=share, carry=lambda each: self.carry(cargo_of(each)), most=concurrency
+            )
+            try:
+                for arrived in flight.arrivals(todo):
+                    landed += arrived
+                    done, size_bytes = done + len(arrived), size_bytes + sum(b.source.size_bytes for b in arrived)
+                    if len(landed) >= concurrency or self.ctx.clock.monotonic() - noted_at >= _NOTE_EVERY_S:
+                        note(landed)
+                        landed, noted_at = [], self.ctx.clock.monotonic()
+                    told(done, size_bytes)
+                    self.ctx.clock.sleep(0)  # where a person's wish to stop is heard
+            finally:
+                self._is_given_up = True
+                landed.extend(flight.land())
+                note(landed)

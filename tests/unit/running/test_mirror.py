@@ -248,7 +248,10 @@ def test_what_is_noted_while_the_bucket_answers_goes_together(tmp_path: Path, cl
             pass
         assert not any(note.done() for note in notes)
         store.gate.set()
-    assert [key.rpartition("/")[2] for key in sorted(store._objects) if "/entries/" in key] == ["0000000001", "0000000002"]
+    assert [key.rpartition("/")[2] for key in sorted(store._objects) if "/entries/" in key] == [
+        "0000000001",
+        "0000000002",
+    ]
     assert last_number(store, FOLDER) == 9
     there = Machine(tmp_path / "there", store, clock).begin()
     assert told(there.journal) == told(here.journal)

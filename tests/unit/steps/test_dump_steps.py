@@ -28,6 +28,7 @@ from migrator.errors import (
 from migrator.model.collection import CollectionRef, Partition
 from migrator.model.segment import LogKind, SegmentState, StoredObject
 from migrator.ports.store import Fetched
+from migrator.steps.allowance import Allowance
 from migrator.steps.base import Evidence
 from migrator.steps.copy_segments import CopySegments
 from migrator.steps.dump_claim import DumpClaim, drop_claim, read_claims
@@ -467,20 +468,40 @@ def test_a_source_object_that_moved_makes_the_listing_outdated(
 def test_a_copy_that_fails_leaves_the_others_noted(dumped: Stage) -> None:
     calls = 0
 
-    def fail_once(source_key: str, key: str) -> None:
+    def fail_from_now_on(source_key: str, key: str) -> None:
         nonlocal calls
         calls += 1
-        if calls == 4:
+        if calls >= 4:
             raise StoreUnavailable("no answer")
         dumped.pair.store.copy_inside(source_key, key)
 
-    staging = cast("ObjectStore", Altered(dumped.pair.store, {"copy_inside": fail_once}))
+    staging = cast("ObjectStore", Altered(dumped.pair.store, {"copy_inside": fail_from_now_on}))
     with pytest.raises(StoreUnavailable):
         copy(replace(dumped.ctx, staging=staging), dumped.step(CopySegments))
     assert dumped.ctx.ledger.totals(dumped.step(CopySegments).collection_id).copied_objects == 3
     ctx, store = counting(dumped)
     assert copy(ctx, dumped.step(CopySegments)) == 6
     assert store.calls == ["copy_inside"] * 3
+
+
+def test_a_store_that_says_slow_down_gets_fewer_copies_at_a_time(dumped: Stage) -> None:
+    limits = []
+    refused: set[str] = set()
+
+    def throttled(source_key: str, key: str) -> None:
+        if key not in refused and len(refused) < 3 and limits:
+            refused.add(key)
+            raise StoreUnavailable("SlowDown (HTTP 503)")
+        limits.append(ctx.copies.limit)
+        dumped.pair.store.copy_inside(source_key, key)
+
+    staging = cast("ObjectStore", Altered(dumped.pair.store, {"copy_inside": throttled}))
+    ctx = replace(dumped.ctx, staging=staging, copies=Allowance(16))
+    assert copy(ctx, dumped.step(CopySegments)) == 6, "in one attempt"
+    assert len(refused) == 3
+    assert limits[0] == 16
+    assert min(limits) == 2, "halved by each of them"
+    assert_dump_is_the_sources(dumped)
 
 
 def test_many_at_once_are_bounded(dumped: Stage) -> None:
@@ -561,11 +582,10 @@ def test_bytes_that_a_network_bends_are_noticed_and_sent_again(
 ) -> None:
     step = dumped.step(CopySegments, mode=TransferMode.STREAM)
     ctx = over(dumped, side, UnreliableStore(dumped.pair.store, does, way))
-    for _ in range(6):
-        with pytest.raises(StoreUnavailable, match=said) as caught:
-            copy(ctx, step)
-        assert caught.value.retryable
-    assert copy(ctx, step) == 6
+    with pytest.raises(StoreUnavailable, match=said) as caught:
+        copy(ctx, step)  # nothing got through before
+    assert caught.value.retryable
+    assert copy(ctx, step) == 6, "the others are sent again at once"
     assert_dump_is_the_sources(dumped)
 
 
