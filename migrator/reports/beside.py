@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from migrator.planning.bottleneck import find_bottleneck
 from migrator.planning.pace import Pace, works_of
 from migrator.reports.exceptions import Remark, told_once
 from migrator.reports.plain import count, duration, size
@@ -12,6 +13,7 @@ from migrator.reports.plain import count, duration, size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from migrator.planning.bottleneck import Bottleneck
     from migrator.planning.changes import Change, PlanChanges, Totals
     from migrator.planning.pace import Expected
     from migrator.planning.plan import Plan
@@ -36,6 +38,7 @@ class Beside:
     expected: Expected
     each: Mapping[str, Expected]
     against: Against | None = None
+    bottleneck: Bottleneck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,23 @@ class ToldChange:
 def beside(plan: Plan, pace: Pace | None = None, against: Against | None = None) -> Beside:
     """What is known of a plan by itself; without a pace, how long it takes is a guess."""
     works, known = works_of(plan), pace or Pace()
-    return Beside(expected=known.left(works), each=known.each(works), against=against)
+    return Beside(
+        expected=known.left(works),
+        each=known.each(works),
+        against=against,
+        bottleneck=find_bottleneck(works, known),
+    )
 
 
 def time_text(expected: Expected) -> str:
     """`6 s to 49 s (a guess: no run yet)`."""
     return f"{range_text(expected)} ({expected.rests_on})"
+
+
+def bottleneck_text(bottleneck: Bottleneck) -> str:
+    """`the target's imports, about 60 % of the work`."""
+    whose = f", {bottleneck.collection}" if bottleneck.collection else ""
+    return f"{bottleneck.what}{whose}, about {round(100 * bottleneck.share)} % of the work"
 
 
 def range_text(expected: Expected) -> str:
@@ -117,12 +131,22 @@ def beside_to_plain(beside: Beside) -> dict[str, Any]:
     return {
         "expected": {**_expected(beside.expected), "rests_on": beside.expected.rests_on, "runs": beside.expected.runs},
         "expected_each": {label: _expected(each) for label, each in beside.each.items()},
+        "bottleneck": None if beside.bottleneck is None else _bottleneck(beside.bottleneck),
         "against": None if against is None else _against(against),
     }
 
 
 def _expected(expected: Expected) -> dict[str, float]:
     return {"fast_s": round(expected.fast_s, 1), "slow_s": round(expected.slow_s, 1)}
+
+
+def _bottleneck(bottleneck: Bottleneck) -> dict[str, Any]:
+    return {
+        "what": bottleneck.what,
+        "collection": bottleneck.collection,
+        "seconds": round(bottleneck.seconds, 1),
+        "share": round(bottleneck.share, 3),
+    }
 
 
 def _against(against: Against) -> dict[str, Any]:

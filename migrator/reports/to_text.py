@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from migrator.planning.drift import rows_of
 from migrator.planning.plan import Action, has_dump
-from migrator.reports.beside import MOST_TOLD, beside, heading, range_text, time_text, told_changes
+from migrator.reports.beside import MOST_TOLD, beside, bottleneck_text, heading, range_text, time_text, told_changes
 from migrator.reports.exceptions import CHANGED, NOT_CARRIED, NOTE, REPLACED, to_know
 from migrator.reports.plain import clean, count, size
 from migrator.steps.clean_staging import CleanStaging
@@ -319,6 +319,7 @@ def figures(plan: Plan, told: Beside) -> list[tuple[str, str]]:
         ("space", _space(plan, sum(copied(each.estimate)[1] for each in todo))),
         *_saved(todo),
         ("time", time_text(told.expected)),
+        *([("slowest", bottleneck_text(told.bottleneck))] if told.bottleneck else []),
         ("compared", f"{verified.depth} of each collection" if verified else "nothing"),
     ]
 
