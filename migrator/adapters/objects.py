@@ -30,6 +30,7 @@ from migrator.adapters.store_opening import open_store, settled
 from migrator.errors import ObjectMissing, StoreError, StoreRefused
 from migrator.model.segment import StoredObject
 from migrator.ports.store import Fetched
+from migrator.steps.streaming import PARTS_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,6 +47,8 @@ _SILENCE_S = 30
 """How long a small request may hear nothing: a connection that nobody closed must not hold a heartbeat for long."""
 _BODY_SILENCE_S = 300
 """The same for requests that move bodies: the service copies big ones without a word, and slow lines send for long."""
+_BODY_RETRIES = 3
+"""By obstore itself: whoever moves many bodies asks for fewer at a time then, and has to hear of it."""
 _MOST_COPIED_BYTES = 5 * 1024**3
 """S3 copies no larger object by one request."""
 
@@ -99,7 +102,7 @@ class ObstoreStore:
         self._service = find_service(endpoint)
         try:
             self._store = open_store(endpoint, silence_s=_SILENCE_S)
-            self._bodies = open_store(endpoint, silence_s=_BODY_SILENCE_S)
+            self._bodies = open_store(endpoint, silence_s=_BODY_SILENCE_S, retries=_BODY_RETRIES)
             self._creator = find_creator(endpoint)
         except (ValueError, foreign.BaseError) as error:
             raise cannot_be_opened(endpoint, error) from None
@@ -216,7 +219,14 @@ class ObstoreStore:
         source = chain(_let_go(first), source)
         with self._translated(f"writing {key}"), ThreadPoolExecutor(1) as reader:
             fetched = iter(lambda: reader.submit(next, source, None).result(), None)
-            made = obstore.put(self._bodies, key, fetched, use_multipart=True, chunk_size=part_size, max_concurrency=1)
+            made = obstore.put(
+                self._bodies,
+                key,
+                fetched,
+                use_multipart=True,
+                chunk_size=part_size,
+                max_concurrency=PARTS_AT_ONCE,
+            )
         return made["e_tag"]
 
     def copy_inside(self, source_key: str, key: str) -> None:
@@ -236,7 +246,7 @@ class ObstoreStore:
         with self._guard:
             if bucket not in self._copiers:
                 neighbour = copier_of(self._endpoint, bucket)
-                self._copiers[bucket] = open_store(neighbour, silence_s=_BODY_SILENCE_S)
+                self._copiers[bucket] = open_store(neighbour, silence_s=_BODY_SILENCE_S, retries=_BODY_RETRIES)
             copier = self._copiers[bucket]
         self._copy(copier, bucket, source_key, key)
 

@@ -160,7 +160,7 @@ def _translated(endpoint: StoreEndpoint, what: str) -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if status in {404, 412} and code != "NoSuchBucket":
             raise ObjectMissing(f"{what} failed in {endpoint.place}: there is no such object any more") from error
-        kind = StoreUnavailable if status >= 500 or code == "SlowDown" else StoreRefused
+        kind = StoreUnavailable if status >= 500 or status in {408, 429} or code == "SlowDown" else StoreRefused
         hint = f"see that {endpoint.plan_field}.credentials may do this"
         raise kind(f"{what} failed in {endpoint.place}: {code} (HTTP {status})", hint=hint) from error
     except foreign.BotoCoreError as error:

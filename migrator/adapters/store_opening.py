@@ -28,12 +28,13 @@ _REGION_IN_HOST = re.compile(
 _WITHOUT_BULK_DELETE = frozenset({"aliyun", "tencent", "gcp"})
 
 
-def open_store(endpoint: StoreEndpoint, *, silence_s: int) -> ForeignStore:
+def open_store(endpoint: StoreEndpoint, *, silence_s: int, retries: int = 8) -> ForeignStore:
     """The bucket as obstore's value; nothing is asked of it yet.
 
     Args:
         endpoint: What to open, and as whom.
         silence_s: How long a request may hear nothing.
+        retries: How often obstore asks again by itself after a 5xx, a 429 or a broken connection.
 
     Raises:
         StoreRefused: A certificate or a package is missing.
@@ -42,7 +43,7 @@ def open_store(endpoint: StoreEndpoint, *, silence_s: int) -> ForeignStore:
     if endpoint.bucket is None:
         return LocalStore("/")
     options = _client_options(endpoint, silence_s)
-    common: dict[str, Any] = {"client_options": options, "retry_config": _retry(endpoint)}
+    common: dict[str, Any] = {"client_options": options, "retry_config": _retry(endpoint, retries)}
     if endpoint.speaks_s3:
         settings = _s3_settings(endpoint) | common
         with visible_environment(endpoint):
@@ -96,9 +97,9 @@ def _certificate(endpoint: StoreEndpoint, path: str) -> bytes:
         ) from error
 
 
-def _retry(endpoint: StoreEndpoint) -> RetryConfig:
+def _retry(endpoint: StoreEndpoint, retries: int) -> RetryConfig:
     return {
-        "max_retries": 8,
+        "max_retries": retries,
         "retry_timeout": timedelta(seconds=endpoint.patience_s),
         "backoff": {
             "init_backoff": timedelta(milliseconds=100),

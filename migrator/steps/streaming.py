@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 """An ETag of this form is the content's MD5 at most stores; at some, or encrypted, it is not."""
-_PARTS_HELD = 2
-"""Of a stream in parts, in memory at a time: one that is sent, one that is filled."""
+PARTS_AT_ONCE = 3
+"""Of one object, on their way side by side."""
+_PARTS_HELD = PARTS_AT_ONCE + 1
+"""Of a stream in parts, in memory at a time: those that are sent, one that is filled."""
 _SMALLEST_PART_BYTES = 8 * 1024**2
 _MOST_PARTS = 9_000
 """S3 takes 10,000."""
