@@ -32,17 +32,23 @@ class Lane(StrEnum):
     """The source, the stores, and what is created in a moment."""
     IMPORTING = "importing"
     """The target's import queue."""
-    FINISHING = "finishing"
+    BUILDING = "building"
     """The target's index builders and query nodes."""
+    VERIFYING = "verifying"
+    """Both sides, and the dump."""
 
 
 _LANES = {
     ImportSegments.kind: Lane.IMPORTING,
     DELETES: Lane.IMPORTING,
-    CreateIndex.kind: Lane.FINISHING,
-    LoadCollection.kind: Lane.FINISHING,
-    VerifyCollection.kind: Lane.FINISHING,
+    CreateIndex.kind: Lane.BUILDING,
+    LoadCollection.kind: Lane.BUILDING,
+    VerifyCollection.kind: Lane.VERIFYING,
 }
+
+
+_WAITERS = 4
+"""So many wait at the target where one works here: a tiny collection is loaded after two seconds, whatever is done."""
 
 
 def lane_of(step: Step) -> Lane:
@@ -53,7 +59,12 @@ def lane_of(step: Step) -> Lane:
 def _places(steps: Iterable[Step], parallelism: int) -> dict[Lane, int]:
     """How many steps of each lane go on at a time: of imports as many as the target may have jobs."""
     jobs = [step.max_jobs for step in steps if isinstance(step, ImportSegments)]
-    return {Lane.MOVING: parallelism, Lane.IMPORTING: max([1, *jobs]), Lane.FINISHING: parallelism}
+    return {
+        Lane.MOVING: parallelism,
+        Lane.IMPORTING: max([1, *jobs]),
+        Lane.BUILDING: _WAITERS * parallelism,
+        Lane.VERIFYING: parallelism,
+    }
 
 
 class Schedule:

@@ -87,7 +87,9 @@ def _flush_again(
 
 def _wait_until_flushed(source: MilvusReader, results: Mapping[CollectionRef, FlushResult], clock: Clock) -> None:
     deadline = clock.monotonic() + _FLUSH_PATIENCE_S
-    for ref, result in results.items():
+
+    def wait(flushed: tuple[CollectionRef, FlushResult]) -> None:
+        ref, result = flushed
         while not source.is_flushed(ref, result):
             if clock.monotonic() > deadline:
                 raise RunError(
@@ -95,6 +97,8 @@ def _wait_until_flushed(source: MilvusReader, results: Mapping[CollectionRef, Fl
                     hint="look at the source's data nodes, then run migrator apply --resume",
                 )
             clock.sleep(_POLL_S)
+
+    abreast(wait, results.items(), pause=clock.sleep)
 
 
 def cut_note(result: FlushResult) -> dict[str, JsonValue]:
