@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BEARS = 6
 LASTS_S = 0.02
+KEY, SECRET = "a-key", "a-secret"
 COPIED = b'<?xml version="1.0"?><CopyObjectResult><ETag>"a"</ETag></CopyObjectResult>'
 SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>reduce your request rate</Message></Error>"
 
@@ -61,8 +62,8 @@ def opened(store: BusyStore) -> Iterator[ObstoreStore]:
                 bucket="b",
                 region="us-east-1",
                 credentials="static",
-                access_key_id="k",
-                secret_access_key="s",
+                access_key_id=KEY,
+                secret_access_key=SECRET,
                 patience_s=20,
             )
         )

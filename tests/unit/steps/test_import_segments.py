@@ -12,6 +12,7 @@ from migrator.errors import (
     DumpDamaged,
     ImportIncomplete,
     ImportJobFailed,
+    ImportsFull,
     ImportStalled,
     Interrupted,
     LockHeld,
@@ -23,6 +24,7 @@ from migrator.errors import (
 from migrator.model.capabilities import capabilities
 from migrator.model.import_job import ImportJob, ImportState
 from migrator.steps import import_segments
+from migrator.steps.allowance import Allowance
 from migrator.steps.base import Evidence
 from migrator.steps.dump_meta import DumpMeta
 from migrator.steps.import_segments import ImportSegments, imported_rows
@@ -170,6 +172,38 @@ def test_no_more_than_max_jobs_are_under_way(segments: Stage) -> None:
 
     assert apply(with_target(segments, start_import=start), step) == 9
     assert most == 2
+
+
+def test_all_collections_of_a_run_share_its_jobs(segments: Stage) -> None:
+    step, jobs = segments.step(ImportSegments, segments_per_job=1), Allowance(3)
+    most = 0
+
+    def start(*args: Any, **named: Any) -> int:  # noqa: ANN401 - as the port
+        nonlocal most
+        most = max(most, jobs.inside)
+        return segments.pair.target.start_import(*args, **named)
+
+    with jobs.join() as others:
+        others.take_place()
+        assert apply(replace(with_target(segments, start_import=start), jobs=jobs), step) == 9
+        assert most == 3, "one of which is another collection's"
+    assert jobs.inside == 0
+
+
+def test_a_target_without_room_gets_fewer_jobs(segments: Stage) -> None:
+    step, jobs, full = segments.step(ImportSegments, segments_per_job=1), Allowance(8), 1
+
+    def start(*args: Any, **named: Any) -> int:  # noqa: ANN401 - as the port
+        nonlocal full
+        found = segments.pair.target.list_import_jobs(BOOKS)
+        if full and len(found) == 2:
+            full -= 1
+            raise ImportsFull("The number of jobs has reached the limit")
+        return segments.pair.target.start_import(*args, **named)
+
+    assert apply(replace(with_target(segments, start_import=start), jobs=jobs), step) == 9
+    assert full == 0
+    assert 4 <= jobs.limit < 8, "halved, for all collections of the run, and more with each that is over"
 
 
 def test_a_request_carries_tag_and_bound(stage: Stage) -> None:
