@@ -485,7 +485,7 @@ def test_a_copy_that_fails_leaves_the_others_noted(dumped: Stage) -> None:
 
 
 def test_a_store_that_says_slow_down_gets_fewer_copies_at_a_time(dumped: Stage) -> None:
-    limits = []
+    limits: list[int] = []
     refused: set[str] = set()
 
     def throttled(source_key: str, key: str) -> None:
