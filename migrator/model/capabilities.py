@@ -148,7 +148,7 @@ class Capabilities:
             "DescribeDatabase and database properties",
             "A.1",
             ("2.2.0", False, _SOURCE),
-            ("2.4.3", True, _SOURCE),
+            ("2.4.3", True, _DOUBLE),
         )
     )
     can_count: bool = field(
@@ -251,16 +251,16 @@ class Capabilities:
         metadata=_row("clustering keys", "A.2", ("2.2.0", False, _SOURCE), ("2.4.0", True, _SOURCE))
     )
     nullable_fields: bool = field(
-        metadata=_row("nullable fields", "A.3", ("2.2.0", False, _SOURCE), ("2.5.0", True, _SOURCE))
+        metadata=_row("nullable fields", "A.3", ("2.2.0", False, _SOURCE), ("2.5.0", True, _DOUBLE))
     )
     functions: bool = field(
-        metadata=_row("functions, such as BM25", "A.3", ("2.2.0", False, _SOURCE), ("2.5.0", True, _SOURCE))
+        metadata=_row("functions, such as BM25", "A.3", ("2.2.0", False, _SOURCE), ("2.5.0", True, _DOUBLE))
     )
     struct_arrays: bool = field(
-        metadata=_row("arrays of structs", "A.3", ("2.2.0", False, _SOURCE), ("2.6.0", True, _SOURCE))
+        metadata=_row("arrays of structs", "A.3", ("2.2.0", False, _SOURCE), ("2.6.0", True, _DOUBLE))
     )
     adds_fields: bool = field(
-        metadata=_row("AddCollectionField", "A.4", ("2.2.0", False, _SOURCE), ("2.6.0", True, _SOURCE))
+        metadata=_row("AddCollectionField", "A.4", ("2.2.0", False, _SOURCE), ("2.6.0", True, _DOUBLE))
     )
     drops_fields: bool = field(
         metadata=_row(
@@ -382,7 +382,7 @@ class Capabilities:
         metadata=_row(
             "the life of an imported row counts from its import, not from when it was first inserted",
             "E.6",
-            ("2.2.0", True, _TESTED),
+            ("2.2.0", True, _SOURCE),
             ("2.4.5", False, _SOURCE),
             ("3.0.0", True, _SOURCE),
         )
