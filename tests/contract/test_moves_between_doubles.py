@@ -138,6 +138,31 @@ def test_an_encrypted_database_is_refused_in_the_plan(bed: Bed, double_of: Doubl
     assert "the database secret of the source is encrypted" in answer.text
 
 
+def test_indexes_on_paths_of_a_json_come_along(bed: Bed, double_of: DoubleOf, shell: Shell) -> None:
+    source, target, name = double_of("2.6.12"), double_of("3.0.0"), "by_paths"
+    with source.client() as client:
+        schema = client.create_schema()
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("meta", DataType.JSON)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=4)
+        client.create_collection(name, schema=schema)
+        index = client.prepare_index_params()
+        index.add_index("vector", index_type="HNSW_SQ", metric_type="L2", params={"sq_type": "SQ8"})
+        for key in ("size", "kind"):
+            params = {"json_path": f'meta["{key}"]', "json_cast_type": "VARCHAR"}
+            index.add_index("meta", index_type="INVERTED", index_name="", params=params)
+        client.create_index(name, index)
+        client.insert(name, [{"id": n, "meta": {"size": n, "kind": "x"}, "vector": [n, 0, 0, 1]} for n in range(9)])
+    flush(source, name)
+    shell.run("apply", a_plan(shell, bed, source, target, name), "--yes")
+    looks = []
+    for double, each in ((source, name), (target, f"{name}_moved")):
+        with double.client() as client:
+            looks.append({one: client.describe_index(each, one) for one in client.list_indexes(each)})
+    assert looks[0].keys() == looks[1].keys() == {"vector", "meta/size", "meta/kind"}
+    assert {one["json_path"] for one in looks[1].values() if "json_path" in one} == {'meta["size"]', 'meta["kind"]'}
+
+
 def test_files_of_both_storage_versions_go_in_jobs_of_their_own(bed: Bed, double_of: DoubleOf, shell: Shell) -> None:
     """A cluster that was upgraded from 2.5 has both in one collection (D.2)."""
     source, target, name = double_of("2.6.12"), double_of("3.0.0"), "of_both"

@@ -331,14 +331,17 @@ class Indexes(Service):
         collection = self.collection(request, call)
         if request.field_name not in collection.named_fields():
             raise Refusal(f"cannot create index on non-exist field: {request.field_name}: invalid parameter", code=1100)
-        name = request.index_name or request.field_name  # A.5: unnamed, it is called as its field
+        params = [(pair.key, pair.value) for pair in request.extra_params]
+        path = _json_path(params)
+        name = request.index_name or request.field_name + path  # A.5: unnamed, it is called as its field, and its path
         if request.index_name and not _INDEX_NAME.fullmatch(name):  # A.5: JSON paths make names that are refused
             raise Refusal(f"Invalid index name: {name}: invalid parameter", code=1100)
-        params = [(pair.key, pair.value) for pair in request.extra_params]
         if dict(params).get("index_type", "").lower() == "marisa-trie":  # A.5: it must be sent as Trie
             raise Refusal("invalid index type: marisa-trie: invalid parameter", code=1100)
         for known in collection.indexes.values():
-            if known.field_name == request.field_name and (known.name, known.params) != (name, params):
+            if (known.field_name, _json_path(known.params)) != (request.field_name, path):
+                continue
+            if (known.name, known.params) != (name, params):
                 raise Refusal("at most one distinct index is allowed per field")
         collection.indexes.setdefault(name, Index(self.cluster.clock.next(), name, request.field_name, params))
         return common_pb2.Status()
@@ -450,3 +453,10 @@ def _field(collection: Collection, name: str) -> Message:
     if found is None:
         raise Refusal(f"field not found[field={name}]: invalid parameter", code=1100)
     return found
+
+
+def _json_path(params: Iterable[tuple[str, str]]) -> str:
+    """`/a/b` of `meta["a"]["b"]`; empty where an index is of a whole field."""
+    flat = dict(params)
+    path = flat.get("json_path") or json.loads(flat.get("params") or "{}").get("json_path", "")
+    return "".join(f"/{key}" for key in re.findall(r"""\[["']([^"']*)["']\]""", path))
