@@ -33,6 +33,8 @@ FORMAT_VERSION = 3
 """1 knew no renewed steps and no superseded binlogs, 2 no traits of segments; they are read, and become 3 when they are
 next written."""
 _PAGE = 1000
+_LARGE = 16 * 1024
+"""Notes of so many bytes are read from the file once."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
@@ -112,6 +114,12 @@ class Journal:
         self._adding = threading.Lock()
         self._added: list[_Added] = []
         """Entries that wait for the next transaction."""
+        self._large_notes: dict[str, Mapping[str, JsonValue]] = {}
+        """Those of steps that every collection asks for, as the flush's, which names all of them."""
+        self._is_writer = not read_only
+        """The only one: who reads beside it has to look at the file each time."""
+        self._version = 0
+        """Of what is noted: counted up before and after each transaction."""
         self._mirror: JournalMirror | None = None
         self._numbers = itertools.count(1)
         with self._translated():
@@ -204,6 +212,7 @@ class Journal:
     def _write_added(self) -> None:
         with self._adding:
             group, self._added = self._added, []
+            self._version += 1
         try:
             with self._transaction() as db:
                 db.executemany(
@@ -217,8 +226,15 @@ class Journal:
                 added.error = error
             raise
         finally:
+            self._forget_notes(added.values[1] for added in group)
             for added in group:
                 added.is_over = True
+
+    def _forget_notes(self, step_keys: Iterable[str]) -> None:
+        with self._adding:
+            self._version += 1
+            for step_key in step_keys:
+                self._large_notes.pop(step_key, None)
 
     def entries(self, step_key: str | None = None) -> Iterator[JournalEntry]:
         """All entries in order, or those of one step; notes are left out, they are for `notes`."""
@@ -293,9 +309,17 @@ class Journal:
     def notes(self, step_key: str) -> Mapping[str, JsonValue]:
         """All that was noted under a step; later values replace earlier ones of the same name."""
         query = f"SELECT data FROM entries WHERE step_key = ? AND event = 'noted' AND {_SINCE_RENEWED} ORDER BY number"
+        version, noted = self._version, self._large_notes.get(step_key)
+        if noted is not None:
+            return noted
         notes: dict[str, JsonValue] = {}
-        for (data,) in self._rows(query, (step_key, step_key)):
+        found = self._rows(query, (step_key, step_key))
+        for (data,) in found:
             notes |= json.loads(data)
+        if self._is_writer and sum(len(data) for (data,) in found) > _LARGE:
+            with self._adding:
+                if version == self._version:
+                    self._large_notes[step_key] = notes
         return notes
 
     # -- the mirror -------------------------------------------------------------------------------------------------
@@ -329,6 +353,7 @@ class Journal:
         copied: Iterable[tuple[int, Iterable[str]]],
     ) -> None:
         """Become what the mirror holds, all or nothing."""
+        self._large_notes = {}
         with self._transaction() as db:
             for table in ("entries", *_LISTING_TABLES):
                 db.execute(f"DELETE FROM {table}")

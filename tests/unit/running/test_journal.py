@@ -519,3 +519,14 @@ def test_a_comparison_that_breaks_leaves_nothing_behind(frozen: Journal) -> None
     assert frozen.totals(1).copied_objects == 5
     assert frozen._rows("SELECT name FROM temp.sqlite_master") == []
     assert frozen.compare_staged(1, staged()) == ()
+
+
+def test_large_notes_are_as_they_were_noted_last(journal: Journal) -> None:
+    cuts: dict[str, JsonValue] = {f"default.c{number:05d}": number for number in range(2_000)}
+    journal.note("flush", {"cuts": cuts})
+    assert journal.notes("flush") == {"cuts": cuts}
+    journal.note("flush", {"faults": {}})
+    assert journal.notes("flush") == {"cuts": cuts, "faults": {}}
+    assert journal.notes("flush") is journal.notes("flush"), "and read from the file once"
+    journal.add("flush", StepEvent.RENEWED)
+    assert journal.notes("flush") == {}
