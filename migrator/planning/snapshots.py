@@ -28,6 +28,8 @@ class SnapshotChoice:
 
     way: SnapshotWay | None = None
     reason: str = ""
+    is_wish: bool = False
+    """Whether the reason is the plan file's own word, of which nobody need be told."""
 
     @property
     def why_not(self) -> str:
@@ -43,7 +45,7 @@ class SnapshotChoice:
                 "goes by a snapshot, which the target reads in the source's storage: no dump is made, and no index is "
                 "built anew"
             )
-        elif self.reason:
+        elif self.reason and not self.is_wish:
             yield f"goes by its binlogs, not by a snapshot: {self.reason}"
 
 
@@ -52,7 +54,9 @@ def choose_snapshot(
 ) -> SnapshotChoice:
     """By what both servers can, what the plan file asks for, and where files lie."""
     if loaded.options.transfer.format == BINLOGS:
-        return SnapshotChoice(reason="options.transfer.format is binlogs")
+        return SnapshotChoice(reason="options.transfer.format is binlogs", is_wish=True)
+    if loaded.options.transfer.mode == "in_place":
+        return SnapshotChoice(reason="options.transfer.mode is in_place", is_wish=True)
     found = observed.snapshots
     if found is None:
         return SnapshotChoice(reason=_why_none(loaded, observed) if _is_asked(loaded) else "")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from migrator.model.collection import CollectionRef
 from migrator.steps.create_snapshot import CreateSnapshot
 from migrator.steps.drop_snapshot import DropSnapshot
 from migrator.steps.restore_snapshot import RestoreSnapshot
-from tests.contract.test_steps import REPLACING, Undisturbed, World, described, rows_of, strikes
+from migrator.steps.seal_dump import SealDump
+from tests.contract.test_steps import FILMS, REPLACING, Undisturbed, World, described, rows_of, strikes
 from tests.support.builders import BOOKS, Pair, an_index, create, flush, load, some_rows
 from tests.support.mortality import Fate
 
@@ -144,3 +147,33 @@ def test_what_is_replaced_is_kept_until_the_restored_one_is_verified(tmp_path: P
     World.make(tmp_path, pair, collections=REPLACING).require_done(Fate())
     assert rows_of(pair.target, BOOKS) == rows_of(pair.source, BOOKS)
     assert len(pair.target.list_collections("default")) == 2
+
+
+MIXED = """[books, {source: db1.films, target: films, create: {shards_num: 2}}]"""
+
+
+def a_mixed_pair() -> Pair:
+    """Books as above, and films, which get another shard on the way and so go by their binlogs."""
+    pair = a_pair()
+    create(pair.source, FILMS)
+    pair.source.insert(FILMS, some_rows(2))
+    flush(pair.source, FILMS)
+    pair.source.create_index(FILMS, an_index())
+    load(pair.source, pair.clock, FILMS)
+    return pair
+
+
+@pytest.mark.parametrize("keep", ["true", "false"])
+def test_a_run_of_both_ways_makes_a_dump_of_what_goes_by_binlogs(tmp_path: Path, keep: str) -> None:
+    pair = a_mixed_pair()
+    world = World.make(tmp_path, pair, collections=MIXED, more=f"staging: {{keep: {keep}}}\n")
+    world.require_done(Fate())
+    assert rows_of(pair.target, BOOKS) == rows_of(pair.source, BOOKS)
+    assert rows_of(pair.target, CollectionRef("default", "films")) == rows_of(pair.source, FILMS)
+    (seal,) = [step for step in world.plan.steps if isinstance(step, SealDump)]
+    assert [each.source for each in seal.collections] == [FILMS]
+    if keep == "true":
+        (entry,) = json.loads(pair.keys("backup")["backup/a_to_b/meta/full_meta.json"])["collection_backups"]
+        assert entry["collection_name"] == "films"
+    else:
+        assert pair.keys("backup") == {}

@@ -68,7 +68,6 @@ def test_one_milvus_needs_no_other_call_than_its_own(tmp_path: Path) -> None:
     [
         ("[{source: books, target: b, create: {shards_num: 2}}]", "", {}, "a restore keeps what `create` would change"),
         ("[{source: books, target: b, indexes: none}]", "", {}, "a restore keeps the source's indexes"),
-        ("[books]", "options: {transfer: {format: binlogs}}", {}, "options.transfer.format is binlogs"),
         ("[books]", "", {"snapshots": replace(ALL, at_source=False)}, "the source answers that it has none"),
         ("[books]", "", {"snapshots": replace(ALL, at_target=False)}, "restores none of other clusters"),
         ("[books]", "", {"snapshots": replace(ALL, shares_store=False)}, "the target's storage is another"),
@@ -83,6 +82,13 @@ def test_others_go_by_their_binlogs_and_the_plan_says_why(
     assert "import_segments" in kinds(plan)
     assert "goes by its binlogs, not by a snapshot: " in told(plan)
     assert reason in told(plan)
+
+
+@pytest.mark.parametrize("word", ["format: binlogs", "mode: in_place"])
+def test_a_plan_file_that_asks_for_another_way_is_not_told_why(tmp_path: Path, word: str) -> None:
+    plan = a_plan(tmp_path, more=f"options: {{transfer: {{{word}}}}}")
+    assert "restore_snapshot" not in kinds(plan)
+    assert "snapshot" not in told(plan)
 
 
 def test_older_servers_are_not_told_of_snapshots(tmp_path: Path) -> None:
@@ -102,6 +108,14 @@ def test_snapshots_that_are_asked_for_and_not_possible_are_no_plan(
     (complaint,) = caught.value.complaints
     assert complaint.field == "options.transfer.format"
     assert reason in complaint.message
+
+
+def test_files_that_only_a_manifest_names_need_snapshots_for_a_backup_too(tmp_path: Path) -> None:
+    why = "has segments of storage version 3, which no import reads"
+    found: dict[str, Any] = {"need_snapshots": ((a_collection().ref, why),)}
+    assert "restore_snapshot" in kinds(a_plan(tmp_path, **found))
+    with pytest.raises(PlanError, match="storage version 3"):
+        a_plan(tmp_path, more="options: {transfer: {format: binlogs}}", **found)
 
 
 def test_texts_and_odd_ids_come_by_snapshots_only(tmp_path: Path) -> None:
