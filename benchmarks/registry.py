@@ -27,5 +27,8 @@ class Benchmark:
 
 BENCHMARKS = (
     Benchmark("copies", "Copying objects, beside rclone and aws s3"),
+    Benchmark("migration", "A collection from server to server, beside its import alone"),
+    Benchmark("small_segments", "Many small segments"),
+    Benchmark("many_collections", "Many collections"),
     Benchmark("dask_workers", "Streaming by the workers of a Dask cluster"),
 )
