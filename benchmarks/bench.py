@@ -155,8 +155,8 @@ class _Table:
             run = who.work(number)
             if who.after is not None:
                 self.compared = who.after(number)
-        except (BenchmarkFailed, subprocess.SubprocessError, OSError) as error:
-            self.failed = f"failed: {error}"
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+            self.failed = f"failed: {type(error).__name__}: {error}"[:300]
             sys.stderr.write(f"  {who.who} {self.failed}\n")
         else:
             self.runs[number] = run

@@ -39,14 +39,23 @@ class Servers:
     """Two buckets of the service."""
 
     @cached_property
-    def sides(self) -> tuple[Side, Side]:
-        """Two Milvus servers in the first bucket, below a root path of each; no segment is compacted by itself."""
-        depot = self.depots[0]
+    def _lab(self) -> Lab:
         place = place_in(self.store, SOURCE_BUCKET)
         lab = Lab(self.folder / "lab")
-        state = lab.up(instances=2, auto_compaction=False, places=(place, place))
+        lab.up(instances=2, auto_compaction=False, places=(place, place))
         self.stack.callback(lab.down)
-        first, second = (Side(instance=instance, depot=depot) for instance in state.instances)
+        return lab
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """Two Milvus servers in the first bucket, below a root path of each; no segment is compacted by itself.
+
+        One that ended, as they do on a machine that gives them no time, is started again.
+        """
+        for server in self._lab.state().servers:
+            if not server.is_alive:
+                self._lab.start(server.name)
+        first, second = (Side(instance=each, depot=self.depots[0]) for each in self._lab.state().instances)
         return first, second
 
     @property

@@ -50,7 +50,7 @@ def test_who_fails_is_told_with_the_reason_and_the_others_go_on(tmp_path: Path) 
     slow = Contestant(who="slow", work=taking(5, 5, 5), after=lambda _: 2)
     absent = Contestant(who="absent", skipped="absent is not on this machine")
     lost, kept, skipped = Bench(folder=tmp_path).side_by_side("a case", [quick, slow, absent])
-    assert (lost.runs, lost.skipped) == ((), "failed: 1 of 2 rows arrived")
+    assert (lost.runs, lost.skipped) == ((), "failed: BenchmarkFailed: 1 of 2 rows arrived")
     assert (len(kept.runs), kept.rows_compared, kept.ratio) == (3, 2, None)
     assert skipped.skipped == "absent is not on this machine"
 
