@@ -30,5 +30,8 @@ BENCHMARKS = (
     Benchmark("migration", "A collection from server to server, beside its import alone"),
     Benchmark("small_segments", "Many small segments"),
     Benchmark("many_collections", "Many collections"),
+    Benchmark("planning", "Planning"),
+    Benchmark("resume", "Resuming"),
+    Benchmark("startup", "Start-up"),
     Benchmark("dask_workers", "Streaming by the workers of a Dask cluster"),
 )
