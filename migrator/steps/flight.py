@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from migrator.errors import StoreUnavailable
@@ -38,6 +39,8 @@ class Flight(Generic[T]):
     carry: Callable[[T], None]
     most: int
     _flying: dict[Future[None], tuple[T, int]] = field(default_factory=dict)
+    _landed: SimpleQueue[Future[None]] = field(default_factory=SimpleQueue)
+    """To wait on all that fly, each time one lands, would cost more than carrying a small object."""
     _again: deque[T] = field(default_factory=deque)
     _tries: Counter[T] = field(default_factory=Counter)
     _passed_at: float | None = None
@@ -53,10 +56,16 @@ class Flight(Generic[T]):
         """
         while self._fill(todo) or self._flying or self._again:
             if self._flying:
-                landed = wait(self._flying, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done
-                yield [thing for future in landed if (thing := self._arrived(future)) is not None]
+                yield [thing for future in self._next_landed() if (thing := self._arrived(future)) is not None]
             else:
                 self.ctx.clock.sleep(max(0.0, self._resume_at - self.ctx.clock.monotonic()))
+
+    def _next_landed(self) -> Iterator[Future[None]]:
+        """All that have landed meanwhile; a short wait for the first."""
+        with suppress(Empty):
+            yield self._landed.get(timeout=_LOOK_S)
+            while True:
+                yield self._landed.get_nowait()
 
     def land(self) -> Iterator[T]:
         """Wait for what is in flight; what gets through, for the others are carried again next time."""
@@ -75,7 +84,9 @@ class Flight(Generic[T]):
             if thing is None:
                 self.share.left(place)
                 break
-            self._flying[self.ctx.workers.submit(self.carry, thing)] = thing, place
+            future = self.ctx.workers.submit(self.carry, thing)
+            self._flying[future] = thing, place
+            future.add_done_callback(self._landed.put)
             has_begun = True
         return has_begun
 
