@@ -90,7 +90,7 @@ class Servers:
             "collections": [
                 {"source": each, "target": names[each], "aliases": "none", **entry} for each in collections
             ],
-            "options": dict(options or {}),
+            "options": {"retry": {"max_elapsed": "60s"}, **(options or {})},
         }
         path = folder / f"{name}.yaml"
         path.write_text(json.dumps(document, indent=1), encoding="utf-8")
