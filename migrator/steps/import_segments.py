@@ -48,6 +48,7 @@ from migrator.steps.in_place import CHECKED, FilesMoved, entry_in_place, find_ro
 from migrator.steps.in_place_routes import REQUEST_BYTES
 from migrator.steps.restored import is_restored, restored_rows
 from migrator.steps.start_over import StartOver
+from migrator.steps.waiting import next_look_s
 
 if TYPE_CHECKING:
     from migrator.errors import MigratorError, MilvusError
@@ -428,7 +429,7 @@ class _Imports:
                 if self._under_way:
                     self._look()
                     self._give_back(share, places)
-                    self._ctx.clock.sleep(POLL_S)
+                    self._ctx.clock.sleep(next_look_s(self._ctx.clock.monotonic() - self._moved_at))
                 elif self._waiting and self._most == 0:
                     self._wait_for_room()
                 elif self._waiting:

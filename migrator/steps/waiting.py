@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
     from migrator.steps.base import StepContext
 
-POLL_S = 0.5
+_POLL_S = 0.5
+_FIRST_POLL_S = 0.1
+_POLL_SHARE = 0.1
+"""Of what was waited already, the pause until the next look: what is over is noticed late by no more than that."""
 STALL_S = 1800.0
 """Without any change for so long the step fails; what it asked for goes on, and resume waits again."""
 
@@ -25,6 +28,11 @@ class Look:
     done: int
     total: int
     unit: str
+
+
+def next_look_s(still_s: float) -> float:
+    """Seconds until the next look at what has not moved for so many: half a second is enough for what takes minutes."""
+    return min(_POLL_S, max(_FIRST_POLL_S, still_s * _POLL_SHARE))
 
 
 def wait_until_over(ctx: StepContext, look: Callable[[float], Look], *, doing: str) -> None:
@@ -47,4 +55,4 @@ def wait_until_over(ctx: StepContext, look: Callable[[float], Look], *, doing: s
                 hint="look at the target's nodes and their memory; migrator apply --resume goes on waiting",
             )
         ctx.progress(doing, done=seen.done, total=seen.total, unit=seen.unit)
-        ctx.clock.sleep(POLL_S)
+        ctx.clock.sleep(next_look_s(still_s))
