@@ -845,7 +845,8 @@ class MemoryMilvus:
             kind = LogKind.DELTA if batch.is_l0 else LogKind.INSERT
             if server.refuses_missing_files and not all(any(self._read_below(e[0], kind)) for e in batch.entries):
                 raise NothingToImport(f"{self._uri} refused: no binlog to import")
-            if sum(not each.job.state.is_over for each in self._jobs.values()) >= self.room_for_jobs:
+            ended = {ImportState.COMPLETED, ImportState.FAILED}  # what waits to be committed takes room
+            if sum(each.job.state not in ended for each in self._jobs.values()) >= self.room_for_jobs:
                 raise ImportsFull(f"{self._uri} refused: The number of jobs has reached the limit")
             if not batch.partition_name and held.base.schema.has_partition_key:
                 raise self._refuse("partition not specified: invalid parameter")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from migrator.model.capabilities import capabilities
 from migrator.model.collection import DEFAULT_DATABASE, ConsistencyLevel, LoadState
-from migrator.planning.committing import commit_together
+from migrator.planning.committing import commit_together, waits_for_all
 from migrator.planning.places import claims_folder, dump_place, imports_folder, source_root
 from migrator.planning.snapshot_steps import snapshot_steps, without_dumps_of_snapshots
 from migrator.steps.clean_staging import CleanStaging
@@ -62,12 +62,14 @@ class _Graph:
         self._dump_prefix = loaded.staging.prefix.lstrip("/")
         self._source_root = source_root(loaded)
         place = dump_place(loaded)
+        self._waits_for_all = False
         self._earlier_runs = tuple(sorted({r.run_id for r in observed.migrated if r.dump == place}))
 
     def steps(self, todo: list[PlannedItem]) -> list[Step]:
         """The run's own steps around the chains of the collections."""
         if not todo:
             return []
+        self._waits_for_all = waits_for_all(self._observed, todo)
         steps: list[Step] = self._flush(todo)
         existing = set(self._observed.target_databases)
         wanted = {item.target.database for item in todo} if self._loaded.target is not None else set()
@@ -233,7 +235,7 @@ class _Graph:
             max_jobs=options.max_jobs,
             segments_per_job=None if options.segments_per_job == "auto" else options.segments_per_job,
             stall_timeout_s=options.stall_timeout,
-            is_committed_later=capabilities(self._observed.target_version).auto_commit,
+            is_committed_later=self._waits_for_all,
         )
 
     @property

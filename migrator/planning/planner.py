@@ -8,14 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from migrator.errors import Complaint, PlanError
-from migrator.model.capabilities import capabilities
 from migrator.model.collection import CollectionRef
 from migrator.model.timestamps import told_as_utc
 from migrator.planning.access import ONLY_NOTICE, plan_access
 from migrator.planning.aliases import AliasClaims
 from migrator.planning.backup_only import backup_action, backup_notices, tell_backup
 from migrator.planning.carriage import carriage_notices
-from migrator.planning.committing import TOGETHER
+from migrator.planning.committing import committing_notices
 from migrator.planning.compatibility import unsupported_pair, unsupported_source, unsupported_target
 from migrator.planning.graph import build_steps
 from migrator.planning.in_place import in_place_notices
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from migrator.planning.replacing import Predecessor
     from migrator.spec.document import Cluster
     from migrator.spec.loaded import LoadedPlan
+    from migrator.steps.base import Step
 
 
 def make_plan(loaded: LoadedPlan, observed: ObservedState, *, only: str | None = None) -> Plan:
@@ -131,21 +131,17 @@ class _Planner:
             else self._side(self._loaded.target, self._observed.target_version),
             dump=dump_place(self._loaded),
             collections=tuple(told(item, self._record_of(item.selected)) for item in items),
-            notices=(*(self._notices(todo) if todo else ()), *((ONLY_NOTICE,) if leaves_access else ())),
+            notices=(*(self._notices(todo, steps) if todo else ()), *((ONLY_NOTICE,) if leaves_access else ())),
             steps=steps,
             digest="",
             access=access.told if access is not None else None,
         )
         return replace(plan, digest=self._digest(plan))
 
-    def _notices(self, todo: list[PlannedItem]) -> tuple[str, ...]:
-        together = (TOGETHER,) if len(todo) > 1 and self._commits else ()
+    def _notices(self, todo: list[PlannedItem], steps: Sequence[Step]) -> tuple[str, ...]:
+        together = committing_notices(self._observed, todo, steps)
         told = in_place_notices(self._observed, todo)
         return (*self._usual_notices(todo), *carriage_notices(self._loaded, self._observed), *together, *told)
-
-    @property
-    def _commits(self) -> bool:
-        return self._loaded.target is not None and capabilities(self._observed.target_version).auto_commit
 
     def _usual_notices(self, todo: list[PlannedItem]) -> tuple[str, ...]:
         if self._loaded.source_backup is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,6 +57,20 @@ def test_a_collection_by_itself_is_not_told_of_others(tmp_path: Path) -> None:
 def test_counts_are_compared_where_the_plan_verifies(tmp_path: Path, level: str, *, compares: bool) -> None:
     plan = plan_into(tmp_path, "3.0.0", more=f"options: {{verify: {level}}}\n")
     assert [step.compares_counts for step in plan.steps if isinstance(step, CommitImports)] == [compares]
+
+
+@pytest.mark.parametrize(("jobs", "together"), [(256, True), (257, False)])
+def test_more_jobs_than_half_of_what_the_target_takes_do_not_wait(tmp_path: Path, jobs: int, *, together: bool) -> None:
+    """They may be counted among those that it takes, and none is committed before all are in."""
+    state = an_observed_state(
+        a_collection("books"), a_collection("films"), source_version="2.6.12", target_version="3.0.0"
+    )
+    many = tuple(replace(each, estimate=replace(each.estimate, import_requests=jobs)) for each in state.source)
+    plan = make_plan(a_loaded_plan(tmp_path, collections=BOTH), replace(state, source=many))
+    assert any(isinstance(step, CommitImports) for step in plan.steps) is together
+    assert {step.is_committed_later for step in plan.steps if isinstance(step, ImportSegments)} == {together}
+    assert (TOGETHER in plan.notices) is together
+    assert any("takes 1,024 import jobs at a time" in text for text in plan.notices) is not together
 
 
 def test_other_targets_show_rows_by_themselves(tmp_path: Path) -> None:
