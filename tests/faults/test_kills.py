@@ -34,10 +34,10 @@ BRIEF_SETTLE_S = "8"
 """How long a request without a reply is looked for, where the servers are idle and register it at once."""
 NOT_IN_THE_PLAN: dict[str, str] = {
     "clean_staging": "tests/contract/test_steps_of_words.py kills in it",
-    "commit_imports": "tests/contract/test_steps_of_commits.py kills in it",
+    "commit_imports": "tests/faults/test_kills_doubles.py kills in it",
     "drop_forwarded": "tests/faults/test_hops.py kills in it",
     "forward_segments": "tests/faults/test_hops.py kills in it",
-    "import_deletes": "tests/contract/test_steps_of_deletes.py kills in it",
+    "import_deletes": "tests/faults/test_kills_doubles.py kills in it",
     "restore_rbac": "tests/contract/test_steps.py kills in it",
     "resume_functions": "tests/contract/test_steps_of_deletes.py kills in it",
     "retire_predecessor": "tests/e2e/test_replace.py kills in it",

@@ -8,8 +8,8 @@ adding it there. The program ends as the first attempt does that nothing kills. 
 forked before any connection is opened, because imports take longer than most attempts live.
 
 DEATHS_KINDS names the kinds of steps to die in, with commas between; what no step does has the kind `run`, `lease` or
-none. DEATHS_SETTLE_S shortens `settle_s` of `sent_jobs`. Without DEATHS_FILE nothing else is done, and the
-command line runs in this process: for whoever kills it himself.
+none. DEATHS_WHAT names the calls to die at, likewise. DEATHS_SETTLE_S shortens `settle_s` of `sent_jobs`. Without
+DEATHS_FILE nothing else is done, and the command line runs in this process: for whoever kills it himself.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ class Deaths:
     path: Path
     kinds: frozenset[str] | None = None
     """To die in; None is all."""
+    calls: frozenset[str] | None = None
+    """To die at; None is all."""
     struck: set[Point] = field(default_factory=set)
     guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -89,7 +91,8 @@ class Deaths:
         """Die here, unless somebody has."""
         point = Point(kind, what, moment)
         with self.guard:
-            if point not in self.struck and (self.kinds is None or kind in self.kinds):
+            is_meant = self.calls is None or what.partition(" ")[0] in self.calls
+            if point not in self.struck and is_meant and (self.kinds is None or kind in self.kinds):
                 self._die(point)
 
     def _die(self, point: Point) -> NoReturn:
@@ -231,14 +234,18 @@ def brief(target: MilvusReader) -> float:  # noqa: ARG001 - in the place of `sen
     return float(os.environ["DEATHS_SETTLE_S"])
 
 
+def _names(variable: str) -> frozenset[str] | None:
+    said = os.environ.get(variable)
+    return None if said is None else frozenset(said.split(","))
+
+
 def main() -> NoReturn:
     """Die, and go on, until an attempt lives."""
     if "DEATHS_SETTLE_S" in os.environ:
         sent_jobs.settle_s = brief
     if "DEATHS_FILE" not in os.environ:
         run_migrator()
-    kinds = os.environ.get("DEATHS_KINDS")
-    deaths = Deaths(Path(os.environ["DEATHS_FILE"]), None if kinds is None else frozenset(kinds.split(",")))
+    deaths = Deaths(Path(os.environ["DEATHS_FILE"]), _names("DEATHS_KINDS"), _names("DEATHS_WHAT"))
     deaths.path.touch()
     deaths.arm()
     for number in range(MOST_DEATHS):
