@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
+from heapq import heapreplace
 from typing import TYPE_CHECKING
 
 from migrator import errors
@@ -154,11 +155,11 @@ def _dealt(todo: Iterator[Binlog], lanes: int, most_bytes: int) -> list[list[Bin
         taken.append(binlog)
         size_bytes += binlog.source.size_bytes
     hands: list[list[Binlog]] = [[] for _ in range(min(lanes, len(taken)))]
-    held = [0] * len(hands)
+    lightest = [(0, 0, number) for number in range(len(hands))]  # bytes, objects, whose
     for binlog in sorted(taken, key=lambda each: -each.source.size_bytes):
-        lightest = min(range(len(hands)), key=lambda number: (held[number], len(hands[number])))
-        hands[lightest].append(binlog)
-        held[lightest] += binlog.source.size_bytes
+        held_bytes, held, number = lightest[0]
+        hands[number].append(binlog)
+        heapreplace(lightest, (held_bytes + binlog.source.size_bytes, held + 1, number))
     return hands
 
 
