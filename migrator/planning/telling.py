@@ -137,7 +137,13 @@ def _reason(item: PlannedItem, record: MigratedRecord | None) -> str:
 def _collection_notices(item: PlannedItem, record: MigratedRecord | None, target_version: str) -> tuple[str, ...]:
     if item.action is Action.MIGRATE:
         replaced = _replacement_notices(item, item.replaces) if item.replaces else ()
-        return (*item.observed.notices, *_ttl_notices(item, target_version), *item.loading.notices, *replaced)
+        return (
+            *item.observed.notices,
+            *_ttl_notices(item, target_version),
+            *item.loading.notices,
+            *_gpu_notices(item),
+            *replaced,
+        )
     if item.action is not Action.DONE or record is None:
         return ()
     names = tuple(partition.name for partition in item.chosen.partitions)
@@ -165,6 +171,12 @@ def _ttl_notices(item: PlannedItem, target_version: str) -> tuple[str, ...]:
     if capabilities(target_version).counts_ttl_from_import:
         return (f"{TTL}={seconds} counts anew from the import: rows live that much longer than at the source",)
     return (f"{TTL}={seconds} goes on counting: rows that are older by then are gone as soon as they are imported",)
+
+
+def _gpu_notices(item: PlannedItem) -> tuple[str, ...]:
+    """No server tells whether it has any."""
+    needed = [index for index in item.indexes if index.index_type.startswith("GPU_")]
+    return tuple(f"index {index} is built only where the target has GPUs" for index in needed)
 
 
 def plan_notices(loaded: LoadedPlan) -> tuple[str, ...]:

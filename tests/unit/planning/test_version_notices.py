@@ -10,7 +10,15 @@ import pytest
 from migrator.errors import PlanError
 from migrator.planning.planner import make_plan
 from migrator.planning.reproducible import irreproducible
-from tests.support.builders import a_collection, a_loaded_plan, a_schema, an_estimate, an_observed_state, plan_text
+from tests.support.builders import (
+    a_collection,
+    a_loaded_plan,
+    a_schema,
+    an_estimate,
+    an_index,
+    an_observed_state,
+    plan_text,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +96,13 @@ def test_what_old_servers_do_not_see_of_azure_is_asked_for_by_segments(
     (complaint,) = caught.value.complaints
     assert complaint.field == "options.import.segments_per_job"
     assert "books has more than 5,000 files" in complaint.message
+
+
+def test_what_only_gpus_build_is_told(tmp_path: Path) -> None:
+    index = an_index(params=(("index_type", "GPU_CAGRA"), ("metric_type", "L2")))
+    state = an_observed_state(a_collection(indexes=(index,)), target_version="2.5.20")
+    (item,) = make_plan(a_loaded_plan(tmp_path, collections="[books]"), state).collections
+    assert item.notices == ("index GPU_CAGRA L2 on vec is built only where the target has GPUs",)
 
 
 def test_values_beyond_the_schema_do_not_go_where_they_may_not_be_null() -> None:
