@@ -20,6 +20,7 @@ from migrator.steps import sent_jobs
 from migrator.steps.base import GIVE_UP, Evidence, Outcome
 from migrator.steps.create_collection import CreateCollection, create_key, noted_id, require_own
 from migrator.steps.create_snapshot import taken
+from migrator.steps.dump_meta import frozen_dump
 from migrator.steps.restored import RESTORE_SNAPSHOT, ROWS, restore_key, restored_rows
 from migrator.steps.waiting import Look, wait_until_over
 
@@ -208,8 +209,13 @@ class RestoreSnapshot(CreateCollection):
         if missing := sorted(set(self.partitions) - {partition.name for partition in found.partitions}):
             raise SchemaDiffers(f"{self.target.short} was restored without the partition {missing[0]!r}", hint=_BINLOGS)
         segments = [each for each in ctx.target.list_segments(self.target) if each.state not in _NO_SEGMENT]
+        rows = sum(each.num_rows for each in segments if not each.is_l0)
+        if not rows and (expected := frozen_dump(ctx.ledger, self.source).raw_rows):
+            raise SnapshotFailed(
+                f"the restore of {self.target.short} is completed, and brought none of {expected:,} rows", hint=_BINLOGS
+            )
         ctx.ledger.note(create_key(self.target), {"collection_id": found.collection_id})
-        self.note(ctx, **{ROWS: sum(each.num_rows for each in segments if not each.is_l0)})
+        self.note(ctx, **{ROWS: rows})
 
     def require_ours(self, target: MilvusReader, found: Collection, absent_ts: int) -> None:
         """Raise unless what was found can only be what was restored after `absent_ts`, when the name was free.

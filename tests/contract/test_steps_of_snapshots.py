@@ -116,6 +116,17 @@ def test_a_restore_that_fails_ends_the_attempt_and_is_made_anew_by_the_next(tmp_
     assert pair.source.snapshots.names(BOOKS) == []
 
 
+def test_a_restore_without_rows_is_not_believed(tmp_path: Path) -> None:
+    pair = a_pair()
+    world = World.make(tmp_path, pair, collections="[books]")
+    pair.target.list_segments = lambda ref: ()  # type: ignore[method-assign] # noqa: ARG005 - of a hollow collection
+    result = world.attempt(Fate())
+    assert result is not None
+    assert result.exit_code == 20
+    assert "brought none of 8 rows" in result.failures[f"restore_snapshot:{BOOKS}"].message
+    assert len(pair.source.snapshots.names(BOOKS)) == 1
+
+
 def test_a_restore_that_nobody_remembers_leaves_the_run_in_doubt(undisturbed: Undisturbed, tmp_path: Path) -> None:
     after = next(n for n in strikes(undisturbed, RestoreSnapshot.kind) if "restore" in undisturbed.points[n].what) + 1
     world = undisturbed.world(tmp_path)
