@@ -31,6 +31,7 @@ BENCHMARKS = (
     Benchmark("small_segments", "Many small segments"),
     Benchmark("many_collections", "Many collections"),
     Benchmark("planning", "Planning"),
+    Benchmark("memory", "What a run holds"),
     Benchmark("resume", "Resuming"),
     Benchmark("startup", "Start-up"),
     Benchmark("dask_workers", "Streaming by the workers of a Dask cluster"),

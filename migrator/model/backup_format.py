@@ -115,12 +115,19 @@ def _index(index: Index) -> IndexInfo:
 
 
 def _binlog(binlog: Binlog) -> BinlogEntry:
-    return BinlogEntry(log_path=binlog.source.key, log_size=binlog.source.size_bytes, log_id=binlog.log_id)
+    """Not looked at again: there may be a million of them, and they were read as what they are."""
+    return BinlogEntry.model_construct(
+        log_path=binlog.source.key, log_size=binlog.source.size_bytes, log_id=binlog.log_id
+    )
 
 
 def binlog_entry(binlog: Binlog) -> Plain:
     """One binlog; `log_path` is its key at the source, which readers of the format do not use."""
     return _binlog(binlog).plain()
+
+
+def _logs(field_id: int, binlogs: Iterable[BinlogEntry]) -> FieldBinlog:
+    return FieldBinlog.model_construct(fieldID=field_id, binlogs=tuple(binlogs))
 
 
 def segment_entry(segment: Segment, binlogs: Iterable[Binlog]) -> Plain:
@@ -133,13 +140,13 @@ def segment_entry(segment: Segment, binlogs: Iterable[Binlog]) -> Plain:
         collection_id = binlog.collection_id
         home = deltas if binlog.field_id is None else fields.setdefault(binlog.field_id, [])
         home.append(_binlog(binlog))
-    return SegmentBackup(
+    return SegmentBackup.model_construct(
         segment_id=segment.segment_id,
         collection_id=collection_id,
         partition_id=segment.partition_id,
         num_of_rows=segment.num_rows,
-        binlogs=tuple(FieldBinlog(fieldID=field_id, binlogs=tuple(logs)) for field_id, logs in sorted(fields.items())),
-        deltalogs=(FieldBinlog(binlogs=tuple(deltas)),),
+        binlogs=tuple(_logs(field_id, logs) for field_id, logs in sorted(fields.items())),
+        deltalogs=(_logs(0, deltas),),
         size=size_bytes,
         group_id=0 if segment.partition_id == ALL_PARTITIONS else segment.segment_id,
         is_l0=segment.is_l0,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -50,20 +51,26 @@ class Message(BaseModel):
         """Names in any case, and null for what is not there."""
         if not isinstance(data, dict):
             return data
-        known = {_key(name, info.alias).lower(): _key(name, info.alias) for name, info in cls.model_fields.items()}
+        known = _known(cls)
         return {known.get(str(key).lower(), key): value for key, value in data.items() if value is not None}
 
     def plain(self) -> Plain:
         """The message as JSON data, without its zero values."""
-        members = {
-            _key(name, info.alias): _plain(getattr(self, name)) for name, info in type(self).model_fields.items()
-        }
+        members = {key: _plain(getattr(self, name)) for name, key in _keys(type(self))}
         there = {key: value for key, value in members.items() if key in self.always_there or not _is_zero(value)}
         return there | (self.model_extra or {})
 
 
-def _key(name: str, alias: str | None) -> str:
-    return alias or name
+@cache
+def _keys(kind: type[Message]) -> tuple[tuple[str, str], ...]:
+    """Its members, and what they are called in JSON: asked for each file of a backup."""
+    return tuple((name, info.alias or name) for name, info in kind.model_fields.items())
+
+
+@cache
+def _known(kind: type[Message]) -> dict[str, str]:
+    """What they are called, by that in lower case."""
+    return {key.lower(): key for _, key in _keys(kind)}
 
 
 def _plain(value: object) -> object:

@@ -7,12 +7,14 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING, cast
 
 from migrator.adapters.memory import MemoryMilvus, MemoryStore
 from migrator.model.capabilities import capabilities
 from migrator.model.collection import CollectionRef
 from migrator.model.segment import LogKind, Segment, StoredObject
+from migrator.ports.milvus import FlushResult
 from migrator.running.refresh import Readers
 from tests.support.builders import FakeClock, a_collection
 
@@ -32,6 +34,7 @@ FIRST_ID = 1_000_000
 ROWS = 1000
 """Of each segment."""
 OBJECT_BYTES = 64 * 1024
+CUT_TS = 460000000000000000
 
 
 @dataclass(slots=True)
@@ -91,6 +94,7 @@ class GeneratedMilvus:
         self._size = size
         self._traffic = traffic
         self._version = version
+        self._times = count(CUT_TS, 1 << 18)
 
     def version(self) -> str:
         """As it was made."""
@@ -157,6 +161,24 @@ class GeneratedMilvus:
         with self._traffic.request("count_rows"):
             return self._size.segments * ROWS
 
+    def list_compactions(self) -> tuple[()]:
+        """It remembers none."""
+        return ()
+
+    def allocate_timestamp(self) -> int:
+        """A millisecond after the last."""
+        return next(self._times)
+
+    def flush(self, refs: Sequence[CollectionRef]) -> dict[CollectionRef, FlushResult]:
+        """Nothing grows."""
+        with self._traffic.request("flush"):
+            sealed = tuple(range(self._size.segments))
+            return {ref: FlushResult(cut_ts=CUT_TS, segment_ids=sealed) for ref in refs}
+
+    def is_flushed(self, ref: CollectionRef, flush: FlushResult) -> bool:  # noqa: ARG002 - of the port
+        """At once."""
+        return True
+
 
 class GeneratedStore:
     """The source's bucket: a listing comes one object after the other, and none is kept."""
@@ -192,6 +214,43 @@ class GeneratedStore:
     def find_beside(self, bucket: str, key: str) -> StoredObject | None:  # noqa: ARG002 - of the port
         """The same: one service."""
         return self.find_object(key)
+
+
+class GeneratedStaging(MemoryStore):
+    """The same bucket as a dump is written into it: copies are told by one bit each, other objects are kept."""
+
+    def __init__(self, store: GeneratedStore, size: Size) -> None:
+        super().__init__()
+        self._origin = store
+        self._size = size
+        self._copied = bytearray(size.objects)
+
+    def find_object(self, key: str) -> StoredObject | None:
+        """What was copied has the size of what it is a copy of."""
+        if f"/binlogs/{LogKind.INSERT}/" in key:
+            return StoredObject(key, OBJECT_BYTES, '"0"')
+        return self._origin.find_object(key) or super().find_object(key)
+
+    def copy_inside(self, source_key: str, key: str) -> None:  # noqa: ARG002 - of the port
+        """Note it."""
+        collection_id, _, segment, field_id, _ = map(int, source_key.split("/")[2:])
+        self._copied[self._place(collection_id, segment, field_id)] = 1
+
+    def _place(self, collection_id: int, segment: int, field_id: int) -> int:
+        return ((collection_id - FIRST_ID) * self._size.segments + segment) * len(FIELDS) + FIELDS.index(field_id)
+
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Copies lie where milvus-backup puts them."""
+        head, found, rest = prefix.partition(f"/binlogs/{LogKind.INSERT}/")
+        if not found:
+            yield from (*self._origin.list_objects(prefix), *super().list_objects(prefix))
+            return
+        collection_id = rest.split("/")[0]
+        for origin in self._origin.list_objects(f"{SOURCE_ROOT}/{LogKind.INSERT}/{collection_id}"):
+            _, partition, segment, field_id, log = origin.key.split("/")[2:]
+            if self._copied[self._place(int(collection_id), int(segment), int(field_id))]:
+                below = f"{collection_id}/{partition}/{segment}/{segment}/{field_id}/{log}"
+                yield StoredObject(f"{head}{found}{below}", origin.size_bytes, origin.etag)
 
 
 def generated_readers(size: Size, traffic: Traffic, *, version: str = "2.3.5") -> Readers:
