@@ -41,10 +41,10 @@ _STORAGE = f"provider: minio, endpoint: http://one:9000, bucket: bucket_A, crede
 
 
 def run(bench: Bench) -> Iterator[Result]:
-    """The same run with ten times and a hundred times as many objects; then with many collections."""
+    """The same run with ten and fifty times as many objects; then with many collections."""
     sizes = (
-        *((1, segments) for segments in bench.pick((200, 2_000, 20_000), (2, 4, 8))),
-        *((collections, 4) for collections in bench.pick((500, 2_000), (2, 4))),
+        *((1, segments) for segments in bench.pick((200, 2_000, 10_000), (2, 4, 8))),
+        *((collections, 4) for collections in bench.pick((250, 1_000), (2, 4))),
     )
     for collections, segments in sizes:
         size = Size(collections=collections, segments=segments)
