@@ -75,7 +75,7 @@ OPTIONS = "options: {transfer: {concurrency: 1, mode: %s}, verify: full, rbac: t
 MOST_ATTEMPTS = 400
 ELSEWHERE = {
     step.kind for step in (CleanStaging, ForwardSegments, DropForwarded, CommitImports, ImportDeletes, ResumeFunctions)
-}
+} | {"create_snapshot", "restore_snapshot", "drop_snapshot"}
 """Kinds that the scenarios of other files have."""
 
 

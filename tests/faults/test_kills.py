@@ -35,10 +35,13 @@ BRIEF_SETTLE_S = "8"
 NOT_IN_THE_PLAN: dict[str, str] = {
     "clean_staging": "tests/contract/test_steps_of_words.py kills in it",
     "commit_imports": "tests/faults/test_kills_doubles.py kills in it",
+    "create_snapshot": "tests/contract/test_steps_of_snapshots.py kills in it",
     "drop_forwarded": "tests/faults/test_hops.py kills in it",
+    "drop_snapshot": "tests/contract/test_steps_of_snapshots.py kills in it",
     "forward_segments": "tests/faults/test_hops.py kills in it",
     "import_deletes": "tests/faults/test_kills_doubles.py kills in it",
     "restore_rbac": "tests/contract/test_steps.py kills in it",
+    "restore_snapshot": "tests/contract/test_steps_of_snapshots.py kills in it",
     "resume_functions": "tests/contract/test_steps_of_deletes.py kills in it",
     "retire_predecessor": "tests/e2e/test_replace.py kills in it",
 }
@@ -54,7 +57,11 @@ ACROSS_BUCKETS = frozenset({"copy_from"})
 """Of a source in another bucket: tests/contract/test_steps_of_hops.py kills at it."""
 OF_NEWER_MILVUS = frozenset({"abort_import", "add_field", "commit_import", "drop_property"})
 """Writers that nothing asks a 2.3.5 for: tests/contract/test_steps_of_deletes.py kills at them."""
-NOT_CALLED = OF_NEWER_MILVUS | ACROSS_BUCKETS | OF_A_ROLLBACK | OF_A_REPLACEMENT | OF_ACCESS | OF_THE_SHELF
+OF_SNAPSHOTS = frozenset({"create_snapshot", "drop_snapshot", "restore_snapshot", "restore_elsewhere"})
+"""Writers of 3.0: tests/contract/test_steps_of_snapshots.py kills at them."""
+NOT_CALLED = (
+    OF_NEWER_MILVUS | OF_SNAPSHOTS | ACROSS_BUCKETS | OF_A_ROLLBACK | OF_A_REPLACEMENT | OF_ACCESS | OF_THE_SHELF
+)
 SEED = int(os.environ.get("KILLS_SEED", "20260101"))
 ALL = (
     Pair("mortal_stirred", "mortal_stirred"),
