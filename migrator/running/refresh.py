@@ -197,6 +197,7 @@ class _Refresh:
         looked = abreast(look, items)
         for own, _ in looked:
             self._findings += own._findings  # noqa: SLF001 - as above
+            self._need_snapshots |= own._need_snapshots  # noqa: SLF001 - as above
             self._sample = self._sample or own._sample  # noqa: SLF001 - as above
         return tuple(found for _, found in looked if found is not None)
 

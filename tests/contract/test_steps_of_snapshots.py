@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from migrator.errors import PlanError
 from migrator.model.collection import CollectionRef
 from migrator.steps.create_snapshot import CreateSnapshot
 from migrator.steps.drop_snapshot import DropSnapshot
@@ -114,6 +116,16 @@ def test_a_restore_that_fails_ends_the_attempt_and_is_made_anew_by_the_next(tmp_
     world.require_done(Fate())
     assert rows_of(pair.target, BOOKS) == rows_of(pair.source, BOOKS)
     assert pair.source.snapshots.names(BOOKS) == []
+
+
+def test_files_that_only_a_manifest_names_are_refused_without_snapshots(tmp_path: Path) -> None:
+    pair = a_pair(("3.0.1", "3.0.0"))
+    listed = pair.source.list_segments
+    pair.source.list_segments = lambda ref: tuple(  # type: ignore[method-assign] # of storage that no import reads
+        replace(each, storage_version=3) for each in listed(ref)
+    )
+    with pytest.raises(PlanError, match=r"storage version 3, which no import reads \(and none is possible: the target"):
+        World.make(tmp_path, pair, collections="[books]")
 
 
 def test_a_restore_without_rows_is_not_believed(tmp_path: Path) -> None:
