@@ -132,8 +132,14 @@ def test_a_plan_tells_what_it_saves(stage: Stage) -> None:
     assert any("is no backup" in notice for notice in stage.plan.notices)
 
 
-def test_what_the_targets_credentials_do_not_show_is_copied(pair: Pair, tmp_path: Path) -> None:
-    pair.apart = (pair.store, MemoryStore())
+@pytest.mark.parametrize("is_staged_there", [True, False])
+def test_what_the_targets_credentials_do_not_show_is_copied(
+    pair: Pair,
+    tmp_path: Path,
+    is_staged_there: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    other = MemoryStore()
+    pair.apart = (other if is_staged_there else pair.store, other)
     with a_stage(tmp_path, pair, more=IN_PLACE) as stage:
         assert stage.step(CopySegments).mode is TransferMode.AUTO
         assert any("everything is copied" in notice for notice in stage.plan.notices)
