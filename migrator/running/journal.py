@@ -59,6 +59,8 @@ CREATE TABLE IF NOT EXISTS superseded (
 
 _SINCE_RENEWED = "number > COALESCE((SELECT MAX(number) FROM entries WHERE step_key = ? AND event = 'renewed'), 0)"
 
+_LAST_OF_EACH = "number IN (SELECT MAX(number) FROM entries WHERE event != 'noted' GROUP BY step_key)"
+
 _LISTING_TABLES = ("segments", "traits", "binlogs", "superseded")
 _NO_TRAITS = "(SELECT 0 collection_id, 0 segment_id, 0 level, 0 storage_version, 0 is_sorted, '' vchannel)"
 """What stands for the table where a journal of an older format is only read."""
@@ -279,11 +281,13 @@ class Journal:
 
     def last_events(self) -> dict[str, JournalEntry]:
         """The latest thing that happened to each step, notes apart."""
-        query = (
-            "SELECT number, at, step_key, event, data FROM entries WHERE number IN "
-            "(SELECT MAX(number) FROM entries WHERE event != 'noted' GROUP BY step_key)"
-        )
+        query = f"SELECT number, at, step_key, event, data FROM entries WHERE {_LAST_OF_EACH}"
         return {entry.step_key: entry for entry in map(_entry, self._rows(query))}
+
+    def last_kinds(self) -> dict[str, StepEvent]:
+        """What kind of thing that was, without reading what was said of it."""
+        query = f"SELECT step_key, event FROM entries WHERE {_LAST_OF_EACH}"
+        return {key: StepEvent(event) for key, event in self._rows(query)}
 
     def moments(self) -> Iterator[tuple[str, StepEvent, str]]:
         """Key, event and time of every start and end, in their order."""

@@ -76,13 +76,18 @@ class Run:
 
     def states(self, journal: Journal) -> dict[str, StepState]:
         """Every step's state as the journal tells it."""
-        return {key: state for key, (state, _) in self.last_entries(journal).items()}
+        finished, last = journal.finished(), journal.last_kinds()
+        keys = [step.key for step in self.plan.steps]
+        return {key: _state(last.get(key), is_finished=key in finished) for key in keys}
 
     def last_entries(self, journal: Journal) -> dict[str, tuple[StepState, JournalEntry | None]]:
         """The same, with the last entry of each."""
         finished, last = journal.finished(), journal.last_events()
         found = [(step.key, last.get(step.key)) for step in self.plan.steps]
-        return {key: (_state(entry, is_finished=key in finished), entry) for key, entry in found}
+        return {
+            key: (_state(None if entry is None else entry.event, is_finished=key in finished), entry)
+            for key, entry in found
+        }
 
     def is_complete(self, journal: Journal) -> bool:
         """Whether every step is finished."""
@@ -112,7 +117,7 @@ class Run:
         return found
 
 
-def _state(last: JournalEntry | None, *, is_finished: bool) -> StepState:
+def _state(last: StepEvent | None, *, is_finished: bool) -> StepState:
     if is_finished:
         return StepState.FINISHED
     if last is None:
@@ -122,7 +127,7 @@ def _state(last: JournalEntry | None, *, is_finished: bool) -> StepState:
         StepEvent.FAILED: StepState.FAILED,
         StepEvent.PARKED: StepState.PARKED,
         StepEvent.RENEWED: StepState.WAITING,
-    }.get(last.event, StepState.WAITING)
+    }.get(last, StepState.WAITING)
 
 
 class StateDirectory:

@@ -24,6 +24,8 @@ _RATE_OVER_S = 15.0
 """A rate is that of the last so many seconds."""
 _SAMPLE_S = 0.5
 _FORECAST_EVERY_S = 2.0
+_FORECAST_EACH_S = 0.001
+"""And so much later for each step: what is left is summed up over all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +149,8 @@ class Track:
         self._totals = {"rows": 0, "objects": 0, "size_bytes": 0}
         self._waiting_for = ""
         self._highest = 0.0
-        self._forecast: tuple[float, Expected | None] = (-_FORECAST_EVERY_S, None)
+        self._forecast_every_s = max(_FORECAST_EVERY_S, _FORECAST_EACH_S * len(self._works))
+        self._forecast: tuple[float, Expected | None] = (-self._forecast_every_s, None)
         steps = {step.key: step for step in plan.steps}
         for key in finished:
             self._close(steps[key])
@@ -314,7 +317,7 @@ class Track:
     def _expected(self, now: float) -> Expected | None:
         """From this run so far, and past ones; made anew every few seconds."""
         made_at, found = self._forecast
-        if now - made_at >= _FORECAST_EVERY_S:
+        if now - made_at >= self._forecast_every_s:
             shares = {key: live.progress.fraction or 0.0 for key, live in self._live.items()}
             pace = self._pace.after(measure(self._works, self._stretches(now, shares)))
             shares |= dict.fromkeys(self._done, 1.0)

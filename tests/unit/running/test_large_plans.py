@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
+from migrator.planning.pace import Pace
 from migrator.planning.planner import make_plan
 from migrator.running.journal import Journal, StepEvent
 from migrator.running.refresh import refresh
 from migrator.running.runs import StateDirectory
+from migrator.running.track import Track
 from migrator.steps.abreast import ABREAST
 from tests.support.builders import FakeClock, a_loaded_plan
 from tests.support.generated import GeneratedStore, Size, Traffic, generated_readers
@@ -142,5 +145,21 @@ def test_what_all_steps_are_at_is_what_each_is_at(tmp_path: Path) -> None:
             journal.add(key, event, {"of": key})
     assert journal.finished() == {key for key in histories if journal.is_finished(key)} == {"finished", "again"}
     assert journal.begun() == {"finished", "anew", "again", "failed"}
-    assert {key: entry for key in histories if (entry := journal.last_event(key))} == journal.last_events()
+    last = {key: entry for key in histories if (entry := journal.last_event(key))}
+    assert journal.last_events() == last
+    assert journal.last_kinds() == {key: entry.event for key, entry in last.items()}
     journal.close()
+
+
+def test_of_many_steps_what_is_left_is_summed_up_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, clock = all_of_it(tmp_path), FakeClock()
+    readers = generated_readers(Size(collections=700, segments=1), Traffic())
+    plan = make_plan(loaded, replace(refresh(loaded, readers, ()), target_version="2.3.5"))
+    left = Mock(wraps=Pace().left)
+    monkeypatch.setattr(Pace, "left", left)
+    track = Track(plan, clock, finished=[plan.steps[0].key])
+    for _ in range(20):
+        track.view()
+        clock.sleep(1.0)
+    assert len(plan.steps) > 4_000
+    assert left.call_count == 4
