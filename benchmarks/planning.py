@@ -44,7 +44,7 @@ def run(bench: Bench) -> Iterator[Result]:
         Contestant(who=words, work=partial(_measured, bench, size, form), detail="servers made up by a generator")
         for form, words in FORMS.items()
     ]
-    yield from bench.side_by_side(f"{what}: planned", ways, within_s=180.0)
+    yield from bench.side_by_side(f"{what}: planned", ways, within_s=90.0)
     some = bench.pick(Size(collections=1_000, segments=2), Size(collections=10, segments=1))
     slow = Contestant(
         who="migrator",

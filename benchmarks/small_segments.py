@@ -25,7 +25,7 @@ _WAYS: dict[str, dict[str, object]] = {
 
 def run(bench: Bench) -> Iterator[Result]:
     """One collection of them."""
-    name, flushes = "crumbs", bench.pick(8, 1)
+    name, flushes = "crumbs", bench.pick(4, 1)
     first, second = bench.servers.sides
     make(first.uri, name, shards=_SHARDS, dimension=8)
     for number in range(flushes):
