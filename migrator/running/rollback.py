@@ -31,7 +31,7 @@ from migrator.steps.drop_snapshot import drop_and_look
 from migrator.steps.flush import flush_and_wait
 from migrator.steps.forward_segments import ForwardSegments
 from migrator.steps.import_segments import sent_requests
-from migrator.steps.sent_jobs import find_sent, own_jobs, settle_s
+from migrator.steps.sent_jobs import find_sent, own_jobs, settle_s, waiting_jobs
 from migrator.steps.switch_alias import SwitchAlias, former_owners
 from migrator.steps.transfer import PIECES
 
@@ -331,11 +331,7 @@ class Rollback:
         return self._patiently(lambda: find_sent(self._target, ref, request))[0]
 
     def _waiting_jobs(self, ref: CollectionRef) -> list[ImportJob]:
-        """Those that wait to be committed; their rows are in no segment that a server lists."""
-        if not self._target.capabilities.auto_commit:
-            return []
-        listed = self._patiently(lambda: self._target.list_import_jobs(ref))
-        return [job for job in listed if job.state is ImportState.UNCOMMITTED]
+        return self._patiently(lambda: waiting_jobs(self._target, ref))
 
     def _inserted(self, ref: CollectionRef) -> int:
         segments = self._patiently(lambda: self._target.list_segments(ref))

@@ -30,6 +30,13 @@ def own_jobs(target: MilvusReader, refs: Iterable[CollectionRef], run_id: str) -
     return [job for ref in asked for job in target.list_import_jobs(ref) if job.is_of_run(run_id)]
 
 
+def waiting_jobs(target: MilvusReader, ref: CollectionRef) -> list[ImportJob]:
+    """Those that wait to be committed; their rows are in no segment that a server lists."""
+    if not target.capabilities.auto_commit:
+        return []
+    return [job for job in target.list_import_jobs(ref) if job.state is ImportState.UNCOMMITTED]
+
+
 def find_sent(
     target: MilvusReader, ref: CollectionRef, request: SentRequest, *, known: tuple[str, ...] | None = None
 ) -> tuple[ImportJob | None, bool]:

@@ -13,6 +13,7 @@ from migrator.errors import ListingOutdated
 from migrator.steps.create_collection import create_key, noted_id
 from migrator.steps.dump_meta import dump_key
 from migrator.steps.in_place import CHECKED, note_movement
+from migrator.steps.sent_jobs import waiting_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,8 @@ class StartOver:
         if found is not None and found.collection_id == noted_id(ctx.ledger, self.target):
             self.settle()
             ctx.lease.require_held(self.target)
+            for job in waiting_jobs(ctx.target, self.target):
+                ctx.target.abort_import(self.target, job.job_id)
             ctx.target.drop_collection(self.target)
         for key in self.import_keys:
             self._forget_requests(ctx, key)
