@@ -124,7 +124,7 @@ def _collection(
     else:
         state, verdict = "unfinished", ""
     found = (entry_of(f"{kind}:{planned.built_as}")[2].get("rows") for kind in ("import_segments", RESTORE_SNAPSHOT))
-    rows = next(filter(None, found), None)
+    rows = next((each for each in found if each is not None), None)
     return CollectionSummary(
         source=planned.source.short,
         target=None if planned.target is None else planned.target.short,
