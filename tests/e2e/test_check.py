@@ -353,11 +353,13 @@ def test_what_is_broken_is_named_by_its_field(setting: Setting, monkeypatch: pyt
 
 @pytest.fixture(scope="module")
 def keyed(filled: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Depot]:
-    """The source's files once more, in a store that checks its keys."""
+    """The collection's files once more, in a store that checks its keys."""
+    with connected(filled.a.uri) as milvus:
+        own = f"/{milvus.describe_collection(SOURCE)['collection_id']}/"
     with keyed_s3("keyed", tmp_path_factory.mktemp("keyed")) as service:
-        depot = service.depot("bucket-A")
-        for key in filled.bucket_keys(filled.a.root_path):
-            service.client().put_object(Bucket="bucket-A", Key=key, Body=filled.read_object(key))
+        depot, client = service.depot("bucket-A"), service.client()
+        for key in filter(lambda each: own in each, filled.bucket_keys(filled.a.root_path)):
+            client.put_object(Bucket="bucket-A", Key=key, Body=filled.read_object(key))
         yield depot
 
 

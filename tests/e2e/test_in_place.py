@@ -16,7 +16,7 @@ from migrator.model.collection import CollectionRef
 from tests.support import sources
 from tests.support.cli import SECRET, Shell
 from tests.support.double import start_double
-from tests.support.portraits import collections_of, portray
+from tests.support.portraits import collections_of, connected, portray
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,12 +61,16 @@ class Move:
             assert right.count == left.count, name
 
     def import_paths(self) -> list[str]:
-        """What was asked of the target."""
+        """What was asked of the target, which tells all that it ever imported."""
         target = GrpcMilvus(MilvusEndpoint(uri=self.bench.b.uri, plan_field="target.milvus"))
         refs = [CollectionRef("default", f"{name}_{self.name}") for name in self.names]
-        paths = [path for ref in refs for job in target.list_import_jobs(ref) for path in job.paths if path]
+        paths = {path for ref in refs for job in target.list_import_jobs(ref) for path in job.paths}
         target.close()
-        return paths
+        return [path for path in paths if any(f"/{number}/" in path for number in self._source_ids())]
+
+    def _source_ids(self) -> list[int]:
+        with connected(self.bench.a.uri) as source:
+            return [source.describe_collection(name)["collection_id"] for name in self.names]
 
 
 def a_move(bench: Bench, folder: Path, name: str, names: tuple[str, ...] = NAMES, *, target: str = "b") -> Move:
