@@ -135,11 +135,15 @@ class JournalUnusable(RunError):
 
 
 class Outdated(RunError):
-    """Something a step stands on does not hold any more: the steps `renews`, by their keys, have to be done anew."""
+    """Something a step stands on does not hold any more: the steps `renews`, by their keys, have to be done anew.
 
-    def __init__(self, message: str, *, renews: tuple[str, ...], hint: str = "") -> None:
+    With `from_nothing` the step that says so forgets its notes too: what they are of is gone.
+    """
+
+    def __init__(self, message: str, *, renews: tuple[str, ...], hint: str = "", from_nothing: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.renews = renews
+        self.from_nothing = from_nothing
 
 
 class ListingOutdated(Outdated):

@@ -157,10 +157,10 @@ class Executor:
             return False
         self._renewals[step.key] += 1
         with self._guard:  # two steps may want the same one anew
-            for key in error.renews:
-                if self._result.states[key] is StepState.FINISHED:
-                    self._journal.add(key, StepEvent.RENEWED, {"reason": error.message})
-                    self._settle(key, StepState.WAITING)
+            finished = [key for key in error.renews if self._result.states[key] is StepState.FINISHED]
+            self._journal.renew([*finished, *([step.key] if error.from_nothing else [])], error.message)
+            for key in finished:
+                self._settle(key, StepState.WAITING)
             self._settle(step.key, StepState.WAITING, awaits=tuple(key for key in error.renews if key != step.key))
         self._watcher.step_renewed(step, error)
         return True

@@ -202,14 +202,23 @@ class Journal:
 
     def add(self, step_key: str, event: StepEvent, data: Mapping[str, JsonValue] | None = None) -> None:
         """Add an entry; it is durable when this returns, in the bucket too where the run is mirrored."""
-        added = _Added((self._clock.now().isoformat(), step_key, event, json.dumps(data or {})))
+        self._add_together([step_key], event, data or {})
+
+    def renew(self, step_keys: Iterable[str], reason: str) -> None:
+        """Note that steps are done anew: of all of them or, where the process dies in it, of none."""
+        self._add_together(step_keys, StepEvent.RENEWED, {"reason": reason})
+
+    def _add_together(self, step_keys: Iterable[str], event: StepEvent, data: Mapping[str, JsonValue]) -> None:
+        at, text = self._clock.now().isoformat(), json.dumps(data)
+        together = [_Added((at, key, event, text)) for key in step_keys]
         with self._adding:
-            self._added.append(added)
-        with self._order:  # whoever comes first writes for all that wait: one fsync, and one object of the mirror
-            if not added.is_over:
-                self._write_added()
-        if added.error is not None:
-            raise added.error
+            self._added += together
+        for added in together:
+            with self._order:  # whoever comes first writes for all that wait: one fsync, and one object of the mirror
+                if not added.is_over:
+                    self._write_added()
+            if added.error is not None:
+                raise added.error
 
     def _write_added(self) -> None:
         with self._adding:

@@ -155,7 +155,7 @@ class ImportSegments(Step):
             self._require_unmoved(ctx)
         except FilesMoved as moved:
             self._start_over(ctx).begin(ctx, str(moved))
-        except (ImportJobFailed, ImportIncomplete, StepInDoubt) as error:
+        except (ImportJobFailed, ImportIncomplete, NothingToImport, StepInDoubt) as error:
             self._start_over_if_moved(ctx, error)
             raise
         self._note_checked(ctx)
@@ -193,7 +193,21 @@ class ImportSegments(Step):
             copy_key=copy_key(self.source),
             import_keys=keys[1:] if keys[0] == keys[1] else keys,
             settle=lambda: _Imports(self, ctx, [], self._noted_batches(ctx) or ()).settle(),
+            brought=lambda: self._brought(ctx),
         )
+
+    def _brought(self, ctx: StepContext) -> int | None:
+        """The rows that jobs of the run brought and that are seen, of batches that are not yet noted as brought too."""
+        total = 0
+        for request in sent_requests(ctx.ledger, self.target, ctx.run_id):
+            if request.rows is not None and request.is_committed:
+                total += request.rows
+            elif request.job_id is not None:
+                job = ctx.target.find_import_job(self.target, request.job_id)
+                if job is None:
+                    return None
+                total += job.rows if job.state is ImportState.COMPLETED else 0
+        return total
 
     # -- batches ----------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 A folder is read as it is only while it holds the frozen files and no others, by the listing that the target's own
 credentials show. What does not is copied, as in any other mode; so one collection may have segments of both kinds. The
-routes are noted once for each frozen listing, under the step that copies.
+routes are noted once for each frozen listing, and under no step: copies that are made anew do not choose anew, for what
+is imported was cut into requests by the routes.
 """
 
 from __future__ import annotations
@@ -33,8 +34,6 @@ ROUTES = "routes"
 """The note of them."""
 CHECKED = "checked"
 """The note of an import after which the files were seen to be the same still."""
-_COPYING = "copy_segments"
-"""The kind of the step that they are noted under."""
 _MOVED = "moved"
 _FEW = 8
 """So many folders of segments are listed one by one; of more, the partition's."""
@@ -73,7 +72,7 @@ class Routes:
 
 def find_routes(ledger: LedgerReader, source: CollectionRef) -> Routes | None:
     """As noted; None where everything is copied."""
-    noted = ledger.notes(f"{_COPYING}:{source}").get(ROUTES)
+    noted = ledger.notes(_run_key(source)).get(ROUTES)
     routes = None if noted is None else from_plain(Routes, noted)
     return routes if routes is not None and routes.segments else None
 
@@ -95,10 +94,15 @@ def note_movement(ledger: Ledger, source: CollectionRef) -> None:
 
     Where the source is written to, each flush would make a folder whole that is not for long.
     """
-    ledger.note(_movement_key(source), {_MOVED: True})
+    ledger.note(_run_key(source), {_MOVED: True})
 
 
-def _movement_key(source: CollectionRef) -> str:
+def forget_routes(ledger: Ledger, source: CollectionRef) -> None:
+    """Have them chosen anew, even for the same listing."""
+    ledger.note(_run_key(source), {ROUTES: None})
+
+
+def _run_key(source: CollectionRef) -> str:
     return f"in_place:{source}"
 
 
@@ -132,11 +136,11 @@ def settle_routes(
     `staged` is what the dump holds, keyed by suffix: copies that another listing made of such segments go. With an
     `obstacle` everything is copied, for that reason.
     """
-    key, listing = f"{_COPYING}:{source}", _print_of_listing(ctx.ledger, collection_id)
+    key, listing = _run_key(source), _print_of_listing(ctx.ledger, collection_id)
     noted = ctx.ledger.notes(key).get(ROUTES)
     routes = None if noted is None else from_plain(Routes, noted)
     if routes is None or routes.listing != listing:
-        has_moved = bool(ctx.ledger.notes(_movement_key(source)).get(_MOVED))
+        has_moved = bool(ctx.ledger.notes(key).get(_MOVED))
         routes = _Choice(ctx, collection_id, root, obstacle, has_moved).routes(listing)
         ctx.ledger.note(key, {ROUTES: to_plain(routes)})
     segments = frozenset(routes.segments)

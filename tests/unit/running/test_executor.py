@@ -359,6 +359,29 @@ def test_a_copy_that_finds_its_own_work_damaged_is_tried_again_and_then_fails(ru
     assert run.log.count("copy") == 1 + MAX_GENERATIONS
 
 
+def test_what_begins_from_nothing_lets_the_copy_find_its_listing_outdated_too(run: Run) -> None:
+    """What the import had asked for is gone: it stands on no listing any more, and forgets what it noted."""
+    moved = ListingOutdated("files moved", renews=("list", "copy"), from_nothing=True)
+    endings = iter([None, GONE, None])
+    notes: list[object] = []
+
+    def copying() -> None:
+        if (error := next(endings)) is not None:
+            raise error
+
+    def importing() -> None:
+        notes.append(run.journal.notes("import"))
+        run.journal.note("import", {"batches": len(notes)})
+        if len(notes) == 1:
+            raise moved
+
+    steps = [run.errand("list"), run.errand("copy", copying, "list"), run.errand("import", importing, "copy")]
+    result = run.attempt(*steps)
+    assert result.is_complete, result.failures
+    assert notes == [{}, {}]
+    assert run.log.count("list") == run.log.count("copy") == 3
+
+
 def test_a_death_between_listing_and_copy_goes_on_with_the_new_listing(run: Run) -> None:
     for key in ("list", "copy"):
         run.journal.add(key, StepEvent.STARTED)

@@ -18,6 +18,7 @@ from migrator.model.segment import Binlog, Segment, StoredObject
 from migrator.ports.ledger import JsonValue, ListingTotals, SegmentTotals, StagedDifference
 from migrator.running.journal import FORMAT_VERSION, Journal, StepEvent
 from tests.support.builders import FakeClock, a_binlog, a_journal, shuffled
+from tests.support.mortality import Fate, Killed, MortalJournal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -108,6 +109,23 @@ def test_a_renewed_step_begins_from_nothing_and_its_past_stays_on_record(journal
         StepEvent.STARTED,
         StepEvent.FINISHED,
     ]
+
+
+@pytest.mark.parametrize("strike_at", [0, 1])
+def test_what_is_renewed_together_is_so_in_one(tmp_path: Path, strike_at: int) -> None:
+    """A run that dies amid it would else do anew what stands on something that is not done anew."""
+    clock, keys = FakeClock(), ("list", "copy", "import")
+    with a_journal(tmp_path, clock) as journal:
+        for key in keys:
+            journal.add(key, StepEvent.FINISHED)
+        path = journal._path
+    dying = MortalJournal(path, clock, fate := Fate())
+    fate.strike_at = len(fate.points) + strike_at
+    with pytest.raises(Killed):
+        dying.renew(keys, "files moved")
+    dying.close()
+    with a_journal(tmp_path, clock) as journal:
+        assert len({journal.times_renewed(key) for key in keys}) == 1
 
 
 def test_large_numbers_and_any_text_come_back(journal: Journal) -> None:

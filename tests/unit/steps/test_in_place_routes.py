@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from migrator.adapters.memory import MemoryStore
-from migrator.errors import ListingOutdated, Outdated
+from migrator.errors import ListingOutdated, NothingToImport, Outdated, StepInDoubt
 from migrator.running.backup_shelf import BackupShelf
 from migrator.steps.base import Evidence
 from migrator.steps.copy_segments import CopySegments
@@ -240,6 +240,62 @@ def test_a_kill_before_or_after_the_drop_is_carried_on(
     assert step.probe(stage.ctx.reading()) is not Evidence.DONE
     result = run_steps(stage.plan.steps, stage.ctx, stage.journal)
     assert result.is_complete, result.failures
+    assert rows(stage) == 9
+
+
+def test_what_moved_before_the_target_looked_is_done_anew(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later releases list the files as they are asked, and refuse where there are none."""
+    plain, left = stage.pair.target.start_import, [compact]
+
+    def start(*args: object, **named: object) -> int:
+        if left:
+            left.pop()(stage)
+            raise NothingToImport("no insert log under the path")
+        return plain(*args, **named)  # type: ignore[arg-type]  # as it was asked
+
+    monkeypatch.setattr(stage.pair.target, "start_import", start)
+    result = run_steps(stage.plan.steps, stage.ctx, stage.journal)
+    assert result.is_complete, result.failures
+    assert rows(stage) == 9
+
+
+@pytest.mark.parametrize("what", ["wrote 2 rows to it", "gave it the alias library"])
+def test_what_somebody_else_put_into_the_collection_is_not_dropped(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    moves_during(stage, monkeypatch)
+    stage.apply_before(ImportSegments)
+    target = stage.pair.target
+    if "alias" in what:
+        target.create_alias(BOOKS, "library")
+    else:
+        target.insert(BOOKS, some_rows(2, start=900))
+    for _ in range(2):  # a resume finds it as it was
+        with pytest.raises(StepInDoubt, match=what):
+            stage.apply(stage.step(ImportSegments))
+        assert target.find_collection(BOOKS) is not None
+    if "alias" in what:
+        target.drop_alias(BOOKS, "library")
+    else:
+        target.delete(BOOKS, [900, 901])
+        target.compact(BOOKS)
+    with pytest.raises(ListingOutdated, match="is dropped"):
+        stage.apply(stage.step(ImportSegments))
+    assert target.find_collection(BOOKS) is None
+
+
+def test_copies_that_are_made_anew_lie_where_the_requests_were_cut_for(stage: Stage) -> None:
+    """What had to be copied beside what is read in place stays copied, though its folder was tidied up meanwhile."""
+    stranger = f"{folder(stage, 'insert_log')}/999"
+    stage.apply_before(CopySegments)
+    stage.pair.store.write(stranger, b"[]")
+    for kind in (CopySegments, CreateCollection):
+        stage.apply(stage.step(kind))
+    wanted = staged(stage)
+    stage.step(ImportSegments)._batches(stage.ctx)  # killed before the first request
+    stage.pair.store.delete([stranger, wanted[0]])
+    run_steps(stage.plan.steps, stage.ctx, stage.journal)
+    assert staged(stage) == wanted
     assert rows(stage) == 9
 
 
