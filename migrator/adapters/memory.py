@@ -58,6 +58,8 @@ from migrator.ports.store import Fetched
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from typing_extensions import Buffer
+
     from migrator.model.capabilities import Capabilities
     from migrator.model.rows import Key, Value
     from migrator.model.segment import SegmentBatch, SegmentLogs
@@ -159,7 +161,7 @@ class MemoryStore:
     def write_stream(
         self,
         key: str,
-        parts: Iterable[bytes],
+        parts: Iterable[Buffer],
         *,
         multipart: bool,  # noqa: ARG002 - of the port; all is one to memory
         part_size: int,  # noqa: ARG002 - see above

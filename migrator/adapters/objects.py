@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore import exceptions as foreign
 
+from migrator.adapters.arenas import keep_few_arenas
 from migrator.adapters.bucket_names import find_bucket_names
 from migrator.adapters.creating import find_creator
-from migrator.adapters.large_blocks import give_large_blocks_back
 from migrator.adapters.neighbours import copier_of, has_neighbours
 from migrator.adapters.s3_service import find_service
 from migrator.adapters.store_endpoint import StoreEndpoint
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from obstore import GetResult, ObjectMeta
+    from typing_extensions import Buffer
 
     from migrator.adapters.store_opening import ForeignStore
 
@@ -63,28 +64,27 @@ def _link(source: Path, target: Path) -> None:
             target.hardlink_to(source)
 
 
-def _parts(answer: GetResult, part_size: int) -> Iterator[bytes]:
+def _parts(answer: GetResult, part_size: int) -> Iterator[Buffer]:
     """The bytes of an answer; a small one's at once."""
     if answer.meta["size"] <= part_size:
-        yield bytes(answer.bytes())
-        return
-    for part in answer.stream(min_chunk_size=part_size):
-        yield bytes(part)
+        yield answer.bytes()
+    else:
+        yield from answer.stream(min_chunk_size=part_size)
 
 
-def _first_part(parts: Iterator[bytes], part_size: int | None) -> tuple[deque[bytes], bool]:
+def _first_part(parts: Iterator[Buffer], part_size: int | None) -> tuple[deque[Buffer], bool]:
     """What comes until a part is full, and whether that is all; None is a part of any size."""
-    taken: deque[bytes] = deque()
+    taken: deque[Buffer] = deque()
     size_bytes = 0
     for part in parts:
         taken.append(part)
-        size_bytes += len(part)
+        size_bytes += memoryview(part).nbytes
         if part_size is not None and size_bytes >= part_size:
             return taken, False
     return taken, True
 
 
-def _let_go(taken: deque[bytes]) -> Iterator[bytes]:
+def _let_go(taken: deque[Buffer]) -> Iterator[Buffer]:
     """Each once, and then held no longer."""
     while taken:
         yield taken.popleft()
@@ -94,7 +94,7 @@ class ObstoreStore:
     """One bucket, or the local file system: reader and writer in one."""
 
     def __init__(self, endpoint: StoreEndpoint) -> None:
-        give_large_blocks_back()
+        keep_few_arenas()
         self._endpoint = endpoint = settled(endpoint)
         self._guard = threading.Lock()
         self._neighbours: dict[str, ObstoreStore] = {}
@@ -102,10 +102,14 @@ class ObstoreStore:
         self._service = find_service(endpoint)
         try:
             self._store = open_store(endpoint, silence_s=_SILENCE_S)
-            self._bodies = open_store(endpoint, silence_s=_BODY_SILENCE_S, retries=_BODY_RETRIES)
+            self._bodies = self._open_for_bodies(endpoint)
             self._creator = find_creator(endpoint)
         except (ValueError, foreign.BaseError) as error:
             raise cannot_be_opened(endpoint, error) from None
+
+    @staticmethod
+    def _open_for_bodies(endpoint: StoreEndpoint) -> ForeignStore:
+        return open_store(endpoint, silence_s=_BODY_SILENCE_S, retries=_BODY_RETRIES, is_for_bodies=True)
 
     @property
     def place(self) -> str:
@@ -180,7 +184,8 @@ class ObstoreStore:
     def stream(self, key: str, *, part_size: int) -> Iterator[bytes]:
         """The object's bytes in parts."""
         with self._translated(f"reading {key}"):
-            yield from _parts(obstore.get(self._bodies, key), part_size)
+            for part in _parts(obstore.get(self._bodies, key), part_size):
+                yield bytes(part)
 
     def fetch(self, key: str, *, part_size: int) -> Fetched:
         """The same, with what the object is."""
@@ -188,7 +193,7 @@ class ObstoreStore:
             answer = obstore.get(self._bodies, key)
         return Fetched(self._stored(answer.meta), self._fetched(key, answer, part_size))
 
-    def _fetched(self, key: str, answer: GetResult, part_size: int) -> Iterator[bytes]:
+    def _fetched(self, key: str, answer: GetResult, part_size: int) -> Iterator[Buffer]:
         with self._translated(f"reading {key}"):
             yield from _parts(answer, part_size)
 
@@ -205,7 +210,7 @@ class ObstoreStore:
                 return False
         return True
 
-    def write_stream(self, key: str, parts: Iterable[bytes], *, multipart: bool, part_size: int) -> str | None:
+    def write_stream(self, key: str, parts: Iterable[Buffer], *, multipart: bool, part_size: int) -> str | None:
         """Put an object of any size, part by part; one that ends within the first part is put as a whole.
 
         obstore asks for the parts from inside its event loop, where a call of obstore panics; and parts that come from
@@ -246,7 +251,7 @@ class ObstoreStore:
         with self._guard:
             if bucket not in self._copiers:
                 neighbour = copier_of(self._endpoint, bucket)
-                self._copiers[bucket] = open_store(neighbour, silence_s=_BODY_SILENCE_S, retries=_BODY_RETRIES)
+                self._copiers[bucket] = self._open_for_bodies(neighbour)
             copier = self._copiers[bucket]
         self._copy(copier, bucket, source_key, key)
 

@@ -28,13 +28,17 @@ _REGION_IN_HOST = re.compile(
 _WITHOUT_BULK_DELETE = frozenset({"aliyun", "tencent", "gcp"})
 
 
-def open_store(endpoint: StoreEndpoint, *, silence_s: int, retries: int = 8) -> ForeignStore:
+def open_store(
+    endpoint: StoreEndpoint, *, silence_s: int, retries: int = 8, is_for_bodies: bool = False
+) -> ForeignStore:
     """The bucket as obstore's value; nothing is asked of it yet.
 
     Args:
         endpoint: What to open, and as whom.
         silence_s: How long a request may hear nothing.
         retries: How often obstore asks again by itself after a 5xx, a 429 or a broken connection.
+        is_for_bodies: Whether objects' bytes go through it: S3's signatures leave them out, as its clients do, for what
+            arrived is held against what was sent anyway, and hashing everything once more takes longer than sending it.
 
     Raises:
         StoreRefused: A certificate or a package is missing.
@@ -45,7 +49,7 @@ def open_store(endpoint: StoreEndpoint, *, silence_s: int, retries: int = 8) -> 
     options = _client_options(endpoint, silence_s)
     common: dict[str, Any] = {"client_options": options, "retry_config": _retry(endpoint, retries)}
     if endpoint.speaks_s3:
-        settings = _s3_settings(endpoint) | common
+        settings = _s3_settings(endpoint) | common | {"unsigned_payload": is_for_bodies}
         with visible_environment(endpoint):
             return S3Store(endpoint.bucket, **settings)
     settings = (_azure_settings(endpoint) if endpoint.provider == "azure" else _google_settings(endpoint)) | common

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from typing_extensions import Buffer
+
     from migrator.model.segment import StoredObject
 
 
@@ -19,7 +21,7 @@ class Fetched:
     """An object as the answer told it that its bytes come with; `parts` are read once."""
 
     found: StoredObject
-    parts: Iterator[bytes]
+    parts: Iterator[Buffer]
 
 
 class ObjectReader(Protocol):
@@ -65,7 +67,7 @@ class ObjectStore(ObjectReader, Protocol):
     def write(self, key: str, data: bytes, *, create_only: bool = False) -> bool:
         """Put the object; with `create_only` False comes back where the key is taken already."""
 
-    def write_stream(self, key: str, parts: Iterable[bytes], *, multipart: bool, part_size: int) -> str | None:
+    def write_stream(self, key: str, parts: Iterable[Buffer], *, multipart: bool, part_size: int) -> str | None:
         """Put an object of any size; the ETag that the store gave it, where it tells."""
 
     def copy_inside(self, source_key: str, key: str) -> None:

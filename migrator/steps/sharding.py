@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from migrator import errors
 from migrator.errors import Interrupted, MigratorError, ObjectMissing, RunError
 from migrator.model.shard import CopyAnswer, CopyShard, ShardFailure, StoreRole
-from migrator.steps.streaming import Streamer
+from migrator.steps.streaming import EtagEvidence, Streamer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -198,6 +198,7 @@ class _Copying:
     clock: Clock
     throttle: Throttle
     is_given_up: bool = False
+    etags: EtagEvidence = field(default_factory=EtagEvidence)
     failure: ShardFailure | None = None
     guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -245,6 +246,7 @@ class _Copying:
             throttle=self.throttle,
             clock=self.clock,
             pause=self._pause,
+            etags=self.etags,
         )
 
     def _pause(self, seconds: float) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_PIECE_BYTES = 1024**2
+_PIECE_BYTES = 256 * 1024
 _SMALLEST_PIECE_BYTES = 16 * 1024
 _BUFFERED_BYTES = 64 * 1024**2
 _LONGEST_SILENCE_S = 5.0

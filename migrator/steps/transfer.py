@@ -14,7 +14,7 @@ from migrator.errors import Interrupted, ObjectMissing, StoreRefused
 from migrator.model.way import Choice, Way
 from migrator.steps.flight import Flight
 from migrator.steps.sharding import carry_sharded
-from migrator.steps.streaming import Streamer
+from migrator.steps.streaming import EtagEvidence, Streamer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,6 +90,7 @@ class Transfer:
     before_pieces: Callable[[], None]
     """Called before the first write of which a kill may leave pieces: by the next attempt they are swept."""
     _is_given_up: bool = False
+    _etags: EtagEvidence = field(default_factory=EtagEvidence)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _is_announced: bool = False
     _trial: threading.Lock = field(default_factory=threading.Lock)
@@ -230,6 +231,7 @@ class Transfer:
             throttle=self.ctx.throttle,
             clock=self.ctx.clock,
             pause=self._pause,
+            etags=self._etags,
         )
 
     def announce(self) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from typing_extensions import Buffer
+
     from migrator.errors import MigratorError
 
 FOLDER = ".migrator/runs/a-to-b/run-1"
@@ -150,7 +152,7 @@ def test_a_listing_is_whole_after_an_outage_in_its_midst(tmp_path: Path, store: 
     here = Machine(tmp_path / "here", store, clock).begin()
     write_stream, calls = store.write_stream, []
 
-    def breaks_once(key: str, parts: Iterable[bytes], **named: Any) -> None:  # noqa: ANN401 - as the port
+    def breaks_once(key: str, parts: Iterable[Buffer], **named: Any) -> None:  # noqa: ANN401 - as the port
         calls.append(key)
         if len(calls) == 1:
             list(parts)

@@ -22,7 +22,7 @@ def test_without_a_limit_nothing_waits() -> None:
     throttle = Throttle()
     throttle.take(10**12, now=0.0, pause=never)
     throttle.take(10**12, now=0.0, pause=never)
-    assert throttle.piece_bytes == MIB
+    assert throttle.piece_bytes == MIB // 4
 
 
 def test_what_is_taken_lasts_as_long_as_the_limit_says() -> None:
