@@ -21,7 +21,6 @@ from migrator.adapters import milvus_values as values
 from migrator.adapters.milvus_diagnosis import BUSY, PASSING, explain, login_hint, privilege_hint, require_listener
 from migrator.adapters.milvus_imports import RestImports, bound_text
 from migrator.adapters.milvus_messages import common_pb2, milvus_pb2, milvus_pb2_grpc
-from migrator.adapters.milvus_rest import RestMilvus
 from migrator.adapters.milvus_segments import describe_segments
 from migrator.adapters.milvus_snapshots import Snapshots
 from migrator.adapters.milvus_tls import host_and_port, read_files
@@ -35,6 +34,7 @@ from migrator.ports.milvus import FlushResult
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from migrator.adapters.milvus_rest import RestMilvus
     from migrator.adapters.milvus_values import Message
     from migrator.model.capabilities import Capabilities
     from migrator.model.collection import (
@@ -224,6 +224,8 @@ class GrpcMilvus:
     @cached_property
     def rest(self) -> RestMilvus:
         """Its REST interface; nothing is sent before it is used."""
+        from migrator.adapters.milvus_rest import RestMilvus  # noqa: PLC0415 - its HTTP client is slow to import
+
         return RestMilvus(self._rest_endpoint)
 
     @cached_property

@@ -8,10 +8,14 @@ Templates are allowed where a plan file holds a name somebody might want to vary
 Secrets, URIs and credentials never pass through here. Of Jinja2 there are expressions with a chosen set of
 filters and text methods; statements, arithmetic that grows text (`*`, `**`, `%`) and other calls are refused
 before anything runs, so that neither a hang nor a gigabyte can be asked for.
+
+What only puts known names in, as most templates do, is rendered here: Jinja2 is slow to import. The text is the one
+that it gives, and whatever else a template holds, all complaints too, is left to it.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from migrator.spec.fault import Fault
@@ -23,6 +27,9 @@ MAX_TEMPLATE = 1024
 MAX_RENDERED = 1024
 TARGET_NAMES: Final = frozenset({"database", "collection", "vars"})
 VARS_ONLY: Final = frozenset({"vars"})
+_PLACE: Final = re.compile(r"\{\{ *((?:vars\.)?[A-Za-z][A-Za-z0-9_]*) *\}\}")
+_NOT_SIMPLE: Final = re.compile(r"[{}\r\n]")
+"""Outside of places: Jinja2 reads something there, or changes it."""
 
 
 class TemplateFault(Fault):
@@ -40,7 +47,7 @@ def render_name(template: str, *, database: str, collection: str, variables: Map
     Raises:
         TemplateFault: Anything that goes wrong; its hint is an edit of the template.
     """
-    return _render(template, {"database": database, "collection": collection, "vars": dict(variables)})
+    return _render(template, {"database": database, "collection": collection}, variables)
 
 
 def render_vars(template: str, *, variables: Mapping[str, object]) -> str:
@@ -49,7 +56,7 @@ def render_vars(template: str, *, variables: Mapping[str, object]) -> str:
     Raises:
         TemplateFault: Anything that goes wrong; its hint is an edit of the template.
     """
-    return _render(template, {"vars": dict(variables)})
+    return _render(template, {}, variables)
 
 
 def check_template(template: str, *, names: frozenset[str], variables: Iterable[str]) -> None:
@@ -58,15 +65,33 @@ def check_template(template: str, *, names: frozenset[str], variables: Iterable[
     Raises:
         TemplateFault: The first such thing.
     """
-    if is_template(template):
-        from migrator.spec.sandbox import check  # noqa: PLC0415 - Jinja2 costs 40 ms: only where there is a template
+    if is_template(template) and not _is_simple(template, _places(dict.fromkeys(names), dict.fromkeys(variables))):
+        from migrator.spec.sandbox import check  # noqa: PLC0415 - Jinja2 is slow to import: only where it is needed
 
         check(template, names=names, variables=variables)
 
 
-def _render(template: str, names: dict[str, object]) -> str:
+def _render(template: str, names: dict[str, object], variables: Mapping[str, object]) -> str:
     if not is_template(template):
         return template
+    places = _places(names, variables)
+    if _is_simple(template, places):
+        text = _PLACE.sub(lambda place: str(places[place[1]]), template)
+        if len(text) <= MAX_RENDERED:
+            return text
     from migrator.spec.sandbox import render  # noqa: PLC0415 - as above
 
-    return render(template, names)
+    return render(template, {**names, "vars": dict(variables)})
+
+
+def _places(names: Mapping[str, object], variables: Mapping[str, object]) -> dict[str, object]:
+    """What may be put in, by how it is written; what maps have a method of the same name for is looked up there."""
+    own = {f"vars.{name}": value for name, value in variables.items() if not hasattr(dict, name)}
+    return {name: value for name, value in names.items() if name != "vars"} | own
+
+
+def _is_simple(template: str, places: Mapping[str, object]) -> bool:
+    """Whether nothing but these places stands in the template, and text."""
+    rest = _PLACE.sub("", template)
+    is_text = len(template) <= MAX_TEMPLATE and not _NOT_SIMPLE.search(rest)
+    return is_text and all(place in places for place in _PLACE.findall(template))

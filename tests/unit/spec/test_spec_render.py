@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from migrator.spec.render import (
     TARGET_NAMES,
@@ -14,6 +19,7 @@ from migrator.spec.render import (
     render_name,
     render_vars,
 )
+from migrator.spec.sandbox import check, render
 
 
 def rendered(template: str, **variables: object) -> str:
@@ -115,3 +121,44 @@ def test_a_template_cannot_grow_without_bounds(template: str) -> None:
     with pytest.raises(TemplateFault):
         rendered(template, long="a" * 1000)
     assert time.perf_counter() - began < 1
+
+
+PIECES = st.sampled_from(
+    [
+        "coll", "{", "}", "{{", "}}", "{#", "#}", "{%", "\n", "\r\n", " ", "%", "#", "é", "-", "vars", ".", "items",
+        "|upper", "{{ collection }}", "{{database}}", "{{  vars.suffix }}", "{{ vars.items }}", "{{ vars.count }}",
+        "{{ vars.flag }}", "{{ vars }}", "{{ vars.missing }}", "{{- collection -}}", "{{ vars.suffix|upper }}",
+        "{{ vars.not }}",
+    ]
+)  # fmt: skip
+_ADDRESS = re.compile("0x[0-9a-f]+")
+VALUES: dict[str, object] = {"suffix": "_bak", "items": "x", "count": 1.50, "flag": True, "not": "{{ x }}"}
+
+
+@given(template=st.lists(PIECES, max_size=6).map("".join))
+def test_what_is_rendered_without_jinja_is_what_jinja_gives(template: str) -> None:
+    """Complaints too; only text that is no template at all does not get there."""
+    ours = theirs = ""
+    try:
+        check_template(template, names=TARGET_NAMES, variables=VALUES)
+        ours = rendered(template, **VALUES)
+    except TemplateFault as fault:
+        ours = str(fault)
+    try:
+        check(template, names=TARGET_NAMES, variables=VALUES)
+        theirs = render(template, {"database": "db1", "collection": "prod_books", "vars": VALUES})
+    except TemplateFault as fault:
+        theirs = str(fault)
+    is_read = any(mark in template for mark in ("{{", "{%", "{#"))
+    assert _ADDRESS.sub("", ours) == (_ADDRESS.sub("", theirs) if is_read else template)
+
+
+def test_usual_templates_need_no_jinja() -> None:
+    script = (
+        "import sys\nfrom migrator.spec.render import TARGET_NAMES, check_template, render_name\n"
+        "template = '{{ database }}.{{ collection }}{{ vars.suffix }}'\n"
+        "check_template(template, names=TARGET_NAMES, variables=['suffix'])\n"
+        "assert render_name(template, database='a', collection='b', variables={'suffix': 'c'}) == 'a.bc'\n"
+        "sys.exit('jinja2' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603 - our own interpreter
