@@ -1,4 +1,4 @@
-"""Schemas of 2.5 and later at a real server of today, as far as milvus-lite is one: `pip install milvus-lite`.
+"""Schemas of 2.5 and later at a real server of today, as far as milvus-lite is one.
 
 It keeps no ids, no descriptions and no arrays of structs, and knows no segments: what is looked at is that a request is
 taken, and that nullable fields, default values, sparse vectors and functions are told as they were asked for.
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytest.importorskip("milvus_lite", reason="a real server of today: pip install milvus-lite")
 REF = CollectionRef("default", "of_today")
 KEPT = {"id", "text", "sparse", "year", "tags"}
 
