@@ -121,10 +121,20 @@ def _job(info: Message) -> RestoreJob:
         job_id=info.job_id,
         target=CollectionRef(info.db_name or "default", info.collection_name),
         snapshot_name=info.snapshot_name,
-        state=_STATES[info.state],
+        state=_state(info),
         progress_percent=info.progress,
         failure=info.reason,
     )
+
+
+def _state(info: Message) -> RestoreState:
+    if (state := _STATES.get(info.state)) is None:
+        raise MilvusRefused(
+            f"the target tells of restore {info.job_id} of {info.collection_name} in the state {info.state}, which "
+            f"this version of migrator does not know",
+            hint="look at the restore there; then use a newer migrator, and migrator apply --resume",
+        )
+    return state
 
 
 def _is_forgotten(error: MilvusRefused) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,7 +19,7 @@ from migrator.spec.document import SecretRef
 from migrator.spec.load import load_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from migrator.spec.loaded import LoadedPlan
 
@@ -28,6 +30,8 @@ _AMBIENT = frozenset({"iam", "default"})
 """Credentials that a pod has by the role of its service account."""
 _LONGEST_NAME = 38
 """Of a plan: names of services, and values of labels, have at most 63 characters."""
+_LONGEST_KEY = 240
+"""In a secret, with room for a number behind it: 253."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +115,15 @@ def _texts(loaded: LoadedPlan) -> dict[str, str]:
 
 
 def _as_mounted(texts: dict[str, str]) -> LoadedPlan:
-    """The plan as a pod reads it: files that it names relative to itself lie at `MOUNT` there."""
-    with TemporaryDirectory(prefix="migrator-") as folder:
-        paths = {name: Path(folder) / name for name in texts}
+    """The plan as a pod reads it: files that it names relative to itself lie at `MOUNT` there, or beside that."""
+    with TemporaryDirectory(prefix="migrator-") as root:
+        folder = Path(root) / MOUNT.lstrip("/")
+        folder.mkdir(parents=True)
+        paths = {name: folder / name for name in texts}
         for name, path in paths.items():
             path.write_text(texts[name], encoding="utf-8")
         found = load_plan(paths["plan.yaml"], clusters=paths.get("clusters.yaml"))
-        plain = json.dumps(found.frozen()).replace(os.path.realpath(folder), MOUNT).replace(folder, MOUNT)
+        plain = json.dumps(found.frozen()).replace(os.path.realpath(root), "").replace(root, "")
     return type(found).from_frozen(json.loads(plain))
 
 
@@ -137,7 +143,18 @@ def _parts(value: object) -> Iterator[object]:
 def _mounted(parts: tuple[object, ...]) -> tuple[MountedFile, ...]:
     named = {part for part in parts if isinstance(part, str)}
     named |= {ref.file for ref in parts if isinstance(ref, SecretRef) and ref.file}
-    return tuple(MountedFile(path=path, key=path.strip("/").replace("/", ".")) for path in sorted(named))
+    return tuple(_keyed(sorted(named)))
+
+
+def _keyed(paths: Iterable[str]) -> Iterator[MountedFile]:
+    """Each with a key of its own, in what characters a key may have."""
+    taken = set[str]()
+    for path in paths:
+        plain = re.sub(r"[^-._A-Za-z0-9]", "_", path.strip("/").replace("/", "."))[:_LONGEST_KEY]
+        names = chain([plain], (f"{plain}-{number}" for number in count(2)))
+        key = next(name for name in names if name not in taken)
+        taken.add(key)
+        yield MountedFile(path=path, key=key)
 
 
 def _environment(name: str) -> Environment:

@@ -22,6 +22,7 @@ from migrator.steps.create_collection import CreateCollection, create_key, noted
 from migrator.steps.create_snapshot import taken
 from migrator.steps.dump_meta import frozen_dump
 from migrator.steps.restored import RESTORE_SNAPSHOT, ROWS, restore_key, restored_rows
+from migrator.steps.shown_rows import shown_rows
 from migrator.steps.waiting import Look, wait_until_over
 
 if TYPE_CHECKING:
@@ -171,12 +172,24 @@ class RestoreSnapshot(CreateCollection):
         return min(by_ours, by_target) if abs(by_ours - by_target) <= _CLOCKS_AGREE_S else waited_s
 
     def _clear(self, ctx: StepContext) -> None:
-        """Drop what a restore that failed has left: nothing is restored into a collection that is there."""
+        """Drop what a restore that failed has left: nothing is restored into a collection that is there.
+
+        Whoever missed the collection may have made it, with the same schema; so it goes only if nothing is in it.
+        """
         found = ctx.target.find_collection(self.target)
         if found is not None:
             self.require_ours(ctx.target, found, self._absent_ts(ctx))
+            self._require_empty(ctx, found)
             ctx.lease.require_held(self.target)
             ctx.target.drop_collection(self.target)
+
+    def _require_empty(self, ctx: StepContext, found: Collection) -> None:
+        if (rows := shown_rows(ctx, self.target)) or found.aliases:
+            raise StepInDoubt(
+                f"the restore of {self.target.short} failed, and a collection of that name is at the target with "
+                f"{rows:,} rows{', and an alias' if found.aliases else ''}, which may be somebody else's",
+                hint=f"see whose {self.target.short} is; drop it and resume; {GIVE_UP}",
+            )
 
     # -- its end ----------------------------------------------------------------------------------------------------
 

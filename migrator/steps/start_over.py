@@ -7,18 +7,16 @@ next attempt.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from migrator.errors import ListingOutdated, MilvusRefused, StepInDoubt
-from migrator.model.segment import SegmentState
+from migrator.errors import ListingOutdated, StepInDoubt
 from migrator.steps.base import GIVE_UP
 from migrator.steps.create_collection import create_key, noted_id
 from migrator.steps.dump_meta import dump_key
-from migrator.steps.flush import flush_and_wait
 from migrator.steps.in_place import CHECKED, forget_routes, note_movement
 from migrator.steps.sent_jobs import waiting_jobs
+from migrator.steps.shown_rows import shown_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,14 +84,10 @@ class StartOver:
         )
 
     def _require_nothing_of_others(self, ctx: StepContext, found: Collection) -> None:
-        """As a rollback does: what grows is flushed, so that it can be seen."""
+        """Raise where they have put something into it, which would be lost."""
         if found.aliases:
             raise self._in_doubt(f"gave it the alias {found.aliases[0]}")
-        with suppress(MilvusRefused):
-            flush_and_wait(ctx.target, [self.target], ctx.clock)
-        listed = ctx.target.list_segments(self.target)
-        shown = sum(each.num_rows for each in listed if each.state is SegmentState.FLUSHED and not each.is_l0)
-        brought = self.brought()
+        shown, brought = shown_rows(ctx, self.target), self.brought()
         if brought is not None and shown > brought:
             raise self._in_doubt(f"wrote {shown - brought:,} rows to it")
 

@@ -75,6 +75,13 @@ def test_a_refusal_for_another_reason_is_one() -> None:
         Snapshots(Server(MilvusRefused("the user lacks a privilege"))).restores_elsewhere()
 
 
+def test_a_state_of_a_later_release_is_told_in_words() -> None:
+    info = milvus_pb2.RestoreSnapshotInfo(job_id=7, collection_name="copy", state=9)
+    server = Server(milvus_pb2.GetRestoreSnapshotStateResponse(info=info))
+    with pytest.raises(MilvusRefused, match="restore 7 of copy in the state 9"):
+        Snapshots(server).find_restore(7)
+
+
 def test_restores_into_other_names_are_left_out() -> None:
     jobs = [
         milvus_pb2.RestoreSnapshotInfo(job_id=1, db_name="db2", collection_name="copy", state=2, progress=30),

@@ -97,6 +97,29 @@ def test_a_pod_has_what_the_plan_names(plan: Path) -> None:
     assert "--clusters=/etc/migrator/clusters.yaml" in job["spec"]["template"]["spec"]["containers"][0]["args"]
 
 
+def test_a_variable_whose_name_is_a_word_of_yaml_stays_one(plan: Path) -> None:
+    plan.write_text(PLAN.replace("http://b:19530", "http://b:19530, token: {env: NO}"), encoding="utf-8")
+    job = rendered(plan).files["run.yaml"].partition("\n---\n")[2]
+    found = YAML(typ="safe", pure=True).load(f"%YAML 1.1\n---\n{job}")  # as kubectl reads it
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    assert "NO" in [each["name"] for each in container["env"]]
+
+
+def test_every_file_has_a_key_of_its_own_and_lies_where_the_plan_looks_for_it(plan: Path) -> None:
+    named = ["/a/b/c", "/a.b/c", "/a/my key", "../beside/ca.pem"]
+    keys = "access_key_id: {file: %s}, secret_access_key: {file: %s}"
+    (plan.parent / "elsewhere" / "clusters.yaml").write_text(
+        CLUSTERS.replace("{file: secrets/token}", f"{{file: {named[2]}}}")
+        .replace("/etc/ssl/milvus.pem", named[3])
+        .replace("access_key_id: {env: A_KEY}, secret_access_key: {env: A_SECRET}", keys % (named[0], named[1])),
+        encoding="utf-8",
+    )
+    found = rendered(plan).mounted
+    assert {file.path for file in found} == {*named[:3], "/etc/beside/ca.pem"}
+    assert len({file.key for file in found}) == len(found)
+    assert all(re.fullmatch("[-._a-zA-Z0-9]+", file.key) for file in found)
+
+
 def test_names_fit(plan: Path) -> None:
     for text in rendered(plan).files.values():
         for document in documents(text):
