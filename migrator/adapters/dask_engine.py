@@ -6,6 +6,7 @@ of this machine. A text whose worker is lost is given to another one by the sche
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -86,6 +87,7 @@ class DaskTransport:
         from distributed import Client  # noqa: PLC0415 - costs a second: only when used
 
         _quieten()
+        _require_scheduler(self._address)
         self._client = Client(self._address, timeout=_CONNECT_S, set_as_default=False, name="migrator")
         try:
             self._require_version()
@@ -104,6 +106,31 @@ class DaskTransport:
         for who, theirs in said.items():
             if theirs != ours:
                 raise _not_the_same(self._address, f"has migrator {theirs} at {who}, and this is {ours}")
+
+
+def _require_scheduler(address: str) -> None:
+    """See that somebody there greets as Dask does: a client that fails of it tries to say goodbye for half a minute."""
+    from distributed.comm import connect  # noqa: PLC0415 - see above
+    from distributed.security import Security  # noqa: PLC0415 - see above
+
+    async def greet() -> None:
+        shown = Security().get_connection_args("client")
+        await (await connect(address, timeout=_CONNECT_S, **shown)).close()
+
+    try:
+        asyncio.run(greet())
+    except (OSError, ValueError):
+        raise
+    except TypeError as error:  # no certificates where the address asks for some
+        raise EngineRefused(
+            f"{address} ({_FIELD}) cannot be reached: {_first_line(error)}",
+            hint="name the certificates in Dask's configuration (distributed.comm.tls)",
+        ) from None
+    except Exception:  # noqa: BLE001 - whatever comes of taking another's greeting for Dask's
+        raise EngineRefused(
+            f"what answers at {address} ({_FIELD}) is no Dask scheduler",
+            hint="give the port of the scheduler itself, mostly 8786: its dashboard has another",
+        ) from None
 
 
 def _quieten() -> None:
@@ -150,7 +177,10 @@ def _translated(address: str) -> Iterator[None]:
             hint="start it (dask scheduler), correct the address, or leave --engine out",
         ) from None
     except ValueError as error:  # an address of an unknown kind
-        raise EngineRefused(f"{address} ({_FIELD}) is no address of a scheduler: {_first_line(error)}") from None
+        raise EngineRefused(
+            f"{address} ({_FIELD}) is no address of a scheduler: {_first_line(error)}",
+            hint="write it as tcp://host:8786",
+        ) from None
 
 
 def _first_line(error: Exception) -> str:

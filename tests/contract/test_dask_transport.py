@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import socket
+import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -58,7 +61,33 @@ def test_workers_of_another_version_are_refused(cluster: DaskCluster) -> None:
         pass
 
 
-def test_nobody_there_is_told_by_its_option() -> None:
+NOBODY = ["nowhere", "ftp://one:8786", "tcp://127.0.0.1", "tls://127.0.0.1:9"]
+
+
+@pytest.mark.parametrize("address", NOBODY)
+def test_nobody_there_is_told_by_its_option(address: str) -> None:
+    """At once, and in a sentence: no client of Dask's is left that says goodbye to nobody, with a traceback."""
     pytest.importorskip("distributed", reason="the extra dask is not installed")
-    with pytest.raises(EngineRefused, match=r"nowhere \(--scheduler\) is no address"), opened("nowhere"):
+    before = {id(each) for each in gc.get_objects() if type(each).__name__ == "Client"}
+    with pytest.raises(EngineRefused, match=rf"^{address} \(--scheduler\)") as caught, opened(address):
         pass
+    assert caught.value.hint
+    assert not [each for each in gc.get_objects() if type(each).__name__ == "Client" and id(each) not in before]
+
+
+def test_another_service_is_no_scheduler() -> None:
+    """The port of a dashboard, say."""
+    pytest.importorskip("distributed", reason="the extra dask is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering = threading.Thread(target=_answer_as_a_web_server, args=[server])
+        answering.start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(EngineRefused, match="is no Dask scheduler"), opened(address):
+            pass
+        answering.join()
+
+
+def _answer_as_a_web_server(server: socket.socket) -> None:
+    caller, _ = server.accept()
+    with caller:
+        caller.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
