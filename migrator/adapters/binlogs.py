@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from migrator.adapters.binlog_writer import delta_log as write_deletes
@@ -62,9 +63,7 @@ _DELETES = ("pk", "ts")
 
 def missing() -> str:
     """What has to be installed before binlogs can be read; empty if nothing."""
-    try:
-        import pyarrow.parquet  # noqa: F401, PLC0415 - an extra, and slow to import
-    except ImportError:
+    if find_spec("pyarrow") is None:  # an extra; slow to import, and a plan only asks whether it is there
         return 'binlogs cannot be read without pyarrow: pip install "migrator[binlogs]"'
     return ""
 

@@ -80,10 +80,9 @@ def without_secrets(text: str, secrets: Iterable[str] = ()) -> str:
     return _USERINFO.sub(rf"\1{HIDDEN}@", text)
 
 
-def _known_secrets() -> set[str]:
-    """Those that were read by reference, and those that clients find in the environment by themselves."""
-    ambient = {value for name, value in os.environ.items() if _SECRET_NAMES.search(name)}
-    return {secret for secret in resolved_secrets() | ambient if len(secret) >= _SHORTEST_SECRET}
+def _ambient_secrets() -> frozenset[str]:
+    """Those that clients find in the environment by themselves."""
+    return frozenset(value for name, value in os.environ.items() if _SECRET_NAMES.search(name))
 
 
 class LineFormatter(logging.Formatter):
@@ -92,17 +91,22 @@ class LineFormatter(logging.Formatter):
     def __init__(self, kind: LogFormat) -> None:
         super().__init__()
         self._kind = kind
+        self._ambient = _ambient_secrets()  # once: a look at every variable for every line was most of a line's cost
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever is in the message."""
         seconds, rest = divmod(record.created, 1)
         at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(rest * 1000):03}Z"
         step = getattr(record, "step", "") or current_step()
-        message = clean(without_secrets(record.getMessage(), _known_secrets()))
+        message = clean(without_secrets(record.getMessage(), self._secrets()))
         if self._kind is LogFormat.JSON:
             values: dict[str, Any] = {"at": at, "level": record.levelname.lower(), "run_id": _current.run_id}
             return json.dumps(values | {"step": step, "logger": record.name, "message": message})
         return f"{at} {record.levelname:<7} {_current.run_id or '-'} {clean(step) or '-'}  {message}"
+
+    def _secrets(self) -> set[str]:
+        """Those, and what was read by reference until now."""
+        return {secret for secret in resolved_secrets() | self._ambient if len(secret) >= _SHORTEST_SECRET}
 
 
 class _Stderr(logging.StreamHandler[Any]):

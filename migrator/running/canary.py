@@ -64,7 +64,7 @@ _FIELDS = (
     FieldSchema(field_id=100, name="id", data_type=DataType.INT64, is_primary_key=True),
     FieldSchema(field_id=101, name="vector", data_type=DataType.FLOAT_VECTOR, type_params=(("dim", "2"),)),
 )
-_POLL_S = 0.25
+_POLL_S = 0.1
 _UNDER_WAY = {ImportState.PENDING, ImportState.RUNNING}
 _SMALL_BYTES = 16 * 1024**2
 _BETWEEN = "see what stands between this machine and the store"

@@ -16,14 +16,16 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import LockHeld, MigratorError, ObjectMissing
 from migrator.planning.places import beats_folder, dumps_folder, flat, target_beats_folder, targets_folder
 from migrator.running.clock import boot_id
+from migrator.steps.abreast import abreast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -165,9 +167,16 @@ class Leases:
         self._over.set()
         self._thread.join()
         with suppress(MigratorError):
-            mine = [lease for lease in self._held if self._has(lease, find_holder(self._store, lease))]
-            self._store.delete([_key(lease.path, self._held[lease]) for lease in mine])
+            self._give_back(list(self._held))
             self._store.delete([self._beat_key])
+
+    def _give_back(self, leases: Sequence[LeaseName]) -> None:
+        """But for what was lost meanwhile."""
+        holders = abreast(partial(find_holder, self._store), leases)
+        mine = [lease for lease, holder in zip(leases, holders, strict=True) if self._has(lease, holder)]
+        self._store.delete([_key(lease.path, self._held[lease]) for lease in mine])
+        for lease in leases:
+            del self._held[lease]
 
     # -- taking -----------------------------------------------------------------------------------------------------
 
@@ -182,9 +191,23 @@ class Leases:
         deadline = self._clock.monotonic() + timeout_s
         dump = [] if self._dump_prefix is None else [self._places.dump(self._dump_prefix)]
         names = [*dump, *map(self._places.target, targets)]
-        for lease in sorted(names, key=lambda name: name.path):  # one order for all: no two wait for each other
-            self._acquire(lease, deadline, on_wait)
+        ordered = sorted(names, key=lambda name: name.path)  # one order for all: no two wait for each other
+        self._acquire_free(ordered)
+        for lease in ordered:
+            if lease not in self._held:
+                self._acquire(lease, deadline, on_wait)
         self._store.delete(self._former_beats)
+
+    def _acquire_free(self, ordered: Sequence[LeaseName]) -> None:
+        """Take what is free side by side; who then has to wait for one holds none that comes after it."""
+        abreast(self._take, ordered)
+        first = next((place for place, lease in enumerate(ordered) if lease not in self._held), len(ordered))
+        self._give_back([lease for lease in ordered[first:] if lease in self._held])
+
+    def _take(self, lease: LeaseName) -> None:
+        holder = find_holder(self._store, lease)
+        if holder is None or self._is_mine(holder):
+            self._create(lease, holder)
 
     def _acquire(self, lease: LeaseName, deadline: float, on_wait: Callable[[str, str], None]) -> None:
         while True:

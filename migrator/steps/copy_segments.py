@@ -156,8 +156,7 @@ class CopySegments(Step):
         self._forget_what_is_not_there(ctx)
         transfer = self._transfer(ctx)
         for _ in range(_ROUNDS):
-            self._copy_all(ctx, transfer)
-            if not self._forget_what_is_not_there(ctx):
+            if not self._copy_all(ctx, transfer) or not self._forget_what_is_not_there(ctx):
                 break
         self._require_unchanged(ctx)
         self._sweep(ctx)  # an upload whose beginning was asked for twice, because the reply was lost
@@ -223,10 +222,11 @@ class CopySegments(Step):
             before_pieces=lambda: self.note(ctx, **{PIECES: True}),
         )
 
-    def _copy_all(self, ctx: StepContext, transfer: Transfer) -> None:
+    def _copy_all(self, ctx: StepContext, transfer: Transfer) -> bool:
+        """Whether there was anything left to copy."""
         first = next(iter(ctx.ledger.uncopied(self.collection_id)), None)
         if first is None:
-            return
+            return False
         transfer.choose(self._cargo(first))
         totals = ctx.ledger.totals(self.collection_id)
 
@@ -251,12 +251,15 @@ class CopySegments(Step):
         finally:
             if transfer.in_words != self.notes(ctx).get(WAY, ""):
                 self.note(ctx, **{WAY: transfer.in_words})
+        return True
 
     def _cargo(self, binlog: Binlog) -> Cargo:
         return Cargo(binlog.source, staged_key(self.dump_prefix, binlog))
 
     def _require_unchanged(self, ctx: StepContext) -> None:
         """What was copied is what was frozen: objects of the source that are still there are still the same."""
+        if not ctx.ledger.totals(self.collection_id).objects:
+            return
         for kind in LogKind:
             folder = f"{self.source_root}/{kind}/{self.collection_id}".lstrip("/")
             changed = ctx.ledger.changed_at_source(self.collection_id, ctx.source_store.list_objects(folder))

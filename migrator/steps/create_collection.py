@@ -81,16 +81,15 @@ class CreateCollection(Step):
 
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Create it, or take up the one an earlier attempt created; then its partitions."""
-        if noted_id(ctx.ledger, self.target) is None:
-            self._create(ctx)
-        found = require_own(ctx, self.target)
+        is_there = noted_id(ctx.ledger, self.target) is not None
+        found = require_own(ctx, self.target) if is_there else self._create(ctx)
         for name in self.partitions:
             if all(partition.name != name for partition in found.partitions):
                 ctx.target.create_partition(self.target, name)
         return Outcome(detail=f"collection id {found.collection_id}")
 
-    def _create(self, ctx: StepContext) -> None:
-        """Note that the name was free, create, and note the id once what stands there can only be ours."""
+    def _create(self, ctx: StepContext) -> Collection:
+        """Note that the name was free, create, and note the id once what stands there can only be ours; that."""
         found = ctx.target.find_collection(self.target)
         absent_ts = self.notes(ctx).get("absent_ts")
         if found is None:
@@ -109,6 +108,7 @@ class CreateCollection(Step):
             )
         self.require_ours(ctx.target, found, absent_ts)
         self.note(ctx, collection_id=found.collection_id)
+        return found
 
     def _add_fields(self, ctx: StepContext, found: Collection) -> bool:
         """Add the fields that come after `$meta`, in their order, to what was created without them."""

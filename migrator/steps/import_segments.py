@@ -443,7 +443,8 @@ class _Imports:
                 if self._under_way:
                     self._look()
                     self._give_back(share, places)
-                    self._ctx.clock.sleep(next_look_s(self._ctx.clock.monotonic() - self._moved_at))
+                    if self._under_way:
+                        self._ctx.clock.sleep(next_look_s(self._ctx.clock.monotonic() - self._moved_at))
                 elif self._waiting and self._most == 0:
                     self._wait_for_room()
                 elif self._waiting:

@@ -147,6 +147,22 @@ def test_a_process_that_may_not_have_all_leaves_nothing_behind(store: MemoryStor
         assert keys(store) == before
 
 
+def test_who_waits_for_one_lease_holds_none_that_comes_after_it(store: MemoryStore, clock: FakeClock) -> None:
+    held: list[list[CollectionRef]] = []
+    with leases(store, clock, "run-1") as first, leases(store, clock, "run-2", dump="backup/other") as second:
+        first.acquire([MANY[3]], timeout_s=0, on_wait=nobody)
+
+        def look(_: str, __: str) -> None:
+            first._beat()
+            held.append(
+                [each for each in MANY if (who := find_holder(store, PLACES.target(each))) and "run-2" in str(who)]
+            )
+
+        with pytest.raises(LockHeld):
+            second.acquire(MANY, timeout_s=5, on_wait=look)
+        assert held[0] == MANY[:3]
+
+
 # -- the dead ---------------------------------------------------------------------------------------------------------
 
 
