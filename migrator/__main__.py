@@ -20,7 +20,10 @@ def main() -> NoReturn:
     gc.set_threshold(_LOOK_AFTER)
     from migrator.cli import main as run  # noqa: PLC0415 - only after the signal is caught
 
-    run()
+    try:
+        run()
+    finally:
+        gc.freeze()  # what the process holds at its end goes with it: no search for garbage among all of that
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrator.errors import MilvusRefused
+from migrator.model.collection import LoadState
 from migrator.ports.backup import as_backup
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def count_partitions(milvus: MilvusReader, collection: Collection) -> dict[str, 
 def count_named(milvus: MilvusReader, ref: CollectionRef) -> dict[str, int]:
     """The same by name; empty for a collection that is gone, or refuses to be counted."""
     try:
+        if milvus.load_state(ref) is not LoadState.LOADED:
+            return {}
         found = milvus.find_collection(ref)
         return {} if found is None else count_partitions(milvus, found)
     except MilvusRefused:

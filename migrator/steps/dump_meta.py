@@ -131,10 +131,12 @@ class DumpMeta(Step):
         """
         if (backup := as_backup(ctx.source)) is not None:
             return self._freeze_backup(ctx, backup)
-        self._describe(ctx)
+        described, known_cut = self._describe(ctx), self._noted_cut(ctx)
         for _ in range(MAX_FREEZES):
             cut, segments, late = self._settled_with_deletes(ctx)
-            found = self._chosen(self._describe(ctx))  # once more: a partition may have come with the last flush
+            if cut != known_cut:  # a partition may have come with the last flush
+                described, known_cut = self._describe(ctx), cut
+            found = self._chosen(described)
             rows_at_cut = count_partitions(ctx.source, found) if self.may_flush else {}
             chosen = self._of_chosen(segments)
             listed = [segment for segment in chosen if _has_home(segment, found)]

@@ -147,9 +147,10 @@ class ImportSegments(Step):
     def apply(self, ctx: StepContext, evidence: Evidence) -> Outcome:
         """Send, wait for and check every batch, at most `max_jobs` at a time."""
         self._start_over(ctx).carry_on(ctx)
-        require_own(ctx, self.target)
         batches = self._batches(ctx)
         waiting = [batch for batch in batches if self.batch_notes(ctx, batch).rows is None]
+        if waiting:
+            require_own(ctx, self.target)
         try:
             _Imports(self, ctx, waiting, batches).run()
             self._require_unmoved(ctx)
