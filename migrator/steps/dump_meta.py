@@ -134,7 +134,7 @@ class DumpMeta(Step):
         described, known_cut = self._describe(ctx), self._noted_cut(ctx)
         for _ in range(MAX_FREEZES):
             cut, segments, late = self._settled_with_deletes(ctx)
-            if cut != known_cut:  # a partition may have come with the last flush
+            if cut != known_cut or not ctx.source.writes_deletes_at_flush:  # a partition may have come meanwhile
                 described, known_cut = self._describe(ctx), cut
             found = self._chosen(described)
             rows_at_cut = count_partitions(ctx.source, found) if self.may_flush else {}
