@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore import exceptions as foreign
 
-from migrator.adapters.arenas import keep_few_arenas
+from migrator.adapters.arenas import keep_one_arena
 from migrator.adapters.bucket_names import find_bucket_names
 from migrator.adapters.creating import find_creator
 from migrator.adapters.neighbours import copier_of, has_neighbours
@@ -94,7 +94,7 @@ class ObstoreStore:
     """One bucket, or the local file system: reader and writer in one."""
 
     def __init__(self, endpoint: StoreEndpoint) -> None:
-        keep_few_arenas()
+        keep_one_arena()
         self._endpoint = endpoint = settled(endpoint)
         self._guard = threading.Lock()
         self._neighbours: dict[str, ObstoreStore] = {}
