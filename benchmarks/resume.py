@@ -6,6 +6,7 @@ every step's state read, the pace of earlier runs measured, the graph put in ord
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from dataclasses import replace
@@ -15,18 +16,15 @@ from typing import TYPE_CHECKING
 
 from benchmarks.bench import Contestant
 from migrator import workflow
-from migrator.planning.planner import make_plan
+from migrator.__main__ import LOOK_AFTER
 from migrator.running.clock import StopSignal, SystemClock
 from migrator.running.events import StepState
 from migrator.running.executor import Executor
 from migrator.running.journal import StepEvent
 from migrator.running.past_pace import past_pace
-from migrator.running.refresh import refresh
 from migrator.running.retry import RetryPolicy
 from migrator.running.runs import StateDirectory
 from migrator.running.track import Track
-from tests.support.builders import RecordingWatcher, a_loaded_plan
-from tests.support.generated import Size, Traffic, generated_readers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +56,11 @@ def _measured(bench: Bench, folder: Path, _: int) -> Run:
 
 def make(folder: Path, *, collections: int, entries: int) -> int:
     """A run of which all but the last step is finished, and how many steps it has."""
+    from migrator.planning.planner import make_plan  # noqa: PLC0415 - what is measured imports none of these
+    from migrator.running.refresh import refresh  # noqa: PLC0415 - as above
+    from tests.support.builders import a_loaded_plan  # noqa: PLC0415 - as above
+    from tests.support.generated import Size, Traffic, generated_readers  # noqa: PLC0415 - as above
+
     folder.mkdir(parents=True)
     loaded = a_loaded_plan(folder, collections="['*']")
     readers = generated_readers(Size(collections=collections, segments=1), Traffic())
@@ -85,6 +88,7 @@ def fill(journal: Journal, plan: Plan, entries: int) -> None:
 
 def main(folder: Path) -> None:
     """Up to the first step."""
+    gc.set_threshold(LOOK_AFTER)  # as the command does
     clock = SystemClock()
     state = StateDirectory(folder / "state", clock)
     resumed = workflow.find_resumable(state, None)
@@ -92,7 +96,7 @@ def main(folder: Path) -> None:
         raise SystemExit("there is no unfinished run")
     with state.journal(resumed) as journal:
         finished = [key for key, is_at in resumed.states(journal).items() if is_at is StepState.FINISHED]
-    Track(resumed.plan, clock, finished=finished, pace=past_pace(state, resumed.plan), parallelism=4)
+    track = Track(resumed.plan, clock, finished=finished, pace=past_pace(state, resumed.plan), parallelism=4)
     stop = StopSignal()
     stop.ask()
     with state.journal(resumed, read_only=False) as journal:
@@ -104,7 +108,7 @@ def main(folder: Path) -> None:
             lambda _: (_ for _ in ()).throw(AssertionError("no step begins")),
             clock=clock,
             stop=stop,
-            watcher=RecordingWatcher(),
+            watcher=track,
             policy=RetryPolicy(),
             parallelism=4,
         )

@@ -10,14 +10,14 @@ from typing import NoReturn
 
 from migrator.errors import Interrupted
 
-_LOOK_AFTER = 50_000
+LOOK_AFTER = 50_000
 """New values after which Python looks for garbage: what is imported is none, and would be looked through ten times."""
 
 
 def main() -> NoReturn:
     """Run the command line."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(Interrupted.exit_code))
-    gc.set_threshold(_LOOK_AFTER)
+    gc.set_threshold(LOOK_AFTER)
     from migrator.cli import main as run  # noqa: PLC0415 - only after the signal is caught
 
     try:

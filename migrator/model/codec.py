@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from migrator.errors import RunError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 T = TypeVar("T")
 
@@ -32,25 +28,25 @@ def to_plain(value: object) -> Any:  # noqa: ANN401 - plain JSON has no better t
 
 def from_plain(kind: type[T], plain: object) -> T:
     """The value of type `kind` that `to_plain` made `plain` of."""
-    with _told(kind):
+    try:
         value: T = _adapter(kind).validate_python(plain)
+    except ValidationError as error:
+        raise _unreadable(kind, error) from None
     return value
 
 
 def from_json(kind: type[T], text: str) -> T:
     """The same of its JSON, in half the time; members that `kind` does not have are left out."""
-    with _told(kind):
+    try:
         value: T = _adapter(kind).validate_json(text)
+    except ValidationError as error:
+        raise _unreadable(kind, error) from None
     return value
 
 
-@contextmanager
-def _told(kind: Any) -> Iterator[None]:  # noqa: ANN401 - as above
-    try:
-        yield
-    except ValidationError as error:
-        places = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()})[:5])
-        raise RunError(
-            f"what was written down as {kind} cannot be read by this version of migrator ({places})",
-            hint="use the version that began the run",
-        ) from None
+def _unreadable(kind: Any, error: ValidationError) -> RunError:  # noqa: ANN401 - as above
+    places = ", ".join(sorted({".".join(map(str, e["loc"])) for e in error.errors()})[:5])
+    return RunError(
+        f"what was written down as {kind} cannot be read by this version of migrator ({places})",
+        hint="use the version that began the run",
+    )

@@ -94,12 +94,14 @@ class _Cost:
     rows_per_s: float = 0.0
 
     def seconds(self, work: Work) -> float:
-        moved = (
-            (work.objects, self.objects_per_s),
-            (work.size_bytes, self.bytes_per_s),
-            (work.rows, self.rows_per_s),
-        )
-        return self.step_s + work.requests * self.request_s + sum(number / rate for number, rate in moved if rate)
+        found = self.step_s + work.requests * self.request_s
+        if self.objects_per_s:
+            found += work.objects / self.objects_per_s
+        if self.bytes_per_s:
+            found += work.size_bytes / self.bytes_per_s
+        if self.rows_per_s:
+            found += work.rows / self.rows_per_s
+        return found
 
 
 _OTHER = (_Cost(step_s=0.1), _Cost(step_s=2.0))
@@ -274,7 +276,8 @@ class Pace:
 
     def alone(self, work: Work) -> tuple[float, float]:
         """How long a step takes by itself, fast and slow."""
-        return self._span(work, 1.0, _middle(work))
+        guess = _guess(work)
+        return self._span(work, 1.0, guess, sqrt(guess[0] * guess[1]))
 
     def middles(self, works: Mapping[str, Work]) -> dict[str, float]:
         """Seconds that each step takes by itself, between fast and slow."""
@@ -296,13 +299,15 @@ class Pace:
 
     def _spans(self, todo: Sequence[tuple[Work, float]]) -> list[tuple[float, float]]:
         """Fast and slow, of each."""
+        guesses = [_guess(work) for work, _ in todo]
         wanted: dict[str, float] = defaultdict(float)
-        for work, share in todo:
-            wanted[work.kind] += share * _middle(work)
-        return [self._span(work, share, wanted[work.kind]) for work, share in todo]
+        for (work, share), (fast, slow) in zip(todo, guesses, strict=True):
+            wanted[work.kind] += share * sqrt(fast * slow)
+        pairs = zip(todo, guesses, strict=True)
+        return [self._span(work, share, guess, wanted[work.kind]) for (work, share), guess in pairs]
 
-    def _span(self, work: Work, share: float, wanted_s: float) -> tuple[float, float]:
-        fast, slow = _guess(work)
+    def _span(self, work: Work, share: float, guess: tuple[float, float], wanted_s: float) -> tuple[float, float]:
+        fast, slow = guess
         factor = self.factors.get(work.kind)
         if factor is not None:
             middle = sqrt(fast * slow)

@@ -19,4 +19,6 @@ def growing() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
+            gc.freeze()  # this and the next: all goes where it is seldom looked at, without being looked through first
+            gc.unfreeze()
             gc.enable()

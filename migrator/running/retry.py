@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-import tenacity
-
 from migrator.errors import MigratorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import tenacity
 
     from migrator.ports.clock import Clock
 
@@ -47,11 +47,27 @@ class Patience:
             self._row_began = now
         return now - self._row_began > self._policy.max_elapsed_s or state.attempt_number >= _MAX_ATTEMPTS
 
-    def _begin(self, _: tenacity.RetryCallState) -> None:
-        self._began = self._clock.monotonic()
-
     def call(self, attempt: Callable[[], T], *, on_wait: Callable[[MigratorError, float], None]) -> T:
         """Call `attempt` until it succeeds, fails for good, or the budget is spent; the last error comes through."""
+        failed: list[MigratorError] = []
+
+        def once() -> T:
+            if failed:
+                raise failed.pop()
+            self._began = self._clock.monotonic()
+            return attempt()
+
+        try:
+            return once()
+        except MigratorError as error:
+            if not error.retryable:
+                raise
+            failed.append(error)
+        return self._again(once, on_wait)
+
+    def _again(self, once: Callable[[], T], on_wait: Callable[[MigratorError, float], None]) -> T:
+        """Of which the first try has failed, and fails once more as it did, so that it counts as one."""
+        import tenacity  # noqa: PLC0415 - slow to import, and seldom used
 
         def announce(state: tenacity.RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
@@ -63,8 +79,7 @@ class Patience:
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=self._policy.max_backoff_s),
             stop=self._is_spent,
             sleep=self._clock.sleep,
-            before=self._begin,
             before_sleep=announce,
             reraise=True,
         )
-        return retrying(attempt)
+        return retrying(once)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakValueDictionary
 
 from migrator.errors import JournalUnusable, LockHeld, RunError
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 _RUN_FILE = "run.json"
 _JOURNAL_FILE = "journal.db"
 _LOCK_LOOK_S = 0.5
+_Identity: TypeAlias = tuple[Path, int, int, int]
+"""Of a file: where it is, and what changes when it is another one."""
 _RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}-\d{8}T\d{6}Z-[0-9a-f]{4}")
 
 
@@ -137,7 +139,8 @@ class StateDirectory:
         self._folder = folder
         self._clock = clock
         self._before = before
-        self._known: WeakValueDictionary[tuple[Path, int, int, int], Run] = WeakValueDictionary()
+        self._known: WeakValueDictionary[_Identity, Run] = WeakValueDictionary()
+        self._digests: dict[_Identity, str] = {}
 
     @property
     def folder(self) -> Path:
@@ -239,7 +242,7 @@ class StateDirectory:
         """The journal of a run, open for as long as the block lasts."""
         journal = Journal(run.folder / _JOURNAL_FILE, self._clock, read_only=read_only)
         try:
-            journal.require_bound_to(digest_of_file(run.file))
+            journal.require_bound_to(self._digest(run.file))
             yield journal
         finally:
             journal.close()
@@ -344,11 +347,17 @@ class StateDirectory:
             else:
                 return
 
+    def _digest(self, path: Path) -> str:
+        """That of a run file: a command opens the journal several times, and a file of many steps is large."""
+        identity = _identity(path)
+        if identity not in self._digests:
+            self._digests[identity] = digest_of_file(path)
+        return self._digests[identity]
+
     def _read(self, path: Path) -> Run:
         """The run of a run file; the same as long as somebody holds it, for the file is never written again."""
         try:
-            found = path.stat()
-            identity = (path, found.st_ino, found.st_mtime_ns, found.st_size)
+            identity = _identity(path)
             run = self._known.get(identity)
             if run is None:
                 run = self._known[identity] = _run_of(path)
@@ -356,6 +365,11 @@ class StateDirectory:
             reason = error.strerror if isinstance(error, OSError) else "it is not whole"
             raise RunError(f"{path} cannot be read: {reason}", hint="restore it, or remove the run's folder") from None
         return run
+
+
+def _identity(path: Path) -> _Identity:
+    found = path.stat()
+    return path, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _run_of(path: Path) -> Run:

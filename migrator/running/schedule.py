@@ -91,7 +91,9 @@ class Schedule:
         self._followed_by: dict[str, list[str]] = defaultdict(list)
         self._ready: dict[Lane, list[tuple[tuple[float, int], str]]] = {lane: [] for lane in self._places}
         for key, step in self._steps.items():
-            self._unmet[key] = {*step.needs, *(each for each in step.follows if each in self._steps)}
+            self._unmet[key] = unmet = set(step.needs)
+            if step.follows:
+                unmet.update(each for each in step.follows if each in self._steps)
             for needed in step.needs:
                 self._needed_by[needed].append(key)
             for followed in step.follows:

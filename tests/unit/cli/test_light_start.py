@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-HEAVY = ("pymilvus.client", "pandas", "numpy", "pyarrow", "httpx", "rich", "jinja2", "networkx", "distributed", "moto")
+HEAVY = (
+    *("pymilvus.client", "pandas", "numpy", "pyarrow", "httpx", "rich", "jinja2", "networkx", "distributed", "moto"),
+    "tenacity",
+)
 
 
 @pytest.mark.parametrize(
