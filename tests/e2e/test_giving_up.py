@@ -100,7 +100,7 @@ class Try:
 def trial(filled: Bench, tmp_path: Path, request: pytest.FixtureRequest) -> Try:
     """A name and a working directory."""
     name = request.node.name.removeprefix("test_")[:40]
-    return Try(filled, Shell(tmp_path, filled.environment | {"S3_SECRET_ACCESS_KEY": SECRET}), name)
+    return Try(filled, Shell(tmp_path, filled.environment | {"S3_SECRET_ACCESS_KEY": SECRET}, is_warm=False), name)
 
 
 def test_finished(trial: Try) -> None:

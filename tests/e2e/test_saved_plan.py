@@ -27,7 +27,7 @@ def a_plan(shell: Shell, bench: Bench, name: str, *, more: str = "") -> None:
 
 
 def test_a_saved_plan_is_applied_once_and_as_it_was_reviewed(bench: Bench, tmp_path: Path) -> None:
-    shell = Shell(tmp_path, bench.environment | {"S3_SECRET_ACCESS_KEY": SECRET})
+    shell = Shell(tmp_path, bench.environment | {"S3_SECRET_ACCESS_KEY": SECRET}, is_warm=False)
     sources.fill_small(bench.a.uri, "saved", rows=150, deleted=5)
     (tmp_path / "plans").mkdir()
     a_plan(shell, bench, "reviewed")

@@ -115,7 +115,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 
 
 def test_every_row_comes_through(secured: Secured) -> None:
-    running = secured.shell.start("apply", "plan.yaml", "--yes", "--format", "json")
+    running = replace(secured.shell, is_warm=False).start("apply", "plan.yaml", "--yes", "--format", "json")
     running.wait_for_event("step_started", "copy_segments")
     arguments = Path(f"/proc/{running.process.pid}/cmdline").read_text(encoding="utf-8")
     applied = running.finish()

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from migrator.lab import Instance, LabState
 
 
+_SHARED = Settings(auto_compaction=False)
+_running: list[Lab] = []
+"""The shared servers' lab, while they run."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredObject:
     """What tells an object from what it was before."""
@@ -126,8 +131,15 @@ def skip_unless_possible(error: LabUnavailable) -> None:
 @pytest.fixture(scope="session")
 def running_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """The one that most modules share, one after the other: each pair of servers costs a good part of a core."""
-    with start_bench(tmp_path_factory, Settings(auto_compaction=False)) as started:
+    with start_bench(tmp_path_factory, _SHARED) as started:
+        _running.append(started.lab)
         yield started
+
+
+def stop_running() -> None:
+    """Stop the shared servers, if they run: `bench` starts them again where it has to."""
+    while _running:
+        _running.pop().down()
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +155,9 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             yield started
         return
     running: Bench = request.getfixturevalue("running_bench")
+    if not _running:
+        running.lab.up(**_SHARED.model_dump())
+        _running.append(running.lab)
     running = Bench(running.lab, running.lab.state())  # another module may have killed a server and started it again
     running.sweep()
     yield running

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support.warm import Command
+
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +46,7 @@ class Answer:
 class Running:
     """A command under way."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Command
     _out: list[str] = field(default_factory=list)
     _err: list[str] = field(default_factory=list)
     _readers: list[threading.Thread] = field(default_factory=list)
@@ -115,6 +117,8 @@ class Shell:
     environment: Mapping[str, str]
     canary: bool = False
     """Whether `apply` proves the way first: it takes seconds, and tests of its own see to it."""
+    is_warm: bool = True
+    """Whether imports are done before a command starts; without, it is what a shell starts."""
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of the working directory."""
@@ -128,6 +132,8 @@ class Shell:
             arguments = (*arguments, "--no-canary")
         environment = {**_CLEAN, **self.environment, **variables}
         environment.pop(without, None)
+        if self.is_warm and program == "migrator":
+            return Running(Command(arguments, self.folder, environment))
         return Running(
             subprocess.Popen(  # noqa: S603 - this program
                 [sys.executable, "-m", program, *arguments],

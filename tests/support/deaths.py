@@ -8,8 +8,10 @@ adding it there. The program ends as the first attempt does that nothing kills. 
 forked before any connection is opened, because imports take longer than most attempts live.
 
 DEATHS_KINDS names the kinds of steps to die in, with commas between; what no step does has the kind `run`, `lease` or
-none. DEATHS_WHAT names the calls to die at, likewise. DEATHS_SETTLE_S shortens `settle_s` of `sent_jobs`. Without
-DEATHS_FILE nothing else is done, and the command line runs in this process: for whoever kills it himself.
+none. DEATHS_WHAT names the calls to die at, likewise. With DEATHS_JOURNAL=after nobody dies before a transaction of the
+journal: nothing lasts between that point and the one that was passed before it. DEATHS_SETTLE_S shortens `settle_s` of
+`sent_jobs`. Without DEATHS_FILE nothing else is done, and the command line runs in this process: for whoever kills it
+himself.
 """
 
 from __future__ import annotations
@@ -84,6 +86,8 @@ class Deaths:
     """To die in; None is all."""
     calls: frozenset[str] | None = None
     """To die at; None is all."""
+    is_journal_whole: bool = True
+    """Whether to die before its transactions too."""
     struck: set[Point] = field(default_factory=set)
     guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -147,7 +151,7 @@ class Deaths:
                 context = copy_context()
                 context.run(_AT_WORK.set, kind)
                 context.run(_WRITING.set, write)
-                if write.is_one:
+                if write.is_one and self.is_journal_whole:
                     self.pass_point(kind, write.what, "before")
                 result = context.run(call, journal, *args, **named)
                 if write.is_one:
@@ -169,7 +173,8 @@ class Deaths:
             write.transactions += 1
             what = write.what if write.transactions == 1 else f"{write.what} {write.transactions}"
             kind = _AT_WORK.get() or RUN
-            self.pass_point(kind, what, "before")
+            if self.is_journal_whole:
+                self.pass_point(kind, what, "before")
             with call(journal) as db:
                 yield db
             self.pass_point(kind, what, "after")
@@ -245,7 +250,12 @@ def main() -> NoReturn:
         sent_jobs.settle_s = brief
     if "DEATHS_FILE" not in os.environ:
         run_migrator()
-    deaths = Deaths(Path(os.environ["DEATHS_FILE"]), _names("DEATHS_KINDS"), _names("DEATHS_WHAT"))
+    deaths = Deaths(
+        Path(os.environ["DEATHS_FILE"]),
+        _names("DEATHS_KINDS"),
+        _names("DEATHS_WHAT"),
+        is_journal_whole=os.environ.get("DEATHS_JOURNAL") != "after",
+    )
     deaths.path.touch()
     deaths.arm()
     for number in range(MOST_DEATHS):
