@@ -48,6 +48,7 @@ class ImportDeletes(ImportSegments):
         """See that the collection is not loaded, then send, wait for and check every batch."""
         if not brings_deletes(ctx.ledger, self.source, self.collection_id):
             return Outcome(detail="no deletes by themselves")
+        self._start_over(ctx).carry_on(ctx)  # before the collection is asked for: it may be dropped already
         self._release(ctx)
         return replace(ImportSegments.apply(self, ctx, evidence), rows=0)
 

@@ -144,16 +144,20 @@ def settle_routes(
         routes = _Choice(ctx, collection_id, root, obstacle, has_moved).routes(listing)
         ctx.ledger.note(key, {ROUTES: to_plain(routes)})
     segments = frozenset(routes.segments)
-    ctx.staging.delete(f"{dump_prefix}/binlogs/{each.key}" for each in staged if _segment_of(each.key) in segments)
+    names = frozenset(map(str, segments))
+    ctx.staging.delete(f"{dump_prefix}/binlogs/{each.key}" for each in staged if _segment_of(each.key) in names)
     ours = (binlog for binlog in ctx.ledger.binlogs(collection_id) if binlog.segment_id in segments)
     while page := list(islice(ours, _PAGE)):
         ctx.ledger.note_copied(collection_id, page)
 
 
-def _segment_of(suffix: str) -> int:
-    """Of `insert_log/C/P/GROUP/S/F/L`, or `delta_log/C/P/GROUP/S/L`; without the group in the partition of all."""
+def _segment_of(suffix: str) -> str:
+    """Of `insert_log/C/P/GROUP/S/F/L`, or `delta_log/C/P/GROUP/S/L`, without the group in the partition of all.
+
+    What somebody else put there may have any name, and is told of later.
+    """
     kind, *parts = suffix.split("/")
-    return int(parts[-3] if kind == LogKind.INSERT else parts[-2])
+    return ["", "", "", *parts][-3 if kind == LogKind.INSERT else -2]
 
 
 def _print_of_listing(ledger: LedgerReader, collection_id: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from migrator.adapters.memory import MemoryStore
-from migrator.errors import ListingOutdated, NothingToImport, Outdated, StepInDoubt
+from migrator.errors import ListingOutdated, NothingToImport, Outdated, StagedFilesDiffer, StepInDoubt
 from migrator.running.backup_shelf import BackupShelf
 from migrator.steps.base import Evidence
 from migrator.steps.copy_segments import CopySegments
@@ -157,6 +157,16 @@ def test_a_file_that_belongs_to_no_segment_has_its_segment_copied(stage: Stage) 
     assert rows(stage) == 9
     assert staged(stage)
     assert not any(key.endswith("/999") for key in staged(stage))
+
+
+@pytest.mark.parametrize("name", ["note.txt", "0/0/x/y", ""])
+def test_a_stranger_in_the_dump_is_told_by_its_name(stage: Stage, name: str) -> None:
+    stage.apply_before(CopySegments)
+    step = stage.step(CopySegments)
+    stage.apply(step)  # it came after the run took the dump for its own
+    stage.pair.store.write(f"backup/a_to_b/binlogs/insert_log/{step.collection_id}/{name}", b"x")
+    with pytest.raises(StagedFilesDiffer, match="which this run did not put there"):
+        stage.apply(step)
 
 
 def test_a_dead_segment_beside_the_live_ones_is_not_imported(stage: Stage) -> None:
