@@ -355,6 +355,9 @@ class ImportSegments(Step):
         return from_plain(_BatchNotes, dict(ctx.ledger.notes(self.batch_key(batch))))
 
 
+_KINDS = (ImportSegments.kind, DELETES)
+
+
 def imported_rows(ledger: LedgerReader, target: CollectionRef) -> int:
     """The rows all import jobs of this run, or its restore, brought into `target`, as the target reported them."""
     if is_restored(ledger, target):
@@ -383,7 +386,7 @@ def _late_segment_ids(ledger: LedgerReader, source: CollectionRef) -> frozenset[
 
 def sent_requests(ledger: LedgerReader, target: CollectionRef, run_id: str) -> list[SentRequest]:
     """What the run asked `target` to import, batch by batch, deletes too; what was never sent is left out."""
-    return [each for kind in (ImportSegments.kind, DELETES) for each in _sent_by(ledger, f"{kind}:{target}", run_id)]
+    return [each for kind in _KINDS for each in _sent_by(ledger, f"{kind}:{target}", run_id)]
 
 
 def _sent_by(ledger: LedgerReader, key: str, run_id: str) -> list[SentRequest]:
@@ -546,8 +549,9 @@ class _Imports:
 
     @cached_property
     def _prefixes(self) -> tuple[str, ...]:
-        """Of all that this step asks for."""
-        batches = self._step._noted_batches(self._ctx) or ()  # noqa: SLF001 - one step in two classes
+        """Of all that the run asks for into the collection: jobs of deletes follow those of rows within a second."""
+        noted = (self._ctx.ledger.notes(f"{kind}:{self._step.target}").get("batches") for kind in _KINDS)
+        batches = (batch for each in noted for batch in from_plain(tuple[SegmentBatch, ...], each or []))
         return tuple(entry[0] for batch in batches for entry in batch.entries)
 
     def _age_s(self, notes: _BatchNotes) -> float:
