@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from migrator.errors import LockHeld, ObjectMissing, RunError, StoreError
@@ -27,18 +28,24 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from migrator.errors import MigratorError
+    from migrator.model.segment import StoredObject
     from migrator.ports.clock import Clock
     from migrator.ports.store import ObjectReader, ObjectStore
     from migrator.running.journal import Journal
     from migrator.running.retry import RetryPolicy
     from migrator.running.runs import Run, StateDirectory
 
+    S = TypeVar("S")
     T = TypeVar("T")
 
 RUN_FILE = "run.json"
 _PART_BYTES = 8 * 1024**2
 _COPIED_EVERY_S = 2.0
-_READERS = 16
+_READERS = 64
+"""Objects are read side by side: most hold an entry or two, and take as long as the store's answer."""
+_AHEAD = 2 * _READERS
+_SMALL_BYTES = 64 * 1024
+"""Larger listings are streamed one after the other, as memory has to stay flat."""
 _TOGETHER = 500
 """Entries in one object at most."""
 
@@ -200,15 +207,35 @@ def restore(store: ObjectReader, folder: str, journal: Journal) -> None:
     """Make the journal what the bucket says it is."""
     keys = _entry_keys(store, folder)
     with ThreadPoolExecutor(_READERS) as pool:
-        lines = chain.from_iterable(content.splitlines() for content in pool.map(store.read, keys))
-        records = map(json.loads, lines)
-        listings = [entry.key for entry in store.list_objects(f"{folder}/listings")]
-        copied = [entry.key for entry in store.list_objects(f"{folder}/copied")]
+        lines = chain.from_iterable(content.splitlines() for content in _ahead(pool, store.read, keys))
+        listings = list(store.list_objects(f"{folder}/listings"))
+        copied = list(store.list_objects(f"{folder}/copied"))
         journal.replace(
-            records,
-            ((int(key.rpartition("/")[2]), _lines(store, key)) for key in listings),
-            ((int(key.split("/")[-2]), _lines(store, key)) for key in copied),
+            map(json.loads, lines),
+            ((int(key.rpartition("/")[2]), told) for key, told in _texts(pool, store, listings)),
+            ((int(key.split("/")[-2]), told) for key, told in _texts(pool, store, copied)),
         )
+
+
+def _texts(
+    pool: ThreadPoolExecutor, store: ObjectReader, found: Sequence[StoredObject]
+) -> Iterator[tuple[str, Iterable[str]]]:
+    """The key of each, and its lines; what is small is read ahead of its turn."""
+
+    def read(entry: StoredObject) -> Iterable[str] | None:
+        return _whole_lines(store.read(entry.key)) if entry.size_bytes <= _SMALL_BYTES else None
+
+    for entry, told in zip(found, _ahead(pool, read, found), strict=True):
+        yield entry.key, _lines(store, entry.key) if told is None else told
+
+
+def _ahead(pool: ThreadPoolExecutor, read: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """What is read of each, in their order: so many are on their way or wait for their turn, and no more."""
+    left = iter(items)
+    waiting = deque(pool.submit(read, item) for item in islice(left, _AHEAD))
+    while waiting:
+        yield waiting.popleft().result()
+        waiting.extend(pool.submit(read, item) for item in islice(left, 1))
 
 
 def _entry_key(folder: str, number: int) -> str:
@@ -226,6 +253,10 @@ def _in_parts(lines: Iterable[str]) -> Iterator[bytes]:
             yield "".join(gathered).encode()
             gathered, length = [], 0
     yield "".join(gathered).encode()
+
+
+def _whole_lines(content: bytes) -> list[str]:
+    return [line.decode() for line in content.split(b"\n") if line]
 
 
 def _lines(store: ObjectReader, key: str) -> Iterator[str]:

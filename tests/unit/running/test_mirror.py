@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -285,3 +286,31 @@ def test_a_disk_that_knows_half_a_group_learns_the_rest(tmp_path: Path, store: M
     there.journal.replace(here.journal.records(after=0, most=3), (), ())
     there.begin()
     assert told(there.journal) == told(here.journal)
+
+
+class Together(MemoryStore):
+    """Other threads read three listings at a time, or none; the largest is left to who streams it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.barrier = threading.Barrier(3, timeout=10)
+
+    def read(self, key: str) -> bytes:
+        if "/listings/" in key and threading.current_thread() is not threading.main_thread():
+            assert not key.endswith("/1")
+            self.barrier.wait()
+        return super().read(key)
+
+
+def test_listings_are_read_side_by_side_and_large_ones_in_pieces(tmp_path: Path, clock: FakeClock) -> None:
+    store = Together()
+    here = Machine(tmp_path / "here", store, clock).begin()
+    here.journal.freeze(1, [Segment(3, 2, 5)], map(binlog, range(2000)))
+    for number in (2, 3, 4):
+        here.journal.freeze(number, [Segment(number, 2, 5)], [replace(binlog(number), collection_id=number)])
+    here.journal.add(KEY, StepEvent.STARTED)
+    there = Machine(tmp_path / "there", store, clock)
+    restore(store, FOLDER, there.journal)
+    for number in (1, 2, 3, 4):
+        assert there.journal.totals(number) == here.journal.totals(number)
+    assert list(there.journal.binlogs(1)) == list(here.journal.binlogs(1))
