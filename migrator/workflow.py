@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cache, partial
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ from migrator.planning.drift import drift
 from migrator.planning.paths import paths_of
 from migrator.planning.places import is_apart, mirror_folder
 from migrator.planning.planner import make_plan, mapped, mapped_pairs
-from migrator.planning.saved_plan import SavedPlan, is_saved_plan, read_saved_plan
+from migrator.planning.saved_plan import SAVED_PLAN_SHOWS, SavedPlan, is_saved_plan, read_saved_plan
 from migrator.reports.run_report import Entry, report_run
 from migrator.reports.summary import summarize
 from migrator.running.assignment import ShardSender, places_of
@@ -207,10 +208,11 @@ def find_saved(path: Path) -> SavedPlan | None:
         StalePlan: It is one, and cannot be read, or was edited.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file, growing():
+            is_saved = is_saved_plan(file.peek(SAVED_PLAN_SHOWS))
+            return read_saved_plan(TextIOWrapper(file, encoding="utf-8"), name=str(path)) if is_saved else None
     except OSError:
         return None  # what is wrong with it, is said when it is loaded
-    return read_saved_plan(content, name=str(path)) if is_saved_plan(content) else None
 
 
 def load_saved(saved: SavedPlan, path: Path) -> LoadedPlan:

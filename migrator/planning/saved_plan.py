@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from migrator.errors import RunError, StalePlan
+from migrator.model.codec import from_json
 from migrator.planning.json_pieces import indented
-from migrator.planning.plan import Access, PlannedCollection, Side, digest_of, plan_from_plain, plan_parts
+from migrator.planning.plan import Access, PlannedCollection, Side, digest_of, plan_of, plan_parts, step_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from migrator.planning.plan import Plan
+    from migrator.steps.base import Step
 
 MARK = "migrator saved plan"
+SAVED_PLAN_SHOWS = 200
+"""By so many bytes at its begin."""
+_LIST: Final = re.compile(r' {4}"(collections|steps)": \[\n')
+_LIST_ENDS: Final = " " * 4 + "]"
+_ITEM_ENDS: Final = (" " * 6 + "},\n", " " * 6 + "}\n")
+"""Lines around the items of the long lists, as `SavedPlan.pieces` writes them."""
 
 
 class _Model(BaseModel):
@@ -118,19 +128,22 @@ def _file(file: tuple[str, str]) -> dict[str, str]:
 
 def is_saved_plan(content: bytes) -> bool:
     """Whether a file's first bytes are those of a saved plan, and not of a plan file."""
-    return content.lstrip().startswith(b"{") and MARK.encode() in content[:200]
+    return content.lstrip().startswith(b"{") and MARK.encode() in content[:SAVED_PLAN_SHOWS]
 
 
-def read_saved_plan(content: bytes, *, name: str) -> SavedPlan:
-    """What `SavedPlan.to_text` wrote.
+def read_saved_plan(lines: Iterable[str], *, name: str) -> SavedPlan:
+    """What `SavedPlan.to_text` wrote, of which collections and steps are made while it is read.
 
     Raises:
         StalePlan: It is not whole, was edited, or is of another version.
     """
+    items: dict[str, list[Any]] = {each: [] for each in _MAKE}
     try:
-        plain: dict[str, Any] = json.loads(content)
+        plain: dict[str, Any] = json.loads("".join(_without_items(iter(lines), items)))
         file = SavedPlanFile.model_validate(plain)
-        plan = plan_from_plain(plain["plan"])
+        for each, make in _MAKE.items():  # a text that is laid out otherwise has them among the rest
+            items[each] += map(make, map(json.dumps, plain["plan"][each]))
+        plan = plan_of(plain["plan"], collections=items["collections"], steps=items["steps"])
     except ValidationError as error:
         raise _unreadable(name, _places(error)) from None
     except ValueError:
@@ -150,6 +163,38 @@ def read_saved_plan(content: bytes, *, name: str) -> SavedPlan:
             hint="edit the plan file instead, and plan again with --out",
         )
     return saved
+
+
+def _step(text: str) -> Step:
+    SavedStep.model_validate_json(text)
+    return step_from_json(text)
+
+
+_MAKE: Final[Mapping[str, Callable[[str], Any]]] = {
+    "collections": partial(from_json, PlannedCollection),
+    "steps": _step,
+}
+
+
+def _without_items(lines: Iterator[str], items: dict[str, list[Any]]) -> Iterator[str]:
+    """The text with empty lists where items were."""
+    for line in lines:
+        yield line
+        if found := _LIST.fullmatch(line):
+            yield _read_items(lines, items[found[1]], _MAKE[found[1]])
+
+
+def _read_items(lines: Iterator[str], items: list[Any], make: Callable[[str], Any]) -> str:
+    """The line that ends a list, of which all items were made."""
+    item: list[str] = []
+    for line in lines:
+        if line.startswith(_LIST_ENDS) and not item:
+            return line
+        item.append(line.strip())
+        if line in _ITEM_ENDS:
+            items.append(make("".join(item).removesuffix(",")))
+            item = []
+    raise ValueError("a list does not end")
 
 
 def _unreadable(name: str, reason: str) -> StalePlan:

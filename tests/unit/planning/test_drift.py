@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -109,7 +110,9 @@ def test_a_saved_plan_is_read_back_as_it_was(tmp_path: Path) -> None:
     text = saved(a_plan(tmp_path)).to_text()
     assert text == saved(a_plan(tmp_path)).to_text()
     assert is_saved_plan(text.encode())
-    assert read_saved_plan(text.encode(), name="p").to_text() == text
+    assert read_saved_plan(StringIO(text), name="p").to_text() == text
+    laid_out_anew = json.dumps(json.loads(text), indent=4)
+    assert read_saved_plan(StringIO(laid_out_anew), name="p").to_text() == text
     Draft202012Validator(saved_plan_schema()).validate(json.loads(text))
 
 
@@ -122,18 +125,22 @@ def test_a_saved_plan_is_read_back_as_it_was(tmp_path: Path) -> None:
         (lambda plain: plain["plan"]["steps"][0].update(kind="drop_everything"), "drop_everything"),
     ],
 )
-def test_an_edited_one_is_refused(tmp_path: Path, edit: Callable[[dict[str, Any]], object], words: str) -> None:
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_edited_one_is_refused(
+    tmp_path: Path, edit: Callable[[dict[str, Any]], object], words: str, indent: int | None
+) -> None:
     plain = json.loads(saved(a_plan(tmp_path)).to_text())
     edit(plain)
     with pytest.raises(StalePlan, match=words) as caught:
-        read_saved_plan(json.dumps(plain).encode(), name="p")
+        read_saved_plan(StringIO(json.dumps(plain, indent=indent)), name="p")
     assert caught.value.exit_code == 12
 
 
 def test_half_a_file_is_refused_and_a_plan_file_is_none(tmp_path: Path) -> None:
-    content = saved(a_plan(tmp_path)).to_text().encode()
-    with pytest.raises(StalePlan, match="not whole"):
-        read_saved_plan(content[: len(content) // 2], name="p")
+    text = saved(a_plan(tmp_path)).to_text()
+    for length in range(1, len(text) - 1, 97):
+        with pytest.raises(StalePlan, match="not whole"):
+            read_saved_plan(StringIO(text[:length]), name="p")
     assert not is_saved_plan(b"version: 1\nname: a-to-b\n")
 
 
