@@ -208,9 +208,9 @@ def find_saved(path: Path) -> SavedPlan | None:
         StalePlan: It is one, and cannot be read, or was edited.
     """
     try:
-        with path.open("rb") as file, growing():
+        with path.open("rb") as file, TextIOWrapper(file, encoding="utf-8") as lines, growing():
             is_saved = is_saved_plan(file.peek(SAVED_PLAN_SHOWS))
-            return read_saved_plan(TextIOWrapper(file, encoding="utf-8"), name=str(path)) if is_saved else None
+            return read_saved_plan(lines, name=str(path)) if is_saved else None
     except OSError:
         return None  # what is wrong with it, is said when it is loaded
 
