@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 MOUNT = "/etc/migrator"
 """Where plan and clusters file lie in a pod; what they name relative to themselves lies beside them."""
+_HOME = "/scratch"
+"""Of a pod's user, as the templates have it."""
 _FILES = frozenset({"ca_cert", "client_cert", "client_key", "credentials_file"})
 _AMBIENT = frozenset({"iam", "default"})
 """Credentials that a pod has by the role of its service account."""
@@ -122,9 +125,23 @@ def _as_mounted(texts: dict[str, str]) -> LoadedPlan:
         paths = {name: folder / name for name in texts}
         for name, path in paths.items():
             path.write_text(texts[name], encoding="utf-8")
-        found = load_plan(paths["plan.yaml"], clusters=paths.get("clusters.yaml"))
+        with _at_home(f"{root}{_HOME}"):
+            found = load_plan(paths["plan.yaml"], clusters=paths.get("clusters.yaml"))
         plain = json.dumps(found.frozen()).replace(os.path.realpath(root), "").replace(root, "")
     return type(found).from_frozen(json.loads(plain))
+
+
+@contextmanager
+def _at_home(folder: str) -> Iterator[None]:
+    """What `~` stands for meanwhile."""
+    before = os.environ.pop("HOME", None)
+    os.environ["HOME"] = folder
+    try:
+        yield
+    finally:
+        del os.environ["HOME"]
+        if before is not None:
+            os.environ["HOME"] = before
 
 
 def _parts(value: object) -> Iterator[object]:

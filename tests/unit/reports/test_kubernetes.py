@@ -120,6 +120,16 @@ def test_every_file_has_a_key_of_its_own_and_lies_where_the_plan_looks_for_it(pl
     assert all(re.fullmatch("[-._a-zA-Z0-9]+", file.key) for file in found)
 
 
+def test_a_file_at_home_lies_at_the_pods_home(plan: Path) -> None:
+    path = plan.parent / "elsewhere" / "clusters.yaml"
+    path.write_text(CLUSTERS.replace("secrets/token", "~/token"), encoding="utf-8")
+    found = rendered(plan)
+    _, job = documents(found.files["run.yaml"])
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    home = next(each["value"] for each in container["env"] if each["name"] == "HOME")
+    assert f"{home}/token" in {each["mountPath"] for each in container["volumeMounts"]}
+
+
 def test_names_fit(plan: Path) -> None:
     for text in rendered(plan).files.values():
         for document in documents(text):
