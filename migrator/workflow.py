@@ -39,7 +39,7 @@ from migrator.errors import (
 )
 from migrator.model.finding import Part, Status, exit_code_of
 from migrator.planning.drift import drift
-from migrator.planning.paths import paths_of
+from migrator.planning.paths import empty_imports, paths_of
 from migrator.planning.places import is_apart, mirror_folder
 from migrator.planning.planner import make_plan, mapped, mapped_pairs
 from migrator.planning.saved_plan import SAVED_PLAN_SHOWS, SavedPlan, is_saved_plan, read_saved_plan
@@ -345,6 +345,7 @@ def apply(
             policy=policy,
             parallelism=parallelism,
             paths=paths_of(run.plan),
+            passing=empty_imports(run.plan),
         )
         journal.add("", StepEvent.STARTED)
         result = executor.run()

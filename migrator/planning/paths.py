@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from migrator.planning.pace import Pace, works_of
+from migrator.steps.import_segments import ImportSegments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,3 +29,10 @@ def longest_paths(steps: Sequence[Step], seconds: Mapping[str, float]) -> dict[s
 def paths_of(plan: Plan, pace: Pace | None = None) -> dict[str, float]:
     """The same of a plan's steps, as long as they are expected to take."""
     return longest_paths(plan.steps, (pace or Pace()).middles(works_of(plan)))
+
+
+def empty_imports(plan: Plan) -> frozenset[str]:
+    """The keys of imports of collections that were empty when they were planned: those are over in a moment."""
+    works = works_of(plan).items()
+    empty = {key for key, work in works if not (work.rows or work.objects or work.requests)}
+    return frozenset(step.key for step in plan.steps if isinstance(step, ImportSegments) and step.key in empty)

@@ -72,6 +72,7 @@ class Executor:
         policy: RetryPolicy,
         parallelism: int,
         paths: Mapping[str, float] | None = None,
+        passing: frozenset[str] = frozenset(),
     ) -> None:
         self._steps = {step.key: step for step in steps}
         self._journal = journal
@@ -80,7 +81,7 @@ class Executor:
         self._stop = stop
         self._watcher = watcher
         self._policy = policy
-        self._schedule = Schedule(steps, paths=paths or {}, parallelism=parallelism)
+        self._schedule = Schedule(steps, paths=paths or {}, parallelism=parallelism, passing=passing)
         self._result = RunResult()
         self._renewals: Counter[str] = Counter()
         self._moves: SimpleQueue[tuple[str, StepState, tuple[str, ...]]] = SimpleQueue()

@@ -32,6 +32,8 @@ class Lane(StrEnum):
     """The source, the stores, and what is created in a moment."""
     IMPORTING = "importing"
     """The target's import queue."""
+    PASSING = "passing"
+    """Imports of what was empty when it was planned: the queue is nothing to them, unless rows have come since."""
     BUILDING = "building"
     """The target's index builders and query nodes."""
     VERIFYING = "verifying"
@@ -62,6 +64,7 @@ def _places(steps: Iterable[Step], parallelism: int) -> dict[Lane, int]:
     return {
         Lane.MOVING: parallelism,
         Lane.IMPORTING: max([1, *jobs]),
+        Lane.PASSING: max([1, *jobs]),
         Lane.BUILDING: _WAITERS * parallelism,
         Lane.VERIFYING: parallelism,
     }
@@ -71,11 +74,18 @@ class Schedule:
     """The order of one attempt: told of every step whose state moved, it knows what is ready; for one thread.
 
     `paths` are the seconds from the begin of each step to the end of all that stands on it: the longest goes first.
-    Where they are equal, or not known, it is the plan's order. With a parallelism of 1 there is one
-    lane, for one step at a time.
+    Where they are equal, or not known, it is the plan's order. `passing` are the keys of imports that bring nothing.
+    With a parallelism of 1 there is one lane, for one step at a time.
     """
 
-    def __init__(self, steps: Iterable[Step], *, paths: Mapping[str, float], parallelism: int) -> None:
+    def __init__(
+        self,
+        steps: Iterable[Step],
+        *,
+        paths: Mapping[str, float],
+        parallelism: int,
+        passing: frozenset[str] = frozenset(),
+    ) -> None:
         self._steps = {step.key: step for step in steps}
         self._states = dict.fromkeys(self._steps, StepState.WAITING)
         self._ranks = {key: (-paths.get(key, 0.0), number) for number, key in enumerate(self._steps)}
@@ -83,7 +93,8 @@ class Schedule:
             self._lanes = dict.fromkeys(self._steps, Lane.MOVING)
             self._places = {Lane.MOVING: 1}
         else:
-            self._lanes = {key: lane_of(step) for key, step in self._steps.items()}
+            lanes = {key: lane_of(step) for key, step in self._steps.items()}
+            self._lanes = lanes | {key: Lane.PASSING for key in passing if key in lanes}
             self._places = _places(self._steps.values(), parallelism)
         self._taken: Counter[Lane] = Counter()
         self._unmet: dict[str, set[str]] = {}
