@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.support.warm import Command
+from tests.support.warm import WARM, Command
 
 if TYPE_CHECKING:
     import signal
@@ -132,8 +132,10 @@ class Shell:
             arguments = (*arguments, "--no-canary")
         environment = {**_CLEAN, **self.environment, **variables}
         environment.pop(without, None)
-        if self.is_warm and program == "migrator":
-            return Running(Command(arguments, self.folder, environment))
+        if self.is_warm and program in WARM:
+            command = Command(program, arguments, self.folder, environment)
+            command.stdin.close()
+            return Running(command)
         return Running(
             subprocess.Popen(  # noqa: S603 - this program
                 [sys.executable, "-m", program, *arguments],

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from pymilvus import MilvusClient
+
+from tests.support.warm import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,15 +107,12 @@ def start_double(
         secret_key: Of the store.
         settings: Of `tests.doubles.state.Settings`, as `flush_interval_s=0`.
     """
-    command = [sys.executable, "-m", "tests.doubles", "--version", version, "--until-stdin-closes"]
+    command = ["--version", version, "--until-stdin-closes"]
     command += ["--bucket", bucket, "--root-path", root_path, "--endpoint", endpoint, "--port", str(port)]
     command += ["--access-key", access_key, "--secret-key", secret_key, "--settings", json.dumps(settings)]
     command += (["--login"] if login else []) + (["--state", str(state)] if state else [])
-    process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-        command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = Command("tests.doubles", command, _ROOT, os.environ, is_heard=False)
     try:
-        assert process.stdout is not None
         told = json.loads(process.stdout.readline() or "{}")
         assert told, f"the double of {version} did not start"
         yield Double(**told, bucket=bucket, root_path=root_path)
@@ -122,13 +120,12 @@ def start_double(
         _stop(process)
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def _stop(process: Command) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(10)
     process.kill()
     process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        pipe.close()

@@ -1,4 +1,4 @@
-"""Commands without the seconds of their imports: each is forked from a process that has done them already.
+"""Programs without the seconds of their imports: each is forked from a process that has done them already.
 
 In all else they are what a shell starts: a process of its own, with its own folder, variables, pipes and end. Half of
 what most commands cost a test is imports.
@@ -25,31 +25,49 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _REPOSITORY = Path(__file__).parents[2]
-_IMPORTED = (
+_MIGRATOR = (
     "migrator.cli",
     "migrator.cli.watching",
     "migrator.workflow",
     "migrator.adapters.milvus",
     "migrator.adapters.objects",
 )
+_IMPORTED = {
+    "migrator": _MIGRATOR,
+    "tests.support.deaths": _MIGRATOR,
+    "tests.doubles": ("tests.doubles.bare", "tests.doubles.milvus"),
+}
+WARM = frozenset(_IMPORTED)
+"""The programs that can be forked."""
 
 
 class Command:
-    """A command under way, with what tests use of a `subprocess.Popen`."""
+    """A program under way, with what tests use of a `subprocess.Popen`; its input is open until it is closed."""
 
-    def __init__(self, arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> None:
-        """Start it."""
-        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+    def __init__(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        is_heard: bool = True,
+    ) -> None:
+        """Start it; if nobody is to hear its errors, they go where those of this process go."""
+        (in_end, into), (out, out_end) = os.pipe(), os.pipe()
+        err, err_end = os.pipe() if is_heard else (os.open(os.devnull, os.O_RDONLY), os.dup(2))
+        self.stdin = os.fdopen(into, "w", encoding="utf-8")
         self.stdout, self.stderr = os.fdopen(out, encoding="utf-8"), os.fdopen(err, encoding="utf-8")
         self.returncode: int | None = None
         self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._connection.connect(_address())
-        request = json.dumps({"arguments": arguments, "folder": str(folder), "environment": dict(environment)})
-        socket.send_fds(self._connection, [b"c"], [out_end, err_end])
-        for end in (out_end, err_end):
+        self._connection.connect(_address(_IMPORTED[program]))
+        told = {"program": program, "arguments": arguments, "folder": str(folder), "environment": dict(environment)}
+        request = json.dumps(told)
+        socket.send_fds(self._connection, [b"c"], [in_end, out_end, err_end])
+        for end in (in_end, out_end, err_end):
             os.close(end)
         self._connection.sendall(request.encode() + b"\n")
         self._answers = self._connection.makefile("r", encoding="ascii")
@@ -88,11 +106,11 @@ class Command:
 
 
 @cache
-def _address() -> str:
+def _address(imported: tuple[str, ...]) -> str:
     """Start it, once for this process; where it takes requests."""
     address = f"\0migrator-{os.getpid()}-{time.monotonic_ns()}"
     server = subprocess.Popen(  # noqa: S603 - this program
-        [sys.executable, "-m", "tests.support.warm", address[1:]],
+        [sys.executable, "-m", "tests.support.warm", address[1:], *imported],
         cwd=_REPOSITORY,
         env={**os.environ, "PYTHONUTF8": "1", "GRPC_VERBOSITY": "NONE", "PYDANTIC_DISABLE_PLUGINS": "__all__"},
         stdin=subprocess.PIPE,
@@ -104,9 +122,9 @@ def _address() -> str:
     return address
 
 
-def main(address: str) -> None:
+def main(address: str, imported: Sequence[str]) -> None:
     """Import, and take requests until whoever started this is gone; this returns in none but commands that ended."""
-    for name in _IMPORTED:
+    for name in imported:
         importlib.import_module(name)
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -128,7 +146,7 @@ def main(address: str) -> None:
 
 def _keep(connection: socket.socket) -> None:
     """Fork the command of one request, and tell of its end."""
-    _, ends, _, _ = socket.recv_fds(connection, 1, 2)
+    _, ends, _, _ = socket.recv_fds(connection, 1, 3)
     with connection.makefile("r", encoding="utf-8") as lines:
         request = json.loads(lines.readline())
     pid = os.fork()
@@ -145,18 +163,17 @@ def _keep(connection: socket.socket) -> None:
 
 def _run(request: dict[str, Any], ends: list[int]) -> None:
     """Be the command, and end as it does."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for standard, end in enumerate((nothing, *ends)):
+    for standard, end in enumerate(ends):
         os.dup2(end, standard)
         os.close(end)
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
     time.tzset()
-    sys.argv = ["migrator", *request["arguments"]]
-    runpy.run_module("migrator", run_name="__main__", alter_sys=True)
+    sys.argv = [request["program"], *request["arguments"]]
+    runpy.run_module(request["program"], run_name="__main__", alter_sys=True)
     sys.exit()
 
 
 if __name__ == "__main__":
-    main(f"\0{sys.argv[1]}")
+    main(f"\0{sys.argv[1]}", sys.argv[2:])
