@@ -7,6 +7,7 @@ that a command does between the servers' answers and the end of its output.
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import tempfile
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import Contestant
+from migrator.__main__ import LOOK_AFTER
 from migrator.cli.console import print_json, print_lines
 from migrator.planning.plan import plan_parts
 from migrator.planning.planner import make_plan
@@ -68,6 +70,7 @@ def main() -> None:
     parser.add_argument("--form", choices=FORMS, default="text")
     parser.add_argument("--latency-ms", type=float, default=0.0)
     wanted = parser.parse_args()
+    gc.set_threshold(LOOK_AFTER)  # as every command does
     size, traffic = Size(collections=wanted.collections, segments=wanted.segments), Traffic(wanted.latency_ms / 1000)
     with tempfile.TemporaryDirectory() as folder:
         loaded = a_loaded_plan(Path(folder), collections="['*']")
