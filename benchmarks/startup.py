@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from benchmarks.bench import Bench
     from benchmarks.result import Result, Run
 
-_IMPORTS = "import migrator.workflow, migrator.adapters.milvus, migrator.adapters.objects, migrator.adapters.dump_rows"
+_IMPORTS = """
+import gc, migrator.__main__
+gc.set_threshold(migrator.__main__.LOOK_AFTER)  # as every command does
+import migrator.workflow, migrator.adapters.milvus, migrator.adapters.objects, migrator.adapters.dump_rows
+"""
 
 
 def run(bench: Bench) -> Iterator[Result]:
