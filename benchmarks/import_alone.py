@@ -19,8 +19,8 @@ _LOOK_S = 0.1
 _WITHIN_S = 600.0
 
 
-def import_alone(uri: str, collection: str, prefixes: Sequence[str], *, rows: int) -> Run:
-    """Request all, and wait until every task is completed; the collection is there.
+def import_alone(uri: str, requests: Sequence[tuple[str, str]], *, rows: int) -> Run:
+    """Request all, each a collection that is there and a prefix, and wait until every task is completed.
 
     Raises:
         BenchmarkFailed: A task failed, or brought another number of rows in all.
@@ -29,7 +29,7 @@ def import_alone(uri: str, collection: str, prefixes: Sequence[str], *, rows: in
         stub = milvus_pb2_grpc.MilvusServiceStub(channel)
         grpc.channel_ready_future(channel).result(timeout=10)
         started = time.monotonic()
-        tasks = [task for prefix in prefixes for task in _request(stub, collection, prefix)]
+        tasks = [task for collection, prefix in requests for task in _request(stub, collection, prefix)]
         imported = sum(_wait(stub, task, started + _WITHIN_S) for task in tasks)
         took_s = time.monotonic() - started
     if imported != rows:

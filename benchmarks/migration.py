@@ -11,10 +11,8 @@ from benchmarks import milvus_backup
 from benchmarks.bench import Contestant
 from benchmarks.collections import compare, drop, fill, make
 from benchmarks.import_alone import import_alone
-from benchmarks.servers import SOURCE_BUCKET
 from migrator.errors import SpecError
 from migrator.spec.load import load_plan
-from tests.support.portraits import connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,13 +23,15 @@ if TYPE_CHECKING:
 
 MODES = ("in_place", "server_side", "stream")
 BASELINE = "import alone"
+_LARGE = 1_500_000
+_OF_LARGE = ("in_place",)
 _AROUND = "from the flush to the last comparison of counts; no index is built, nothing loaded"
 
 
 def run(bench: Bench) -> Iterator[Result]:
-    """A small collection and a large one."""
-    for rows in bench.pick((20_000, 100_000), (500,)):
-        seed = Seed(bench=bench, name=f"seed{rows}", rows=rows)
+    """A small collection, in which what a run costs at all is seen, and a large one, in which it hardly is."""
+    for rows, modes in bench.pick(((20_000, MODES), (_LARGE, _OF_LARGE)), ((500, MODES),)):
+        seed = Seed(bench=bench, name=f"seed{rows}", rows=rows, modes=modes)
         seed.make()
         case = f"{rows:,} rows of 128 floats, {bench.servers.store_is}"
         yield from bench.side_by_side(case, list(seed.contestants()), within_s=70.0)
@@ -45,13 +45,19 @@ class Seed:
     bench: Bench
     name: str
     rows: int
+    modes: Sequence[str]
+    """Ways that its files go."""
 
     def make(self) -> None:
         """Fill it in two rounds, so that it has several segments."""
         uri = self.bench.servers.sides[0].uri
         make(uri, self.name, shards=2)
-        for first in (0, self.rows // 2):
-            fill(uri, self.name, rows=self.rows // 2, first=first)
+        for ids in self._rounds:
+            fill(uri, self.name, rows=len(ids), first=ids.start)
+
+    @property
+    def _rounds(self) -> Sequence[range]:
+        return range(self.rows // 2), range(self.rows // 2, self.rows)
 
     def drop(self) -> None:
         """At the source."""
@@ -65,7 +71,7 @@ class Seed:
             before=self._make_target,
             detail="of the source's files, a request a partition",
         )
-        for mode in MODES:
+        for mode in self.modes:
             yield self._by(mode)
         program = shutil.which(milvus_backup.PROGRAM)
         if program is None:
@@ -107,8 +113,8 @@ class Seed:
         )
 
     def _import(self, _: int) -> Run:
-        target = self.bench.servers.sides[1]
-        return import_alone(target.uri, self._target, self._partitions(), rows=self.rows)
+        requests = [(self._target, prefix) for prefix in self.bench.servers.partitions(self.name)]
+        return import_alone(self.bench.servers.sides[1].uri, requests, rows=self.rows)
 
     def _with_milvus_backup(self, number: int) -> Run:
         command = milvus_backup.commands(self.bench, self.name, number)
@@ -120,15 +126,6 @@ class Seed:
     def _target(self) -> str:
         return f"{self.name}{milvus_backup.SUFFIX}"
 
-    def _partitions(self) -> Sequence[str]:
-        """The folders of the source's insert logs, one for each partition."""
-        servers = self.bench.servers
-        with connected(servers.sides[0].uri) as client:
-            collection_id = client.describe_collection(self.name)["collection_id"]
-        folder = f"{servers.sides[0].instance.root_path}/insert_log/{collection_id}"
-        found = servers.store.keys(SOURCE_BUCKET, f"{folder}/")
-        return sorted({"/".join(key.split("/")[:4]) for key in found})
-
     def _clear(self, _: int) -> None:
         drop(self.bench.servers.sides[1].uri, [self._target])
 
@@ -137,5 +134,4 @@ class Seed:
         make(self.bench.servers.sides[1].uri, self._target, shards=2)
 
     def _compare(self, _: int) -> int:
-        first, second = self.bench.servers.sides
-        return compare(first.uri, second.uri, {self.name: self._target})
+        return compare(self.bench.servers.sides[1].uri, self._target, self._rounds)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.bench import BenchmarkFailed
 from migrator.lab import Lab
+from tests.support.portraits import connected
 from tests.support.services.rgw import PROGRAMS, rados_gateway
 from tests.support.services.s3 import keyed_s3
 from tests.support.storages import Side, place_in
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tests.support.services.s3 import S3Service
 
 SOURCE_BUCKET, OTHER_BUCKET = "bench-one", "bench-two"
-_GATEWAY_BYTES = 6 * 1024**3
+_GATEWAY_BYTES = 8 * 1024**3
 
 
 @dataclass(kw_only=True)
@@ -62,6 +63,14 @@ class Servers:
     def environment(self) -> Mapping[str, str]:
         """What plan files of these servers refer to."""
         return self.depots[0].environment
+
+    def partitions(self, collection: str) -> Sequence[str]:
+        """The folders of the first server's insert logs of a collection, one for each partition that has some."""
+        with connected(self.sides[0].uri) as client:
+            collection_id = client.describe_collection(collection)["collection_id"]
+        folder = f"{self.sides[0].instance.root_path}/insert_log/{collection_id}"
+        found = self.store.keys(SOURCE_BUCKET, f"{folder}/")
+        return sorted({"/".join(key.split("/")[:4]) for key in found})
 
     def plan(
         self,

@@ -25,18 +25,19 @@ _WAYS: dict[str, dict[str, object]] = {
 
 def run(bench: Bench) -> Iterator[Result]:
     """One collection of them."""
-    name, flushes = "crumbs", bench.pick(4, 1)
+    name, flushes = "crumbs", bench.pick(10, 1)
     first, second = bench.servers.sides
     make(first.uri, name, shards=_SHARDS, dimension=8)
-    for number in range(flushes):
-        fill(first.uri, name, rows=_ROWS, first=number * _ROWS, dimension=8)
+    rounds = [range(number * _ROWS, (number + 1) * _ROWS) for number in range(flushes)]
+    for ids in rounds:
+        fill(first.uri, name, rows=len(ids), first=ids.start, dimension=8)
     case = f"{_SHARDS * flushes} segments of {_ROWS // _SHARDS} rows, {bench.servers.store_is}"
     contestants = [
         Contestant(
             who=who,
             work=partial(_migrate, bench, name, options),
             before=lambda _: drop(second.uri, [f"{name}_there"]),
-            after=lambda _: compare(first.uri, second.uri, {name: f"{name}_there"}),
+            after=lambda _: compare(second.uri, f"{name}_there", rounds, dimension=8),
         )
         for who, options in _WAYS.items()
     ]
