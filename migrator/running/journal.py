@@ -480,7 +480,7 @@ class Journal:
 
     def binlogs(self, collection_id: int, *, segment_id: int | None = None) -> Iterator[Binlog]:
         """The frozen binlogs by segment and suffix, of one segment or of all."""
-        return self._paged(collection_id, "" if segment_id is None else f"AND segment_id = {segment_id:d}")
+        return self._paged(collection_id, segment_id=segment_id)
 
     def uncopied(self, collection_id: int) -> Iterator[Binlog]:
         """Those that no copy was noted for, as of when each page is read."""
@@ -509,22 +509,23 @@ class Journal:
             yield from (value for _, value in page)
             after = page[-1][0]
 
-    def _paged(self, collection_id: int, condition: str) -> Iterator[Binlog]:
+    def _paged(self, collection_id: int, condition: str = "", *, segment_id: int | None = None) -> Iterator[Binlog]:
         """Page by page, so that nothing is held open while the caller writes."""
+        is_one = segment_id is not None  # asked for by a pair too, SQLite would read all segments to find it
+        beyond = f"segment_id = {segment_id:d} AND suffix > ?" if is_one else "(segment_id, suffix) > (?, ?)"
         query = (
             "SELECT segment_id, suffix, kind, partition_id, field_id, log_id, source_key, size_bytes, source_etag "
-            f"FROM binlogs WHERE collection_id = ? {condition} AND (segment_id, suffix) > (?, ?) "
-            f"ORDER BY segment_id, suffix LIMIT {_PAGE}"
+            f"FROM binlogs WHERE collection_id = ? {condition} AND {beyond} ORDER BY segment_id, suffix LIMIT {_PAGE}"
         )
-        after: tuple[int, str] = (-1, "")
+        after: tuple[int, str] | tuple[str] = ("",) if is_one else (-1, "")
         while page := self._rows(query, (collection_id, *after)):
-            for segment_id, suffix, kind, partition_id, field_id, log_id, key, size_bytes, etag in page:
-                after = (segment_id, suffix)
+            for segment, suffix, kind, partition_id, field_id, log_id, key, size_bytes, etag in page:
+                after = (suffix,) if is_one else (segment, suffix)
                 yield Binlog(
                     kind=LogKind(kind),
                     collection_id=collection_id,
                     partition_id=partition_id,
-                    segment_id=segment_id,
+                    segment_id=segment,
                     field_id=field_id,
                     log_id=log_id,
                     source=StoredObject(key, size_bytes, etag),
