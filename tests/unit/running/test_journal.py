@@ -9,6 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -349,6 +350,21 @@ def frozen(journal: Journal) -> Journal:
     journal.note_copied(1, BINLOGS)
     assert journal.compare_staged(1, staged()) == ()
     return journal
+
+
+def test_one_segment_s_files_are_found_without_reading_those_of_all(journal: Journal) -> None:
+    """Counted in steps of SQLite's machine: a collection has as many segments to ask for as it is large."""
+    steps = []
+    for collection_id, segments in (1, range(10, 20)), (2, range(10, 2010)):
+        binlogs = [a_binlog(segment_id=each, collection_id=collection_id) for each in segments]
+        journal.freeze(collection_id, [Segment(each, 2, 1) for each in segments], binlogs)
+        counted: list[None] = []
+        journal._db.set_progress_handler(partial(counted.append, None), 1)
+        assert [each.segment_id for each in journal.binlogs(collection_id, segment_id=15)] == [15]
+        journal._db.set_progress_handler(None, 0)
+        steps.append(len(counted))
+    few, many = steps
+    assert many < 2 * few
 
 
 def test_a_listing_is_summed_up(journal: Journal) -> None:
