@@ -80,7 +80,7 @@ chromium:  ## Install Debian's Chromium, for the tests of pages; needs root
 faults: $(STAMP)  ## Everything that can break on the way, the slow ones too (half an hour)
 	$(BIN)/pytest tests/faults tests/e2e/test_busy_*.py tests/e2e/test_demo.py -m "" -n $(WORKERS) $(SPREAD)
 
-bench: $(STAMP) $(PEERS)/bin/aws ceph rclone  ## Measure everything beside other programs, and write docs/performance.md (15 minutes; BENCH_ONLY=name)
+bench: $(STAMP) $(PEERS)/bin/aws ceph rclone  ## Measure everything beside other programs, and write docs/performance.md (half an hour; BENCH_ONLY=name)
 	$(BIN)/python -m benchmarks --only "$(BENCH_ONLY)"
 
 bench-smoke: $(STAMP)  ## Run every benchmark with the smallest sizes, which proves that they run (one minute)
