@@ -85,8 +85,8 @@ def _render(template: str, names: dict[str, object], variables: Mapping[str, obj
 
 
 def _places(names: Mapping[str, object], variables: Mapping[str, object]) -> dict[str, object]:
-    """What may be put in, by how it is written; what maps have a method of the same name for is looked up there."""
-    own = {f"vars.{name}": value for name, value in variables.items() if not hasattr(dict, name)}
+    """What may be put in, by how it is written."""
+    own = {f"vars.{name}": value for name, value in variables.items()}
     return {name: value for name, value in names.items() if name != "vars"} | own
 
 

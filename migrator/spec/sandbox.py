@@ -34,6 +34,16 @@ _NODES = (
     nodes.Slice, nodes.Filter, nodes.Test, nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.And, nodes.Or,
     nodes.Not, nodes.Neg, nodes.Concat, nodes.Add, nodes.Sub, nodes.Call,
 )  # fmt: skip
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    def getattr(self, obj: object, attribute: str) -> object:
+        """Of vars what the plan file sets, under whatever name: Jinja2 would take a method of dictionaries first."""
+        if isinstance(obj, dict) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
 _FAULTS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
@@ -141,7 +151,7 @@ def _replace(text: object, old: str, new: str) -> str:
 
 def _environment() -> ImmutableSandboxedEnvironment:
     # Not HTML but names: escaping would change them.
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    environment = _Sandbox(undefined=StrictUndefined, autoescape=False)
     chosen = (
         "capitalize",
         "default",

@@ -162,3 +162,9 @@ def test_usual_templates_need_no_jinja() -> None:
         "sys.exit('jinja2' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603 - our own interpreter
+
+
+@pytest.mark.parametrize("name", ["items", "keys", "copy", "clear", "update"])
+@pytest.mark.parametrize("template", ["{{ vars.%s }}", "{{ vars.%s | upper | lower }}", "{{ vars['%s'] }}"])
+def test_a_variable_may_be_named_as_a_method_of_dictionaries(template: str, name: str) -> None:
+    assert render_vars(template % name, variables={name: "_bak"}) == "_bak"
